@@ -1,0 +1,1 @@
+//! Tasks, futures, and the two executors: threads and processes.

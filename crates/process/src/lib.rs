@@ -1,0 +1,1 @@
+//! Child processes: start, supervise by pidfd, template fork, orderly and hard stop.

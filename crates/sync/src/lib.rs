@@ -1,0 +1,1 @@
+//! Waiting and waking: state words over futexes, private or shared between processes.

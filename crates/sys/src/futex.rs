@@ -1,0 +1,151 @@
+//! A 32-bit word on which threads, or processes, sleep until it changes.
+//!
+//! The scope is part of the type: a `Futex<Private>` may only be reached by threads of one
+//! process, a `Futex<Shared>` may lie in memory that several processes map. Mixing them up (the
+//! classic bug: a private wait on a shared word never wakes) does not compile.
+//!
+//! Guarantees: `wait` returns at once if the word differs from `expected`; it may return
+//! spuriously, so callers loop on their own condition; deadlines are absolute and monotonic.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use crate::atomic::AtomicU32;
+use crate::clock::Deadline;
+
+/// A word with a queue of sleepers. Dereferences to its atomic.
+#[repr(transparent)]
+pub struct Futex<S: Scope> {
+    word: AtomicU32,
+    scope: PhantomData<S>,
+}
+
+/// Who may wait on a word.
+pub trait Scope: sealed::Sealed + Send + Sync + 'static {
+    #[doc(hidden)]
+    const FLAG: libc::c_int;
+}
+
+/// Threads of one process.
+pub enum Private {}
+
+/// Threads of any process that maps the word.
+pub enum Shared {}
+
+impl Scope for Private {
+    const FLAG: libc::c_int = libc::FUTEX_PRIVATE_FLAG;
+}
+
+impl Scope for Shared {
+    const FLAG: libc::c_int = 0;
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitEnd {
+    /// Woken, or the word already differed, or spuriously: look at your condition again.
+    Woken,
+    /// The deadline came.
+    TimedOut,
+    /// A signal handler ran in this thread.
+    Interrupted,
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Private {}
+    impl Sealed for super::Shared {}
+}
+
+impl<S: Scope> Deref for Futex<S> {
+    type Target = AtomicU32;
+
+    #[inline]
+    fn deref(&self) -> &AtomicU32 {
+        &self.word
+    }
+}
+
+#[cfg(not(loom))]
+impl<S: Scope> Futex<S> {
+    /// A word with this value and no sleeper.
+    pub const fn new(value: u32) -> Self {
+        Self { word: AtomicU32::new(value), scope: PhantomData }
+    }
+
+    /// Sleeps while the word is `expected`, until woken, `deadline`, or a signal.
+    pub fn wait(&self, expected: u32, deadline: Option<Deadline>) -> WaitEnd {
+        let until = deadline.map(|deadline| libc::timespec {
+            tv_sec: (deadline.as_ns() / 1_000_000_000) as libc::time_t,
+            tv_nsec: (deadline.as_ns() % 1_000_000_000) as libc::c_long,
+        });
+        let until_ptr = until.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the word lives as long as `&self`; `until_ptr` is null or points to `until`,
+        // which outlives the call. FUTEX_WAIT_BITSET takes an absolute monotonic time.
+        let rc = unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.word.as_ptr(),
+                libc::FUTEX_WAIT_BITSET | S::FLAG,
+                expected,
+                until_ptr,
+                std::ptr::null::<u32>(),
+                libc::FUTEX_BITSET_MATCH_ANY,
+            )
+        };
+        if rc == 0 {
+            return WaitEnd::Woken;
+        }
+        match std::io::Error::last_os_error().raw_os_error() {
+            Some(libc::ETIMEDOUT) => WaitEnd::TimedOut,
+            Some(libc::EINTR) => WaitEnd::Interrupted,
+            _ => WaitEnd::Woken,
+        }
+    }
+
+    /// Wakes one sleeper, if there is one.
+    pub fn wake_one(&self) {
+        self.wake(1);
+    }
+
+    /// Wakes all sleepers.
+    pub fn wake_all(&self) {
+        self.wake(i32::MAX);
+    }
+
+    fn wake(&self, n_sleepers: i32) {
+        // SAFETY: the word lives as long as `&self`; waking reads nothing through the pointer.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.word.as_ptr(),
+                libc::FUTEX_WAKE | S::FLAG,
+                n_sleepers,
+            );
+        }
+    }
+}
+
+/// Under loom a sleeper is a thread that yields: the model explores every interleaving, and a
+/// lost wake-up shows as a thread that never sees its condition.
+#[cfg(loom)]
+impl<S: Scope> Futex<S> {
+    /// A word with this value and no sleeper.
+    pub fn new(value: u32) -> Self {
+        Self { word: AtomicU32::new(value), scope: PhantomData }
+    }
+
+    /// Yields once while the word is `expected`.
+    pub fn wait(&self, expected: u32, _deadline: Option<Deadline>) -> WaitEnd {
+        if self.word.load(crate::atomic::Ordering::SeqCst) == expected {
+            loom::thread::yield_now();
+        }
+        WaitEnd::Woken
+    }
+
+    /// Nothing to do: a modelled sleeper looks again by itself.
+    pub fn wake_one(&self) {}
+
+    /// Nothing to do: a modelled sleeper looks again by itself.
+    pub fn wake_all(&self) {}
+}
