@@ -1,0 +1,36 @@
+//! Threads that belong to the runtime: small, named, and deaf to signals.
+
+use std::io;
+use std::thread::JoinHandle;
+
+/// Starts a thread that no signal handler ever runs in, so that the program's signals reach the
+/// program's threads.
+pub fn spawn_deaf<T: Send + 'static>(
+    name: &str,
+    stack_bytes: usize,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let before = block_all_signals();
+    let started = std::thread::Builder::new().name(name.into()).stack_size(stack_bytes).spawn(body);
+    // SAFETY: `before` is the mask this thread had.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
+    started
+}
+
+/// Blocks every signal in the calling thread and returns the mask it had.
+fn block_all_signals() -> libc::sigset_t {
+    // SAFETY: sigset_t is plain data; both sets are written before they are read.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        before
+    }
+}
+
+/// Ends the calling process at once: no destructors, no exit handlers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit is always allowed.
+    unsafe { libc::_exit(code) }
+}
