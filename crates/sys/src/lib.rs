@@ -17,4 +17,5 @@ pub mod machine;
 pub mod memory;
 pub mod pid;
 pub mod socket;
+pub mod spawn;
 pub mod thread;

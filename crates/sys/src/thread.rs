@@ -34,3 +34,14 @@ pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit is always allowed.
     unsafe { libc::_exit(code) }
 }
+
+/// Lets SIGINT reach the calling thread again (see [`crate::spawn::spawn`]).
+pub fn unblock_interrupt() {
+    // SAFETY: sigset_t is plain data, made empty before it is read.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGINT);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+}
