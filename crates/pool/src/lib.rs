@@ -1,1 +1,3 @@
 //! Tasks, futures, and the two executors: threads and processes.
+
+pub mod completion;
