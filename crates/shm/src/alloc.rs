@@ -59,6 +59,17 @@ impl Heap {
         Ok(Block::new(Arc::clone(self), BlockRef { offset, len }))
     }
 
+    /// A large block whose pages appear only when touched: for blocks that are mostly address
+    /// space. A shortage of memory shows when a page is touched.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if the heap's limit is reached.
+    pub fn alloc_sparse(self: &Arc<Self>, len: u64) -> Result<Block, OutOfMemory> {
+        let n = len.div_ceil(REGION);
+        let offset = self.layout.region_at(self.claim(n, RegionWord::run(self.me, n), len)?);
+        Ok(Block::new(Arc::clone(self), BlockRef { offset, len }))
+    }
+
     /// Makes the caller the holder of a block that `from` hands over. `None`: it was not `from`'s.
     pub fn take_over(self: &Arc<Self>, at: BlockRef, from: Party) -> Option<Block> {
         self.change_holder(at.offset, from, Some(self.me)).then(|| Block::new(Arc::clone(self), at))

@@ -73,8 +73,8 @@ impl DerefMut for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let was_ours = self.heap.free(self.at.offset);
-        debug_assert!(was_ours, "block {:?} was not ours to give back", self.at);
+        // False if a party we lent it to has taken it over meanwhile: then it is theirs to free.
+        let _ = self.heap.free(self.at.offset);
     }
 }
 

@@ -4,10 +4,10 @@
 //! mapping. A [`Mapping`] reserves address space only: pages appear when touched.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use rustix::fs::{FallocateFlags, MemfdFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SeekFrom};
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// An anonymous, sparse file in memory.
@@ -107,4 +107,14 @@ impl Drop for Mapping {
         // SAFETY: base and len are those of our own mmap; nobody may hold references past us.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
     }
+}
+
+/// A descriptor of the same memory file with a position of its own, at `offset`: for writers that
+/// know nothing but `write`.
+pub fn reopen_at(file: BorrowedFd<'_>, offset: u64) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::empty())?;
+    rustix::fs::seek(&fd, SeekFrom::Start(offset))?;
+    Ok(fd)
 }

@@ -45,3 +45,9 @@ pub fn unblock_interrupt() {
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
     }
 }
+
+/// How late the calling thread's timed sleeps may end; the system's default is 50 µs.
+pub fn set_timer_slack_ns(slack_ns: u32) {
+    // SAFETY: PR_SET_TIMERSLACK takes a number.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, libc::c_ulong::from(slack_ns)) };
+}
