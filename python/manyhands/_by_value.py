@@ -173,8 +173,8 @@ def set_function_state(fn: types.FunctionType, state: tuple) -> None:
 # --- the shared namespace of __main__ -----------------------------------------------------------
 
 # Who stamps what this process sends; another one after a fork.
-_SENDER = os.urandom(8)
-_parent: bytes | None = None
+_SENDER = os.getpid()
+_parent: int | None = None
 _serials = itertools.count(1)
 _stamps_lock = threading.Lock()
 # Sender's side: name -> (reference to the value sent last, its serial number).
@@ -185,20 +185,15 @@ _seen_values: dict[str, Any] = {}
 _inherited: dict[str, Any] = {}
 
 
-def sender() -> bytes:
-    """The mark of this process on what it sends; a worker is told its parent's (`accept_from`)."""
-    return _SENDER
-
-
-def accept_from(mark: bytes | None, inherited: bool = False) -> None:
-    """Let globals stamped with `mark` define variables of this process's ``__main__``.
+def accept_from(parent_pid: int | None, inherited: bool = False) -> None:
+    """Let globals sent by `parent_pid` define variables of this process's ``__main__``.
 
     Args:
-        mark: the parent's `sender()`.
+        parent_pid: the process whose pool this worker serves.
         inherited: ``__main__`` was inherited by fork: what is in it now came from the parent.
     """
     global _parent
-    _parent = mark
+    _parent = parent_pid
     _seen_serials.clear()
     _seen_values.clear()
     _inherited.clear()
@@ -240,7 +235,7 @@ def _stamped(values: dict[str, Any]) -> dict[str, tuple[int, int, Any]]:
     return stamped
 
 
-def _receive_globals(mark: bytes, arrived: dict[str, tuple[int, int, Any]]) -> None:
+def _receive_globals(mark: int, arrived: dict[str, tuple[int, int, Any]]) -> None:
     namespace = sys.modules[MAIN].__dict__
     if mark != _parent:
         # A worker's variables never rebind those of its parent.
@@ -309,7 +304,7 @@ _own_classes: dict[str, type] = {}
 class _Completion:
     """Unpickling step that fills a class in, the first time it arrives."""
 
-    def __init__(self, mark: bytes) -> None:
+    def __init__(self, mark: int) -> None:
         self.mark = mark
 
     def __reduce__(self) -> tuple:
@@ -347,7 +342,7 @@ def _forked() -> None:
     """In a forked child: stamps of its own, and the parent's are those it accepts."""
     global _SENDER, _parent, _stamps_lock
     _parent = _SENDER
-    _SENDER = os.urandom(8)
+    _SENDER = os.getpid()
     _stamps_lock = threading.Lock()
     for cls in _own_classes.values():
         _from_parent.add(cls)

@@ -26,6 +26,7 @@ from typing import Any
 MAX_OBJECTS = 10_000
 MAX_SECONDS = 1.0
 MAX_DEPTH = 100
+MAX_STEPS_SHOWN = 6
 
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None))
 _ADVICE = {
@@ -136,13 +137,18 @@ def _explained(
     search: _Search, path: list[str], obj: Any, error: Exception, descend: bool = True
 ) -> BaseException:
     cause = error
-    if descend:
+    # Of an object that is nested too deeply, every part fails in turn; the outermost says enough.
+    if descend and not isinstance(error.__cause__ or error, RecursionError):
         for _ in range(MAX_DEPTH):
             found = search.first_failing_part(obj)
             if found is None:
                 break
+            if path[-1] == _kind(obj):
+                path.pop()  # The place of a captured variable names its function.
             place, obj, cause = found
             path.append(place)
+    if len(path) > 2 * MAX_STEPS_SHOWN:
+        path[MAX_STEPS_SHOWN:-MAX_STEPS_SHOWN] = ["..."]
     shown = f" ({_kind(obj)})" if descend and _kind(obj) != path[-1] else ""
     message = f"cannot pickle {', '.join(path)}{shown}: {_text(cause)}; {_advice(obj)}"
     return _same_class(error, message)
@@ -242,10 +248,11 @@ def _function_parts(fn: types.FunctionType) -> Iterator[tuple[str, Any]]:
         yield f"default of parameter {name!r} of {owner}", value
     for name, value in (fn.__kwdefaults__ or {}).items():
         yield f"default of parameter {name!r} of {owner}", value
-    in_main = _by_value.home(fn) in (None, _by_value.MAIN)
-    for name in _by_value.referenced_globals(fn) if in_main else ():
-        if name in fn.__globals__ and not _by_value.made_new(fn.__globals__[name]):
-            yield f"global variable {name!r} used by {owner}", fn.__globals__[name]
+    home = _by_value.home(fn)
+    for name in _by_value.referenced_globals(fn) if home in (None, _by_value.MAIN) else ():
+        value = fn.__globals__.get(name)
+        if home is None or not _by_value.made_new(value):
+            yield f"global variable {name!r} used by {owner}", value
     for name, value in fn.__dict__.items():
         yield f"attribute .{name} of {owner}", value
 
@@ -264,6 +271,10 @@ def _class_parts(cls: type) -> Iterator[tuple[str, Any]]:
 
 def _instance_parts(obj: Any) -> Iterator[tuple[str, Any]]:
     """Parts of any other object: what its ``__reduce_ex__`` says, else its attributes."""
+    if isinstance(obj, tuple):
+        fields = getattr(type(obj), "_fields", ())
+        for index, value in enumerate(tuple.__iter__(obj)):
+            yield f"attribute .{fields[index]}" if index < len(fields) else f"item [{index}]", value
     try:
         reduced = obj.__reduce_ex__(5)
     except Exception:
@@ -286,12 +297,6 @@ def _named_argument(obj: Any, value: Any) -> Iterator[tuple[str, Any]]:
         if attribute is value:
             yield name, value
             return
-    if isinstance(obj, tuple) and type(value) is tuple:
-        fields = getattr(type(obj), "_fields", ())
-        for index, part in enumerate(value):
-            place = f"attribute .{fields[index]}" if index < len(fields) else f"item [{index}]"
-            yield place, part
-        return
     yield f"a part of the {_kind(obj)}", value
 
 
