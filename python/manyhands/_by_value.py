@@ -93,9 +93,10 @@ class ByValuePickler(_cp.Pickler):
     """cloudpickle's pickler with the pool's own rules for functions and classes."""
 
     def __init__(self, file: Any, buffer_callback: Callable | None, to_parent: bool) -> None:
+        # Before the C initializer, which looks it up once.
+        self.dispatch_table = _dispatch_table()
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
         self._to_parent = to_parent
-        self.dispatch_table = _dispatch_table()
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type):

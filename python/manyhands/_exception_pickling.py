@@ -43,6 +43,10 @@ class RemoteError(Exception):
         self.message = message
         self.reason = reason
 
+    def __reduce__(self) -> tuple:
+        # Not by the class's public name, which is bound only once the package is imported.
+        return _remote_error, self.args
+
     def __str__(self) -> str:
         return (
             f"{self.type_name}: {self.message} "
@@ -51,6 +55,10 @@ class RemoteError(Exception):
 
 
 RemoteError.__module__ = "manyhands"
+
+
+def _remote_error(*args: str) -> RemoteError:
+    return RemoteError(*args)
 
 
 def dumps_exception(exc: BaseException) -> bytes:
@@ -124,6 +132,8 @@ def _try(form: Any, exc: BaseException) -> tuple[bytes | None, str]:
         return None, f"{type(error).__name__}: {_message(error)}"
     if type(copy) is not type(exc):
         return None, f"unpickling it gives {_type_name(copy)}"
+    if isinstance(form, _Rebuilt) and form.incomplete:
+        return packed, ""
     if _comparable(copy) != _comparable(exc) or len(copy.args) != len(exc.args):
         return None, "unpickling it gives another message"
     return packed, ""
@@ -142,8 +152,11 @@ def _comparable(exc: BaseException) -> str:
 class _Rebuilt:
     """Pickles as instructions to make an exception without calling its ``__init__``."""
 
-    def __init__(self, exc: BaseException, args: tuple, attributes: dict[str, Any]) -> None:
+    def __init__(
+        self, exc: BaseException, args: tuple, attributes: dict[str, Any], incomplete: bool
+    ) -> None:
         self._parts = type(exc), args, attributes
+        self.incomplete = incomplete
 
     def __reduce__(self) -> tuple:
         return _rebuild, self._parts
@@ -179,7 +192,7 @@ def _rebuildable(exc: BaseException) -> _Rebuilt:
     if stayed:
         note = "not all of this exception could be sent from the worker: " + "; ".join(stayed)
         attributes["__notes__"] = [*attributes.get("__notes__", ()), note]
-    return _Rebuilt(exc, tuple(args), attributes)
+    return _Rebuilt(exc, tuple(args), attributes, bool(stayed))
 
 
 def _slot_values(exc: BaseException) -> dict[str, Any]:

@@ -307,6 +307,11 @@ class ForwardedStream(io.TextIOBase):
     line_buffering = True
 
     @property
+    def buffer(self) -> io.BufferedIOBase:
+        """For programs that write bytes: they are decoded as UTF-8 and forwarded."""
+        return _ForwardedBytes(self)
+
+    @property
     def name(self) -> str:
         return "<stdout>" if self._kind == _STDOUT else "<stderr>"
 
@@ -340,6 +345,23 @@ class ForwardedStream(io.TextIOBase):
         for start in range(0, len(text), CHUNK_CHARS):
             chunk = text[start : start + CHUNK_CHARS].encode("utf-8", "surrogatepass")
             self._send(self._kind, [chunk])
+
+
+class _ForwardedBytes(io.BufferedIOBase):
+    """``sys.stdout.buffer`` of a worker."""
+
+    def __init__(self, stream: ForwardedStream) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._stream.write(bytes(data).decode("utf-8", "replace"))
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 class ForwardingHandler(logging.Handler):

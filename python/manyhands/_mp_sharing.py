@@ -105,15 +105,16 @@ def dumps_initializer(initializer: Any, initargs: tuple) -> tuple[bytes, Shares 
 
     if "multiprocessing.synchronize" not in sys.modules and not _has_connections():
         return _pickling.dumps((initializer, initargs), None), None
-    try:
-        with fake_spawning_popen() as shares, io.BytesIO() as file:
-            _pickler(file).dump((initializer, initargs))
-            data = file.getvalue()
-    except ForkOnlyObject:
-        raise
-    except Exception as error:
-        explained = _diagnose.explain((initializer, initargs), error, "the initializer's call")
-        raise explained from (error if explained is not error else None)
+    call = (initializer, initargs)
+    with fake_spawning_popen() as shares, io.BytesIO() as file:
+        try:
+            _pickler(file).dump(call)
+        except ForkOnlyObject:
+            raise
+        except Exception as error:
+            explained = _diagnose.explain(call, error, "the initializer's call")
+            raise explained from (error if explained is not error else None)
+        data = file.getvalue()
     return data, shares if shares._closers else None
 
 
