@@ -32,6 +32,7 @@ __all__ = [
     "dumps_function",
     "dumps_result",
     "dumps_unexplained",
+    "dumps_whole_call",
     "guard_holds",
     "is_cacheable",
     "loads",
@@ -82,6 +83,23 @@ def dumps_call(args: tuple, kwargs: dict, buffers: list | None) -> bytes:
     return _dumps(
         (args, kwargs), buffers, False, lambda error: _diagnose().explain_call(args, kwargs, error)
     )
+
+
+def dumps_whole_call(call: tuple[Any, tuple, dict], buffers: list | None) -> bytes:
+    """Pickle ``(fn, args, kwargs)`` of a task whose callable travels with it.
+
+    Args and errors as with `dumps_call`; a callable that cannot be pickled is explained as such.
+    """
+    fn, args, kwargs = call
+
+    def explain(error: Exception) -> BaseException:
+        try:
+            dumps_unexplained(fn, None)
+        except Exception as cause:
+            return _diagnose().explain_function(fn, cause)
+        return _diagnose().explain_call(args, kwargs, error)
+
+    return _dumps(call, buffers, False, explain)
 
 
 def dumps_function(fn: Callable) -> tuple[bytes, Any]:

@@ -79,6 +79,11 @@ impl TemplateUse {
         self.template.lock().closed
     }
 
+    /// Takes no more launches from this template: it does not answer.
+    pub fn give_up(self) {
+        self.template.lock().closed = true;
+    }
+
     pub(crate) fn new(template: Arc<Template>) -> Option<Self> {
         let mut state = template.lock();
         if state.closed {

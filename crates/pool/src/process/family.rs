@@ -28,6 +28,11 @@ pub fn family_heap() -> io::Result<Arc<Heap>> {
     Ok(heap)
 }
 
+/// The heap, if there is one at the moment.
+pub fn existing_family_heap() -> Option<Arc<Heap>> {
+    current().lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+}
+
 /// In the child of a fork: the parent's family is not ours. The old cell is leaked on purpose:
 /// its lock may have been held by a thread that does not exist here.
 pub fn forget_family_after_fork() {

@@ -28,7 +28,7 @@ mod stop;
 mod task;
 mod worker;
 
-pub use family::{family_heap, forget_family_after_fork};
+pub use family::{existing_family_heap, family_heap, forget_family_after_fork};
 pub use pool::{PoolConfig, ProcessPool, SubmitError};
 pub use schedule::{PoolCounts, WorkerInfo};
 pub use slot::ReplyKind;
