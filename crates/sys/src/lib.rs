@@ -11,3 +11,4 @@ compile_error!("manyhands runs on Linux only, for now: see docs/platforms in ARC
 pub mod atomic;
 pub mod clock;
 pub mod futex;
+pub mod thread;
