@@ -25,6 +25,8 @@
 
 use manyhands_sys::atomic::{Mutex, MutexGuard, Ordering};
 use manyhands_sys::clock::Deadline;
+#[cfg(not(loom))]
+use manyhands_sys::futex::Waker;
 use manyhands_sys::futex::{Futex, Private, WaitEnd};
 
 /// How far a task is, and who wants to know.
@@ -194,6 +196,13 @@ impl Completion {
         }
     }
 
+    /// A way to wake the sleepers of an end after this completion may have been freed, for those
+    /// who must let go of it first. It does not run watchers.
+    #[cfg(not(loom))]
+    pub fn waker(&self) -> Waker<Private> {
+        self.word.waker()
+    }
+
     /// Sleeps until the task is done, `deadline`, or a signal; never spins.
     pub fn wait(&self, deadline: Option<Deadline>) -> Wait {
         let mut word = self.word.load(Ordering::Acquire);
@@ -295,6 +304,12 @@ impl Ending {
     #[inline]
     pub fn has_sleepers(&self) -> bool {
         self.word & SLEEPERS != 0
+    }
+
+    /// Whether somebody ran the task when it was ended.
+    #[inline]
+    pub fn was_running(&self) -> bool {
+        phase_of(self.word) != PENDING
     }
 
     /// Whether somebody asked to be called.

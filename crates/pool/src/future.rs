@@ -35,12 +35,23 @@ pub trait Source<T>: Send + Sync {
     /// Where the outcome appears.
     fn outcome(&self) -> &Outcome<T>;
 
+    /// Ends the task if it has not started. Executors whose tasks are claimed elsewhere than in
+    /// the completion decide it there.
+    fn cancel(&self) -> bool {
+        self.outcome().completion().cancel()
+    }
+
     /// Ends the task although it runs; the executor stops its body within `grace` where it can.
     /// False if the task is done. Executors that cannot stop a running body leave this as it is:
     /// the future ends at once, the body runs on and its result is dropped.
     fn cancel_running(&self, grace: Duration) -> bool {
         let _ = grace;
         self.outcome().completion().cancel_running()
+    }
+
+    /// Whether the task runs now.
+    fn is_running(&self) -> bool {
+        self.outcome().completion().phase() == Phase::Running
     }
 
     /// Called before a thread sleeps for this task: a worker that would otherwise wait for
@@ -163,7 +174,7 @@ impl<T: Send + 'static> Future<T> {
 
     /// Cancels the task if it has not started: it never will. False if it runs or is done.
     pub fn cancel(&self) -> bool {
-        self.completion().cancel()
+        self.source.cancel()
     }
 
     /// Cancels the task even if it runs; its body is stopped within `grace` where the executor
@@ -184,7 +195,7 @@ impl<T: Send + 'static> Future<T> {
 
     /// Whether the task runs now.
     pub fn is_running(&self) -> bool {
-        self.completion().phase() == Phase::Running
+        self.source.is_running()
     }
 
     /// Calls `f` once when the task is done, on the thread that ends it; at once, on this

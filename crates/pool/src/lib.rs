@@ -3,4 +3,8 @@
 pub mod completion;
 pub mod error;
 pub mod future;
+pub mod injector;
+mod panics;
 pub mod process;
+pub mod thread_pool;
+pub mod wait;

@@ -89,10 +89,10 @@ fn a_task_is_stopped_at_its_timeout_and_the_others_are_unharmed() {
 fn a_running_task_can_be_cancelled() {
     let pool = pool(1);
     let slow = submit(&pool, "spin", &60_000_000u64.to_le_bytes());
-    while !slow.is_running() {
+    while !slow.runs_now() {
         std::thread::yield_now();
     }
-    assert!(!slow.cancel(), "a plain cancel leaves a running task alone");
+    assert!(!slow.cancel_if_unclaimed(), "a plain cancel leaves a running task alone");
     assert!(slow.cancel_even_running(Duration::ZERO));
     assert!(matches!(end_of(&slow), Err(TaskError::Cancelled)));
     end_of(&submit(&pool, "echo", b"next")).expect("the pool goes on");
@@ -122,7 +122,7 @@ fn a_long_task_does_not_hold_up_those_behind_it() {
     for task in &short {
         end_of(task).expect("echo replies");
     }
-    assert!(long.is_running());
+    assert!(long.runs_now());
     pool.kill(true);
     assert!(matches!(end_of(&long), Err(TaskError::Cancelled)));
     pool.wait_until_ended(None);

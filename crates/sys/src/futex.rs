@@ -42,6 +42,15 @@ impl Scope for Shared {
     const FLAG: libc::c_int = 0;
 }
 
+/// Wakes the sleepers of a word that may be gone by then: it keeps the address, never reads it.
+/// On a word that is gone the kernel finds no sleeper, or wakes one of whatever lies there now,
+/// spuriously, which every wait allows.
+#[derive(Debug)]
+pub struct Waker<S: Scope> {
+    address: usize,
+    scope: PhantomData<S>,
+}
+
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitEnd {
@@ -115,16 +124,29 @@ impl<S: Scope> Futex<S> {
         self.wake(i32::MAX);
     }
 
+    /// A way to wake the sleepers after the word itself may have been freed.
+    pub fn waker(&self) -> Waker<S> {
+        Waker { address: self.word.as_ptr() as usize, scope: PhantomData }
+    }
+
     fn wake(&self, n_sleepers: i32) {
-        // SAFETY: the word lives as long as `&self`; waking reads nothing through the pointer.
-        unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.word.as_ptr(),
-                libc::FUTEX_WAKE | S::FLAG,
-                n_sleepers,
-            );
-        }
+        wake::<S>(self.word.as_ptr() as usize, n_sleepers);
+    }
+}
+
+#[cfg(not(loom))]
+impl<S: Scope> Waker<S> {
+    /// Wakes all sleepers.
+    pub fn wake_all(self) {
+        wake::<S>(self.address, i32::MAX);
+    }
+}
+
+#[cfg(not(loom))]
+fn wake<S: Scope>(address: usize, n_sleepers: i32) {
+    // SAFETY: FUTEX_WAKE only hashes the address; it reads and writes nothing through it.
+    unsafe {
+        libc::syscall(libc::SYS_futex, address, libc::FUTEX_WAKE | S::FLAG, n_sleepers);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Threads that belong to the runtime: small, named, and deaf to signals.
+//! Threads that belong to the runtime (small, named, deaf to signals), and facts about the
+//! calling one.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -50,4 +51,18 @@ pub fn unblock_interrupt() {
 pub fn set_timer_slack_ns(slack_ns: u32) {
     // SAFETY: PR_SET_TIMERSLACK takes a number.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, libc::c_ulong::from(slack_ns)) };
+}
+
+/// Whether this is the process's first thread, the one the kernel prefers for signals.
+pub fn is_main() -> bool {
+    // SAFETY: neither call takes a pointer or can fail.
+    unsafe { libc::gettid() == libc::getpid() }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    #[test]
+    fn a_started_thread_is_not_the_main_thread() {
+        assert!(!std::thread::spawn(super::is_main).join().unwrap());
+    }
 }

@@ -144,7 +144,7 @@ impl ProcessTask {
     }
 
     /// Cancels the task if no worker has claimed it.
-    pub fn cancel(&self) -> bool {
+    pub fn cancel_if_unclaimed(&self) -> bool {
         match self.pool.upgrade() {
             Some(pool) => pool.cancel(self),
             None => self.outcome.completion().cancel(),
@@ -160,7 +160,7 @@ impl ProcessTask {
     }
 
     /// Whether a worker runs the task now.
-    pub fn is_running(&self) -> bool {
+    pub fn runs_now(&self) -> bool {
         !self.outcome.completion().is_done()
             && self.pool.upgrade().is_some_and(|pool| pool.is_running(self))
     }
@@ -207,8 +207,16 @@ impl Source<Reply> for ProcessTask {
         &self.outcome
     }
 
+    fn cancel(&self) -> bool {
+        self.cancel_if_unclaimed()
+    }
+
     fn cancel_running(&self, grace: Duration) -> bool {
         self.cancel_even_running(grace)
+    }
+
+    fn is_running(&self) -> bool {
+        self.runs_now()
     }
 
     fn name(&self) -> Option<&str> {

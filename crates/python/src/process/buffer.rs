@@ -45,9 +45,7 @@ impl SharedBuffer {
         let len = this.range.len() as ffi::Py_ssize_t;
         // SAFETY: the memory lives as long as `slf`, which the filled view keeps alive. It is
         // this process's alone, and within the process Python's rules for buffers apply.
-        let rc = unsafe {
-            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start.cast(), len, 0, flags)
-        };
+        let rc = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start.cast(), len, 0, flags) };
         if rc == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 }

@@ -218,9 +218,8 @@ fn dumps<'py>(
         PyTuple::new(py, [PyString::new(py, "buffer_callback")]).map(Bound::unbind)
     })?;
     static FIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let five = FIVE.get_or_try_init(py, || {
-        5u8.into_pyobject(py).map(|five| five.into_any().unbind())
-    })?;
+    let five =
+        FIVE.get_or_try_init(py, || 5u8.into_pyobject(py).map(|five| five.into_any().unbind()))?;
     let append = buffers.getattr(intern!(py, "append"))?;
     let args = [object.as_ptr(), five.as_ptr(), append.as_ptr()];
     // SAFETY: two positional arguments and one keyword, whose name is in `names`; all live.

@@ -54,11 +54,7 @@ impl ProgramLauncher {
 impl TemplateLauncher {
     /// The template for `key`: a program, started when the first worker is needed.
     #[new]
-    fn new(
-        key: Vec<u8>,
-        args: Vec<OsString>,
-        env: Vec<(OsString, OsString)>,
-    ) -> PyResult<Self> {
+    fn new(key: Vec<u8>, args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> PyResult<Self> {
         let program = Some(program_of(args, env)?);
         Ok(Self { source: Arc::new(TemplateSource { key, program, in_use: Mutex::default() }) })
     }

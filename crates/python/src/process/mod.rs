@@ -14,24 +14,6 @@ pub mod remote;
 pub mod template;
 pub mod worker;
 
-use pyo3::prelude::*;
-
-/// Adds the classes and functions of this module.
-pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<pool::ProcessPoolCore>()?;
-    module.add_class::<launcher::ProgramLauncher>()?;
-    module.add_class::<launcher::TemplateLauncher>()?;
-    module.add_class::<template::TemplateServer>()?;
-    module.add_class::<template::Launch>()?;
-    module.add_class::<worker::WorkerLoop>()?;
-    module.add_class::<buffer::SharedBuffer>()?;
-    module.add_function(wrap_pyfunction!(launcher::stop_templates, module)?)?;
-    module.add_function(wrap_pyfunction!(template::receive_launch, module)?)?;
-    module.add_function(wrap_pyfunction!(pool::usable_cpus, module)?)?;
-    module.add_function(wrap_pyfunction!(pool::heap_usage, module)?)?;
-    Ok(())
-}
-
 /// In the child of a fork.
 pub fn forget_after_fork() {
     manyhands_process::forget_after_fork();

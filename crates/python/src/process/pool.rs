@@ -4,9 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use manyhands_pool::process::{
-    Body, Function, PoolConfig, ProcessPool, SubmitError, TaskOptions,
-};
+use manyhands_pool::process::{Body, Function, PoolConfig, ProcessPool, SubmitError, TaskOptions};
 use manyhands_sys::pid::Signal;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;

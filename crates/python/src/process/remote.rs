@@ -41,11 +41,11 @@ impl Backend for RemoteTask {
     }
 
     fn cancel(&self, running: bool, grace: Duration) -> bool {
-        if running { self.task.cancel_even_running(grace) } else { self.task.cancel() }
+        if running { self.task.cancel_even_running(grace) } else { self.task.cancel_if_unclaimed() }
     }
 
     fn is_running(&self) -> bool {
-        self.task.is_running()
+        self.task.runs_now()
     }
 
     fn name(&self) -> Option<String> {
@@ -109,9 +109,7 @@ fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
 fn to_python(py: Python<'_>, error: TaskError) -> PyErr {
     match error {
         TaskError::TimedOut => PyTimeoutError::new_err(error.to_string()),
-        TaskError::Crashed(report) => {
-            crashed(py, &report).unwrap_or_else(|failure| failure)
-        }
+        TaskError::Crashed(report) => crashed(py, &report).unwrap_or_else(|failure| failure),
         TaskError::PoolBroken(why) => broken_pool(py, &why),
         other => PyRuntimeError::new_err(other.to_string()),
     }
