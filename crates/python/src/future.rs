@@ -424,7 +424,7 @@ impl FutureCore {
 
     /// Whether the task runs now.
     fn running(&self) -> bool {
-        self.completion().phase() == Phase::Running
+        self.phase() == Phase::Running
     }
 
     /// Whether the task is finished or cancelled.
