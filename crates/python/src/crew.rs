@@ -4,7 +4,7 @@
 //! the executor is dropped. Threads are Python threads, started when a task finds no idle one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use manyhands_pool::injector::{Injector, Pushed};
 use pyo3::exceptions::PyRuntimeError;
@@ -91,6 +91,8 @@ pub fn next_executor_number() -> usize {
 pub struct WorkLoop {
     crew: Arc<Crew>,
     name: String,
+    /// The address of the thread's slot, once it runs.
+    slot: OnceLock<usize>,
 }
 
 #[pymethods]
@@ -100,11 +102,18 @@ impl WorkLoop {
         let slot = crew.add_slot(Slot::of_this_thread(self.name.clone()));
         // SAFETY: the crew keeps the slot, boxed, as long as it lives; `self.crew` keeps the crew.
         let slot = unsafe { &*slot };
+        let _ = self.slot.set(std::ptr::from_ref(slot) as usize);
         worker::work(py, crew, slot);
         // One that was retired has left the roster already.
         if !slot.is_retired() {
             crew.lock_roster().n_live -= 1;
         }
+    }
+
+    /// Whether the thread's place was given to another one, because it did not leave a task.
+    #[getter]
+    fn is_retired(&self) -> bool {
+        self.slot.get().is_some_and(|address| self.crew.is_retired(*address))
     }
 
     /// Closes the crew; called when the interpreter ends.
@@ -302,7 +311,7 @@ impl Crew {
     #[cold]
     fn start_numbered(self: &Arc<Self>, py: Python<'_>, number: usize) -> PyResult<()> {
         let name = format!("{}_{number}", self.settings.thread_name_prefix);
-        let work = WorkLoop { crew: Arc::clone(self), name: name.clone() };
+        let work = WorkLoop { crew: Arc::clone(self), name: name.clone(), slot: OnceLock::new() };
         let start = py.import("manyhands._exit")?.getattr("start_worker_thread")?;
         start.call1((Py::new(py, work)?, name, self.settings.stack_size, &self.threads))?;
         Ok(())
@@ -319,6 +328,10 @@ impl Crew {
         }
     }
 
+    fn is_retired(&self, slot_address: usize) -> bool {
+        self.lock_roster().slot_at(slot_address).is_some_and(Slot::is_retired)
+    }
+
     fn add_slot(&self, slot: Slot) -> *const Slot {
         let mut roster = self.lock_roster();
         roster.slots.push(Box::new(slot));
@@ -327,5 +340,14 @@ impl Crew {
 
     fn lock_roster(&self) -> MutexGuard<'_, Roster> {
         self.roster.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Roster {
+    fn slot_at(&self, address: usize) -> Option<&Slot> {
+        self.slots
+            .iter()
+            .map(|slot| &**slot)
+            .find(|slot| std::ptr::from_ref(*slot) as usize == address)
     }
 }
