@@ -1,5 +1,6 @@
 """multiprocessing's locks, queues and values reach workers through initargs."""
 
+import contextlib
 import multiprocessing
 
 import pytest
@@ -37,16 +38,17 @@ def test_one_pickle_of_locks_queues_values_and_pipes_serves_many_workers(context
     ours, theirs = context.Pipe()
     data, shares = _mp_sharing.dumps_initializer(install, (queue, lock, value, theirs))
     try:
-        workers = [BareWorker(), BareWorker(), BareWorker()]
-        for worker in workers:
-            worker.run(run_initializer, data)
-        for worker in workers:
-            worker.run(use)
-        assert [queue.get(timeout=60) for _ in workers] == ["from worker"] * 3
-        assert [ours.recv() for _ in workers] == ["through the pipe"] * 3
-        assert value.value == 3
-        for worker in workers:
-            assert worker.end() == 0
+        with contextlib.ExitStack() as stack:
+            workers = [stack.enter_context(BareWorker()) for _ in range(3)]
+            for worker in workers:
+                worker.run(run_initializer, data)
+            for worker in workers:
+                worker.run(use)
+            assert [queue.get(timeout=60) for _ in workers] == ["from worker"] * 3
+            assert [ours.recv() for _ in workers] == ["through the pipe"] * 3
+            assert value.value == 3
+            for worker in workers:
+                assert worker.end() == 0
     finally:
         shares.close()
     queue.close()
