@@ -44,7 +44,7 @@ _MISSING = object()
 _DATACLASS_MISSING = dataclasses.MISSING
 
 
-def dumps(obj: Any, buffers: list | None = None, to_parent: bool = False) -> bytes:
+def dumps(obj: Any, buffers: list[Any] | None = None, to_parent: bool = False) -> bytes:
     """Pickle `obj`, by value whatever the other side cannot import (protocol 5).
 
     Args:
@@ -67,7 +67,7 @@ def dumps(obj: Any, buffers: list | None = None, to_parent: bool = False) -> byt
 
 def by_reference(obj: Any) -> bool:
     """Whether a worker can import the function or class `obj` by its name."""
-    return _cp._should_pickle_by_reference(obj)
+    return bool(_cp._should_pickle_by_reference(obj))
 
 
 def referenced_globals(fn: types.FunctionType) -> list[str]:
@@ -89,10 +89,12 @@ def home(fn: types.FunctionType) -> str | None:
     return name
 
 
-class ByValuePickler(_cp.Pickler):
+class ByValuePickler(_cp.Pickler):  # type: ignore[misc]
     """cloudpickle's pickler with the pool's own rules for functions and classes."""
 
-    def __init__(self, file: Any, buffer_callback: Callable | None, to_parent: bool) -> None:
+    def __init__(
+        self, file: Any, buffer_callback: Callable[..., Any] | None, to_parent: bool
+    ) -> None:
         # Before the C initializer, which looks it up once.
         self.dispatch_table = _dispatch_table()
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
@@ -133,7 +135,7 @@ class ByValuePickler(_cp.Pickler):
         return make_function, arguments, (state, slots), None, None, set_function_state
 
 
-def _dispatch_table() -> ChainMap:
+def _dispatch_table() -> ChainMap[Any, Any]:
     """cloudpickle's reducers, then multiprocessing's (sockets, connections) if it is in use."""
     reduction = sys.modules.get("multiprocessing.reduction")
     extra = reduction.ForkingPickler._extra_reducers if reduction else {}
@@ -144,7 +146,7 @@ def _dispatch_table() -> ChainMap:
 # --- functions ----------------------------------------------------------------------------------
 
 
-def make_function(code: types.CodeType, module_name: str, closure: tuple | None) -> Any:
+def make_function(code: types.CodeType, module_name: str, closure: tuple[Any, ...] | None) -> Any:
     """Unpickle a function: its shell, over the namespace of its module."""
     if module_name == MAIN:
         namespace = sys.modules[MAIN].__dict__
@@ -154,7 +156,7 @@ def make_function(code: types.CodeType, module_name: str, closure: tuple | None)
     return types.FunctionType(code, namespace, None, None, closure)
 
 
-def set_function_state(fn: types.FunctionType, state: tuple) -> None:
+def set_function_state(fn: types.FunctionType, state: tuple[Any, ...]) -> None:
     """Unpickle a function: what it captured, its attributes, the globals that came with it."""
     attributes, slots = state
     fn.__dict__.update(attributes)
@@ -249,7 +251,7 @@ def _receive_globals(mark: int, arrived: dict[str, tuple[int, int, Any]]) -> Non
         _seen_serials[name] = serial
 
 
-def _is_news(namespace: dict, name: str, serial: int, identity: int) -> bool:
+def _is_news(namespace: dict[str, Any], name: str, serial: int, identity: int) -> bool:
     if name not in namespace:
         # Deleted by the worker itself if it has come before.
         return _seen_serials.get(name) != serial
@@ -269,7 +271,7 @@ class _NewInWorker:
     def __init__(self, factory: Callable[[], Any]) -> None:
         self._factory = factory
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return self._factory, ()
 
 
@@ -295,9 +297,9 @@ def made_new(value: Any) -> bool:
 # --- classes ------------------------------------------------------------------------------------
 
 # Classes whose definition is complete here: their own process's, and those that have arrived.
-_settled: weakref.WeakSet = weakref.WeakSet()
+_settled: weakref.WeakSet[type] = weakref.WeakSet()
 # Classes that arrived from the parent. They go back as their tracker id.
-_from_parent: weakref.WeakSet = weakref.WeakSet()
+_from_parent: weakref.WeakSet[type] = weakref.WeakSet()
 # Strong: an instance may come back after the program has dropped its last use of the class.
 _own_classes: dict[str, type] = {}
 
@@ -308,21 +310,22 @@ class _Completion:
     def __init__(self, mark: int) -> None:
         self.mark = mark
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _Completion, (self.mark,)
 
-    def __call__(self, cls: type, state: tuple) -> type:
+    def __call__(self, cls: type, state: tuple[Any, ...]) -> type:
         if cls in _settled:
             return cls
         _settled.add(cls)
         if self.mark == _parent:
             _from_parent.add(cls)
         try:
-            return _cp._class_setstate(cls, state)
+            _cp._class_setstate(cls, state)
         except BaseException:
             _settled.discard(cls)
             _from_parent.discard(cls)
             raise
+        return cls
 
 
 def _class_by_id(tracker_id: str) -> type:

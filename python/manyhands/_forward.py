@@ -141,7 +141,7 @@ class Receiver:
                 # A user's stream or handler failed. The next message must get through.
                 _report()
 
-    def _receive(self, packet: bytes, ancillary: list) -> None:
+    def _receive(self, packet: bytes, ancillary: list[Any]) -> None:
         kind, last, pid, number = _HEADER.unpack_from(packet)
         body = packet[_HEADER.size :]
         if kind == _MARKER:
@@ -287,14 +287,16 @@ class _Sender:
             return fds[0]
 
 
-def _answer_tracker(ancillary: list) -> None:
+def _answer_tracker(ancillary: list[Any]) -> None:
     from multiprocessing import resource_tracker
 
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             (fd,) = array.array("i", data[:4])
             with socket.socket(fileno=fd) as reply:
-                socket.send_fds(reply, [b"t"], [resource_tracker.getfd()])
+                tracker_fd = resource_tracker.getfd()
+                if tracker_fd is not None:
+                    socket.send_fds(reply, [b"t"], [tracker_fd])
 
 
 class ForwardedStream(io.TextIOBase):
@@ -462,7 +464,8 @@ def _forward_records(handler: ForwardingHandler) -> None:
         if not taken:
             handler.handle(record)
 
-    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
+    patched: Any = logging.Logger
+    patched.callHandlers = call_handlers
 
 
 def _share_tracker(sender: _Sender) -> None:
@@ -471,9 +474,13 @@ def _share_tracker(sender: _Sender) -> None:
     With a tracker of its own, a worker that attaches to the parent's SharedMemory would have it
     unlinked when the worker ends.
     """
-    from multiprocessing import resource_tracker
+    from multiprocessing import resource_tracker as tracker_module
 
-    class ParentsTracker(resource_tracker.ResourceTracker):
+    resource_tracker: Any = tracker_module
+
+    class ParentsTracker(resource_tracker.ResourceTracker):  # type: ignore[misc]
+        _fd: int | None
+
         def _ask_parent(self) -> None:
             if self._fd is None:
                 self._fd = sender.request_tracker()

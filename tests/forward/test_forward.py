@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+import worker_functions
 from bare_worker import BareWorker, run_script
 from manyhands import _forward, _worker_setup
 
@@ -58,7 +59,7 @@ def test_a_line_without_end_arrives_when_flushed(worker, receiver, capsys):
 def test_long_text_and_any_characters_arrive_whole_and_in_order(worker, receiver, capsys):
     def long():
         print("".join(f"{n}ü😀\n" for n in range(50_000)), end="")
-        sys.stdout.buffer.write("bytes\n".encode())
+        sys.stdout.buffer.write(b"bytes\n")
 
     worker.run(long)
     receiver.flush(60)
@@ -72,9 +73,7 @@ def test_lines_of_many_workers_are_never_mixed(receiver, capsys):
             print(letter * 50, letter * 50)
 
     with contextlib.ExitStack() as stack:
-        workers = [
-            stack.enter_context(BareWorker(output_fd=receiver.worker_fd)) for _ in range(3)
-        ]
+        workers = [stack.enter_context(BareWorker(output_fd=receiver.worker_fd)) for _ in range(3)]
         threads = [
             threading.Thread(target=worker.run, args=(chatter, letter))
             for worker, letter in zip(workers, "abc", strict=True)
@@ -104,7 +103,9 @@ def test_records_are_handled_by_the_parents_loggers(worker, receiver, caplog):
         import logging
 
         logger = logging.getLogger("app.part")
-        logger.warning("number %d", 5, extra={"order": 7, "lock": __import__("_thread").allocate_lock()})
+        logger.warning(
+            "number %d", 5, extra={"order": 7, "lock": __import__("_thread").allocate_lock()}
+        )
         try:
             raise KeyError("inside")
         except KeyError:
@@ -144,8 +145,11 @@ def test_levels_of_the_parent_hold_in_the_worker(receiver, caplog):
             receiver.flush(60)
         seen = [(record.name, record.msg) for record in caplog.records]
     assert seen == [
-        ("chatty", "debug"), ("chatty", "info"),
-        ("chatty.sub", "debug"), ("chatty.sub", "info"), ("other", "info"),
+        ("chatty", "debug"),
+        ("chatty", "info"),
+        ("chatty.sub", "debug"),
+        ("chatty.sub", "info"),
+        ("other", "info"),
     ]
 
 
@@ -216,7 +220,7 @@ def test_a_parent_that_does_not_read_does_not_hold_a_worker_for_ever(monkeypatch
     receiver = _forward.Receiver()
     try:
         with BareWorker(output_fd=receiver.worker_fd) as worker:
-            worker.run(flood)
+            worker.run(worker_functions.flood)
             assert not receiver.flush(0)
             reading.set()
             receiver.flush(60)
@@ -254,16 +258,11 @@ def test_threads_of_a_worker_lose_no_text(worker, receiver, capsys):
     assert sorted(out) == sorted("abcd" * 300 + "\n")
 
 
-def flood():
-    for _ in range(2000):
-        print("x" * 4000)
-
-
 def test_a_dead_parent_is_no_error_for_a_worker():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, BareWorker(output_fd=theirs.fileno()) as worker:
         ours.close()
-        worker.run(flood)
+        worker.run(worker_functions.flood)
         worker.run(lambda: __import__("logging").error("nobody hears"))
         assert worker.run(len, "ab") == 2
 

@@ -107,7 +107,12 @@ def run_script(text, tmp_path, *, command=(), stdin=None):
     env = {**os.environ, "PYTHONPATH": f"{PACKAGE}{os.pathsep}{HERE}"}
     done = subprocess.run(
         [sys.executable, *(command or [str(script)])],
-        env=env, capture_output=True, text=True, timeout=100, cwd=tmp_path, input=stdin,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+        input=stdin,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,9 +1,11 @@
 """Functions and classes that workers cannot import: of scripts, the REPL, and nested ones."""
 
 import functools
+import gc
 import os
 import pickle
 import sys
+import weakref
 
 import pytest
 from bare_worker import BareWorker, run_script
@@ -343,16 +345,15 @@ def test_a_guard_notices_a_variable_that_became_none_when_its_object_died():
 
 
 def test_a_guard_does_not_keep_a_recursive_function_alive():
-    import gc
-    import weakref
+    def made():
+        def recurse(n):
+            return n and recurse(n - 1)
 
-    def recurse(n):
-        return n and recurse(n - 1)
+        _, guard = _pickling.dumps_function(recurse)
+        assert _pickling.guard_holds(recurse, guard)
+        return guard, weakref.ref(recurse)
 
-    _, guard = _pickling.dumps_function(recurse)
-    assert _pickling.guard_holds(recurse, guard)
-    reference = weakref.ref(recurse)
-    del recurse
+    _guard, reference = made()
     gc.collect()
     assert reference() is None
 
