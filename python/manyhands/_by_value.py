@@ -11,8 +11,8 @@ has a memory that a single pickle has not:
   the worker, imported there; nothing of the module is copied.
 * A class is completed once per process. An instance sent to a worker and returned is of the very
   class the parent has, and the parent's class is never touched by what arrives.
-* Locks in global variables of ``__main__`` arrive as new locks of the worker, which is what
-  importing ``__main__`` again (the standard ``spawn``) would have given.
+* Locks and thread queues in global variables of ``__main__`` arrive as new ones of the worker,
+  which is what importing ``__main__`` again (the standard ``spawn``) would have given.
 
 Guarantees:
     a variable the worker has rebound itself is never overwritten by one that arrives later; a
@@ -25,13 +25,16 @@ Does not do: notice that a value was changed in place in the parent after it was
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import io
 import itertools
 import os
+import queue
 import sys
 import threading
 import types
+import typing
 import weakref
 from collections import ChainMap
 from collections.abc import Callable
@@ -106,6 +109,8 @@ class ByValuePickler(_cp.Pickler):  # type: ignore[misc]
         if obj is _DATACLASS_MISSING:
             # dataclasses compares it by identity.
             return "MISSING"
+        if isinstance(obj, _NAMED_BY_REDUCE) and not by_reference_anywhere(obj):
+            return _reduce_named(obj)
         return super().reducer_override(obj)
 
     def _reduce_class(self, cls: type) -> Any:
@@ -113,11 +118,12 @@ class ByValuePickler(_cp.Pickler):  # type: ignore[misc]
         if not (isinstance(reduced, tuple) and len(reduced) == 6):
             return reduced
         tracker_id = _cp._get_or_create_tracker_id(cls)
-        if self._to_parent and cls in _from_parent:
+        if self._to_parent and cls in _from_parent and _returned_by_id(cls):
             return _class_by_id, (tracker_id,)
         if cls not in _settled:
-            _own_classes[tracker_id] = cls
             _settled.add(cls)
+            if _returned_by_id(cls):
+                _own_classes[tracker_id] = cls
         return (*reduced[:5], _Completion(_SENDER))
 
     def _dynamic_function_reduce(self, fn: types.FunctionType) -> Any:
@@ -140,7 +146,65 @@ def _dispatch_table() -> ChainMap[Any, Any]:
     reduction = sys.modules.get("multiprocessing.reduction")
     extra = reduction.ForkingPickler._extra_reducers if reduction else {}
     table = _cp.Pickler.dispatch_table
-    return ChainMap(*table.maps[:-1], extra, *table.maps[-1:])
+    return ChainMap(_REDUCERS, *table.maps[:-1], extra, *table.maps[-1:])
+
+
+# --- objects that know only their name, or that hold a lock or weak references ------------------
+
+# Their own __reduce__ says "look my name up", which fails for __main__ in a worker.
+_NAMED_BY_REDUCE = (
+    functools._lru_cache_wrapper,
+    typing.NewType,
+    typing.ParamSpec,
+    typing.TypeVarTuple,
+)
+
+
+def by_reference_anywhere(obj: Any) -> bool:
+    """Whether `obj`, of any kind that has a qualified name, is found in an importable module."""
+    name = getattr(obj, "__module__", None)
+    module = sys.modules.get(name) if isinstance(name, str) and name != MAIN else None
+    if module is None or getattr(module, "__spec__", None) is None:
+        return False
+    found: Any = module
+    for part in getattr(obj, "__qualname__", obj.__name__).split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _reduce_named(obj: Any) -> tuple[Any, ...]:
+    if isinstance(obj, functools._lru_cache_wrapper):
+        return _make_cached, (obj.__wrapped__, obj.cache_parameters())
+    if isinstance(obj, typing.NewType):
+        return typing.NewType, (obj.__name__, obj.__supertype__)
+    return type(obj), (obj.__name__,)
+
+
+def _make_cached(fn: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    """A function with an empty ``lru_cache``: each worker fills its own."""
+    return functools.lru_cache(**parameters)(fn)
+
+
+def _reduce_cached_property(obj: Any) -> tuple[Any, ...]:
+    # It holds a lock before Python 3.12.
+    return _make_cached_property, (obj.func, obj.attrname)
+
+
+def _make_cached_property(fn: Callable[..., Any], name: str | None) -> Any:
+    made = functools.cached_property(fn)
+    made.attrname = name
+    return made
+
+
+def _reduce_weak_key_dictionary(obj: Any) -> tuple[Any, ...]:
+    # functools.singledispatch has one.
+    return weakref.WeakKeyDictionary, (dict(obj.items()),)
+
+
+_REDUCERS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    functools.cached_property: _reduce_cached_property,
+    weakref.WeakKeyDictionary: _reduce_weak_key_dictionary,
+}
 
 
 # --- functions ----------------------------------------------------------------------------------
@@ -266,27 +330,35 @@ def _is_news(namespace: dict[str, Any], name: str, serial: int, identity: int) -
 
 
 class _NewInWorker:
-    """Stands for a lock of a global variable: unpickles as a new one."""
+    """Stands for a lock or queue of a global variable: unpickles as a new one."""
 
-    def __init__(self, factory: Callable[[], Any]) -> None:
-        self._factory = factory
+    def __init__(self, factory: Callable[..., Any], *args: Any) -> None:
+        self._call = factory, args
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._factory, ()
+        return self._call
 
 
-_MADE_NEW: dict[type, Callable[[], Any]] = {
-    type(threading.Lock()): threading.Lock,
-    type(threading.RLock()): threading.RLock,
-    threading.Condition: threading.Condition,
-    threading.Event: threading.Event,
-    threading.local: threading.local,
+_MADE_NEW: dict[type, Callable[[Any], _NewInWorker]] = {
+    type(threading.Lock()): lambda _: _NewInWorker(threading.Lock),
+    type(threading.RLock()): lambda _: _NewInWorker(threading.RLock),
+    threading.Condition: lambda _: _NewInWorker(threading.Condition),
+    threading.Event: lambda _: _NewInWorker(threading.Event),
+    threading.local: lambda _: _NewInWorker(threading.local),
+    threading.Semaphore: lambda old: _NewInWorker(threading.Semaphore, old._value),
+    threading.BoundedSemaphore: lambda old: _NewInWorker(
+        threading.BoundedSemaphore, old._initial_value
+    ),
+    queue.Queue: lambda old: _NewInWorker(queue.Queue, old.maxsize),
+    queue.LifoQueue: lambda old: _NewInWorker(queue.LifoQueue, old.maxsize),
+    queue.PriorityQueue: lambda old: _NewInWorker(queue.PriorityQueue, old.maxsize),
+    queue.SimpleQueue: lambda _: _NewInWorker(queue.SimpleQueue),
 }
 
 
 def _portable_global(value: Any) -> Any:
-    factory = _MADE_NEW.get(type(value))
-    return value if factory is None else _NewInWorker(factory)
+    make_stand_in = _MADE_NEW.get(type(value))
+    return value if make_stand_in is None else make_stand_in(value)
 
 
 def made_new(value: Any) -> bool:
@@ -302,6 +374,15 @@ _settled: weakref.WeakSet[type] = weakref.WeakSet()
 _from_parent: weakref.WeakSet[type] = weakref.WeakSet()
 # Strong: an instance may come back after the program has dropped its last use of the class.
 _own_classes: dict[str, type] = {}
+
+
+def _returned_by_id(cls: type) -> bool:
+    """Whether instances come back with the class's id alone.
+
+    Not for classes made inside functions: a program may make any number of them, and keeping each
+    for its return would be a leak. They come back by value, as the same class if it still lives.
+    """
+    return "<locals>" not in cls.__qualname__
 
 
 class _Completion:

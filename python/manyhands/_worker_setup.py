@@ -131,7 +131,7 @@ def forget_parent_handlers() -> None:
     hooks[:] = [hook for hook in hooks if _hook_module(hook).startswith(_FORK_SAFE_HOOKS)]
     for module_name, table in (("thread", "_threads_queues"), ("process", "_threads_wakeups")):
         module = sys.modules.get(f"concurrent.futures.{module_name}")
-        if module is not None:
+        if module is not None and hasattr(module, table):
             getattr(module, table).clear()
 
 
