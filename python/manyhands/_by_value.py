@@ -11,8 +11,8 @@ has a memory that a single pickle has not:
   the worker, imported there; nothing of the module is copied.
 * A class is completed once per process. An instance sent to a worker and returned is of the very
   class the parent has, and the parent's class is never touched by what arrives.
-* Locks in global variables of ``__main__`` arrive as new locks of the worker, which is what
-  importing ``__main__`` again (the standard ``spawn``) would have given.
+* Locks and thread queues in global variables of ``__main__`` arrive as new ones of the worker,
+  which is what importing ``__main__`` again (the standard ``spawn``) would have given.
 
 Guarantees:
     a variable the worker has rebound itself is never overwritten by one that arrives later; a
@@ -25,13 +25,16 @@ Does not do: notice that a value was changed in place in the parent after it was
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import io
 import itertools
 import os
+import queue
 import sys
 import threading
 import types
+import typing
 import weakref
 from collections import ChainMap
 from collections.abc import Callable
@@ -44,7 +47,7 @@ _MISSING = object()
 _DATACLASS_MISSING = dataclasses.MISSING
 
 
-def dumps(obj: Any, buffers: list | None = None, to_parent: bool = False) -> bytes:
+def dumps(obj: Any, buffers: list[Any] | None = None, to_parent: bool = False) -> bytes:
     """Pickle `obj`, by value whatever the other side cannot import (protocol 5).
 
     Args:
@@ -67,7 +70,7 @@ def dumps(obj: Any, buffers: list | None = None, to_parent: bool = False) -> byt
 
 def by_reference(obj: Any) -> bool:
     """Whether a worker can import the function or class `obj` by its name."""
-    return _cp._should_pickle_by_reference(obj)
+    return bool(_cp._should_pickle_by_reference(obj))
 
 
 def referenced_globals(fn: types.FunctionType) -> list[str]:
@@ -89,10 +92,12 @@ def home(fn: types.FunctionType) -> str | None:
     return name
 
 
-class ByValuePickler(_cp.Pickler):
+class ByValuePickler(_cp.Pickler):  # type: ignore[misc]
     """cloudpickle's pickler with the pool's own rules for functions and classes."""
 
-    def __init__(self, file: Any, buffer_callback: Callable | None, to_parent: bool) -> None:
+    def __init__(
+        self, file: Any, buffer_callback: Callable[..., Any] | None, to_parent: bool
+    ) -> None:
         # Before the C initializer, which looks it up once.
         self.dispatch_table = _dispatch_table()
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
@@ -104,6 +109,8 @@ class ByValuePickler(_cp.Pickler):
         if obj is _DATACLASS_MISSING:
             # dataclasses compares it by identity.
             return "MISSING"
+        if isinstance(obj, _NAMED_BY_REDUCE) and not by_reference_anywhere(obj):
+            return _reduce_named(obj)
         return super().reducer_override(obj)
 
     def _reduce_class(self, cls: type) -> Any:
@@ -111,11 +118,12 @@ class ByValuePickler(_cp.Pickler):
         if not (isinstance(reduced, tuple) and len(reduced) == 6):
             return reduced
         tracker_id = _cp._get_or_create_tracker_id(cls)
-        if self._to_parent and cls in _from_parent:
+        if self._to_parent and cls in _from_parent and _returned_by_id(cls):
             return _class_by_id, (tracker_id,)
         if cls not in _settled:
-            _own_classes[tracker_id] = cls
             _settled.add(cls)
+            if _returned_by_id(cls):
+                _own_classes[tracker_id] = cls
         return (*reduced[:5], _Completion(_SENDER))
 
     def _dynamic_function_reduce(self, fn: types.FunctionType) -> Any:
@@ -133,18 +141,76 @@ class ByValuePickler(_cp.Pickler):
         return make_function, arguments, (state, slots), None, None, set_function_state
 
 
-def _dispatch_table() -> ChainMap:
+def _dispatch_table() -> ChainMap[Any, Any]:
     """cloudpickle's reducers, then multiprocessing's (sockets, connections) if it is in use."""
     reduction = sys.modules.get("multiprocessing.reduction")
     extra = reduction.ForkingPickler._extra_reducers if reduction else {}
     table = _cp.Pickler.dispatch_table
-    return ChainMap(*table.maps[:-1], extra, *table.maps[-1:])
+    return ChainMap(_REDUCERS, *table.maps[:-1], extra, *table.maps[-1:])
+
+
+# --- objects that know only their name, or that hold a lock or weak references ------------------
+
+# Their own __reduce__ says "look my name up", which fails for __main__ in a worker.
+_NAMED_BY_REDUCE = (
+    functools._lru_cache_wrapper,
+    typing.NewType,
+    typing.ParamSpec,
+    typing.TypeVarTuple,
+)
+
+
+def by_reference_anywhere(obj: Any) -> bool:
+    """Whether `obj`, of any kind that has a qualified name, is found in an importable module."""
+    name = getattr(obj, "__module__", None)
+    module = sys.modules.get(name) if isinstance(name, str) and name != MAIN else None
+    if module is None or getattr(module, "__spec__", None) is None:
+        return False
+    found: Any = module
+    for part in getattr(obj, "__qualname__", obj.__name__).split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _reduce_named(obj: Any) -> tuple[Any, ...]:
+    if isinstance(obj, functools._lru_cache_wrapper):
+        return _make_cached, (obj.__wrapped__, obj.cache_parameters())
+    if isinstance(obj, typing.NewType):
+        return typing.NewType, (obj.__name__, obj.__supertype__)
+    return type(obj), (obj.__name__,)
+
+
+def _make_cached(fn: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    """A function with an empty ``lru_cache``: each worker fills its own."""
+    return functools.lru_cache(**parameters)(fn)
+
+
+def _reduce_cached_property(obj: Any) -> tuple[Any, ...]:
+    # It holds a lock before Python 3.12.
+    return _make_cached_property, (obj.func, obj.attrname)
+
+
+def _make_cached_property(fn: Callable[..., Any], name: str | None) -> Any:
+    made = functools.cached_property(fn)
+    made.attrname = name
+    return made
+
+
+def _reduce_weak_key_dictionary(obj: Any) -> tuple[Any, ...]:
+    # functools.singledispatch has one.
+    return weakref.WeakKeyDictionary, (dict(obj.items()),)
+
+
+_REDUCERS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    functools.cached_property: _reduce_cached_property,
+    weakref.WeakKeyDictionary: _reduce_weak_key_dictionary,
+}
 
 
 # --- functions ----------------------------------------------------------------------------------
 
 
-def make_function(code: types.CodeType, module_name: str, closure: tuple | None) -> Any:
+def make_function(code: types.CodeType, module_name: str, closure: tuple[Any, ...] | None) -> Any:
     """Unpickle a function: its shell, over the namespace of its module."""
     if module_name == MAIN:
         namespace = sys.modules[MAIN].__dict__
@@ -154,7 +220,7 @@ def make_function(code: types.CodeType, module_name: str, closure: tuple | None)
     return types.FunctionType(code, namespace, None, None, closure)
 
 
-def set_function_state(fn: types.FunctionType, state: tuple) -> None:
+def set_function_state(fn: types.FunctionType, state: tuple[Any, ...]) -> None:
     """Unpickle a function: what it captured, its attributes, the globals that came with it."""
     attributes, slots = state
     fn.__dict__.update(attributes)
@@ -249,7 +315,7 @@ def _receive_globals(mark: int, arrived: dict[str, tuple[int, int, Any]]) -> Non
         _seen_serials[name] = serial
 
 
-def _is_news(namespace: dict, name: str, serial: int, identity: int) -> bool:
+def _is_news(namespace: dict[str, Any], name: str, serial: int, identity: int) -> bool:
     if name not in namespace:
         # Deleted by the worker itself if it has come before.
         return _seen_serials.get(name) != serial
@@ -264,27 +330,35 @@ def _is_news(namespace: dict, name: str, serial: int, identity: int) -> bool:
 
 
 class _NewInWorker:
-    """Stands for a lock of a global variable: unpickles as a new one."""
+    """Stands for a lock or queue of a global variable: unpickles as a new one."""
 
-    def __init__(self, factory: Callable[[], Any]) -> None:
-        self._factory = factory
+    def __init__(self, factory: Callable[..., Any], *args: Any) -> None:
+        self._call = factory, args
 
-    def __reduce__(self) -> tuple:
-        return self._factory, ()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._call
 
 
-_MADE_NEW: dict[type, Callable[[], Any]] = {
-    type(threading.Lock()): threading.Lock,
-    type(threading.RLock()): threading.RLock,
-    threading.Condition: threading.Condition,
-    threading.Event: threading.Event,
-    threading.local: threading.local,
+_MADE_NEW: dict[type, Callable[[Any], _NewInWorker]] = {
+    type(threading.Lock()): lambda _: _NewInWorker(threading.Lock),
+    type(threading.RLock()): lambda _: _NewInWorker(threading.RLock),
+    threading.Condition: lambda _: _NewInWorker(threading.Condition),
+    threading.Event: lambda _: _NewInWorker(threading.Event),
+    threading.local: lambda _: _NewInWorker(threading.local),
+    threading.Semaphore: lambda old: _NewInWorker(threading.Semaphore, old._value),
+    threading.BoundedSemaphore: lambda old: _NewInWorker(
+        threading.BoundedSemaphore, old._initial_value
+    ),
+    queue.Queue: lambda old: _NewInWorker(queue.Queue, old.maxsize),
+    queue.LifoQueue: lambda old: _NewInWorker(queue.LifoQueue, old.maxsize),
+    queue.PriorityQueue: lambda old: _NewInWorker(queue.PriorityQueue, old.maxsize),
+    queue.SimpleQueue: lambda _: _NewInWorker(queue.SimpleQueue),
 }
 
 
 def _portable_global(value: Any) -> Any:
-    factory = _MADE_NEW.get(type(value))
-    return value if factory is None else _NewInWorker(factory)
+    make_stand_in = _MADE_NEW.get(type(value))
+    return value if make_stand_in is None else make_stand_in(value)
 
 
 def made_new(value: Any) -> bool:
@@ -295,11 +369,20 @@ def made_new(value: Any) -> bool:
 # --- classes ------------------------------------------------------------------------------------
 
 # Classes whose definition is complete here: their own process's, and those that have arrived.
-_settled: weakref.WeakSet = weakref.WeakSet()
+_settled: weakref.WeakSet[type] = weakref.WeakSet()
 # Classes that arrived from the parent. They go back as their tracker id.
-_from_parent: weakref.WeakSet = weakref.WeakSet()
+_from_parent: weakref.WeakSet[type] = weakref.WeakSet()
 # Strong: an instance may come back after the program has dropped its last use of the class.
 _own_classes: dict[str, type] = {}
+
+
+def _returned_by_id(cls: type) -> bool:
+    """Whether instances come back with the class's id alone.
+
+    Not for classes made inside functions: a program may make any number of them, and keeping each
+    for its return would be a leak. They come back by value, as the same class if it still lives.
+    """
+    return "<locals>" not in cls.__qualname__
 
 
 class _Completion:
@@ -308,21 +391,22 @@ class _Completion:
     def __init__(self, mark: int) -> None:
         self.mark = mark
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _Completion, (self.mark,)
 
-    def __call__(self, cls: type, state: tuple) -> type:
+    def __call__(self, cls: type, state: tuple[Any, ...]) -> type:
         if cls in _settled:
             return cls
         _settled.add(cls)
         if self.mark == _parent:
             _from_parent.add(cls)
         try:
-            return _cp._class_setstate(cls, state)
+            _cp._class_setstate(cls, state)
         except BaseException:
             _settled.discard(cls)
             _from_parent.discard(cls)
             raise
+        return cls
 
 
 def _class_by_id(tracker_id: str) -> type:

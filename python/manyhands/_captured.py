@@ -39,7 +39,7 @@ class _Captured:
         names = _by_value.referenced_globals(fn) if _by_value.home(fn) in (None, "__main__") else ()
         self.globals = [(name, keep(fn.__globals__.get(name, _EMPTY))) for name in names]
 
-    def holds(self, fn: types.FunctionType) -> bool:
+    def holds(self, fn: Any) -> bool:
         if fn.__code__ is not self.code or fn.__defaults__ is not self.defaults():
             return False
         if fn.__kwdefaults__ is not self.kwdefaults():
@@ -56,12 +56,12 @@ class Guard:
 
     __slots__ = ("_callees", "_own")
 
-    def __init__(self, fn: Callable) -> None:
+    def __init__(self, fn: Callable[..., Any]) -> None:
         functions = list(_by_value_functions(fn))
         self._own = _Captured(functions[0]) if functions else None
         self._callees = [_Captured(callee) for callee in functions[1:]]
 
-    def holds(self, fn: Callable) -> bool:
+    def holds(self, fn: Callable[..., Any]) -> bool:
         """Whether no captured variable of `fn` has been rebound since the guard was made."""
         if self._own is None:
             return True
@@ -82,7 +82,7 @@ def _contents(cell: types.CellType) -> Any:
         return _EMPTY
 
 
-def _by_value_functions(fn: Callable) -> list[types.FunctionType]:
+def _by_value_functions(fn: Callable[..., Any]) -> list[types.FunctionType]:
     """`fn` and the functions it captured that travel by value with it; at most MAX_FUNCTIONS."""
     if not isinstance(fn, types.FunctionType):
         return []

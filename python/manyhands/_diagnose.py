@@ -48,7 +48,7 @@ _ADVICE = {
 }
 
 
-def explain_call(args: tuple, kwargs: dict, error: Exception) -> BaseException:
+def explain_call(args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> BaseException:
     """Explain why a task's arguments cannot be pickled: "argument 2, attribute .lock"."""
     parts = [(f"argument {number}", value) for number, value in enumerate(args, 1)]
     parts += [(f"keyword argument {name!r}", value) for name, value in kwargs.items()]
@@ -218,7 +218,7 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield from _instance_parts(obj)
 
 
-def _dict_parts(mapping: dict) -> Iterator[tuple[str, Any]]:
+def _dict_parts(mapping: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
         yield f"key {_short(key)}", value
     for key in mapping:
@@ -262,8 +262,8 @@ def _class_parts(cls: type) -> Iterator[tuple[str, Any]]:
         yield f"base class {base.__qualname__!r}", base
     for name, value in vars(cls).items():
         if isinstance(value, (staticmethod, classmethod)):
-            value = value.__func__
-        if isinstance(value, property):
+            yield f"class attribute .{name}", value.__func__
+        elif isinstance(value, property):
             yield from ((f"property .{name}", part) for part in (value.fget, value.fset) if part)
         elif name not in ("__dict__", "__weakref__", "__doc__", "_abc_impl"):
             yield f"class attribute .{name}", value

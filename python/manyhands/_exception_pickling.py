@@ -43,7 +43,7 @@ class RemoteError(Exception):
         self.message = message
         self.reason = reason
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Not by the class's public name, which is bound only once the package is imported.
         return _remote_error, self.args
 
@@ -83,27 +83,30 @@ def loads_exception(data: Any) -> BaseException:
     An exception that survived the journey in the worker and cannot be unpickled here becomes an
     `UnpicklableResult` that names it.
     """
-    from concurrent.futures.process import _RemoteTraceback
+    from concurrent.futures import process
 
     packed, text, type_name, message = pickle.loads(data)
+    exc: BaseException
     try:
         exc = pickle.loads(packed)
         if not isinstance(exc, BaseException):
             raise pickle.UnpicklingError(f"it arrived as {type(exc).__name__!r} object")
     except Exception as error:
         exc = _unpicklable(type_name, message, error)
-    exc.__cause__ = _RemoteTraceback(f'\n"""\n{text}"""')
+    remote_traceback: Any = process._RemoteTraceback
+    exc.__cause__ = remote_traceback(f'\n"""\n{text}"""')
     return exc
 
 
 def _unpicklable(type_name: str, message: str, error: Exception) -> BaseException:
     from manyhands._errors import UnpicklableResult
 
-    return UnpicklableResult(
+    explained: BaseException = UnpicklableResult(
         f"the task raised {type_name}: {message}; this exception cannot be unpickled here: "
         f"{type(error).__name__}: {_message(error)}; give its class a __reduce__ that matches "
         f"its __init__, and make sure that its module can be imported here"
     )
+    return explained
 
 
 def _pack(exc: BaseException) -> bytes:
@@ -153,16 +156,22 @@ class _Rebuilt:
     """Pickles as instructions to make an exception without calling its ``__init__``."""
 
     def __init__(
-        self, exc: BaseException, args: tuple, attributes: dict[str, Any], incomplete: bool
+        self,
+        exc: BaseException,
+        args: tuple[Any, ...],
+        attributes: dict[str, Any],
+        incomplete: bool,
     ) -> None:
         self._parts = type(exc), args, attributes
         self.incomplete = incomplete
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, self._parts
 
 
-def _rebuild(cls: type[BaseException], args: tuple, attributes: dict[str, Any]) -> BaseException:
+def _rebuild(
+    cls: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException:
     try:
         exc = cls.__new__(cls, *args)
     except Exception:
@@ -232,7 +241,7 @@ class _Travelling(Exception):
         super().__init__(exc)
         self._exc = exc
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return pickle.loads, (_pack(self._exc),)
 
 

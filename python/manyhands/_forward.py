@@ -141,7 +141,7 @@ class Receiver:
                 # A user's stream or handler failed. The next message must get through.
                 _report()
 
-    def _receive(self, packet: bytes, ancillary: list) -> None:
+    def _receive(self, packet: bytes, ancillary: list[Any]) -> None:
         kind, last, pid, number = _HEADER.unpack_from(packet)
         body = packet[_HEADER.size :]
         if kind == _MARKER:
@@ -203,17 +203,20 @@ def flush(timeout: float | None = None) -> bool:
     return True if _receiver is None else _receiver.flush(timeout)
 
 
-def _forget_receiver() -> None:
-    """In a forked child: the parent's ends are not ours, nor is its thread."""
+def _after_fork_in_child() -> None:
+    """The parent's ends are not ours, nor is its thread; locks may have been held."""
     global _receiver, _lock
     _lock = threading.Lock()
     if _receiver is not None:
         # A copy of the reading end here would keep workers from noticing the parent's death.
         _receiver._abandon()
         _receiver = None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, ForwardedStream):
+            stream.at_fork()
 
 
-os.register_at_fork(after_in_child=_forget_receiver)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 # --- worker -------------------------------------------------------------------------------------
@@ -223,6 +226,7 @@ class _Sender:
     """A worker's end. Any thread may send; nothing is locked."""
 
     def __init__(self, fd: int) -> None:
+        os.set_inheritable(fd, False)
         self._socket = socket.socket(fileno=fd)
         # Even if this process has a default timeout: it would change the shared description.
         self._socket.setblocking(True)
@@ -283,14 +287,16 @@ class _Sender:
             return fds[0]
 
 
-def _answer_tracker(ancillary: list) -> None:
+def _answer_tracker(ancillary: list[Any]) -> None:
     from multiprocessing import resource_tracker
 
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             (fd,) = array.array("i", data[:4])
             with socket.socket(fileno=fd) as reply:
-                socket.send_fds(reply, [b"t"], [resource_tracker.getfd()])
+                tracker_fd = resource_tracker.getfd()
+                if tracker_fd is not None:
+                    socket.send_fds(reply, [b"t"], [tracker_fd])
 
 
 class ForwardedStream(io.TextIOBase):
@@ -301,6 +307,8 @@ class ForwardedStream(io.TextIOBase):
         self._kind = kind
         self._fd = fd
         self._line = ""
+        # Reentrant: a signal handler may print in the middle of a print.
+        self._lock = threading.RLock()
 
     encoding = "utf-8"
     errors = "surrogatepass"
@@ -328,18 +336,22 @@ class ForwardedStream(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        # Swapped in one step each: a thread that comes between sends its own text whole.
-        whole, newline, rest = (self._line + text).rpartition("\n")
-        self._line = rest
-        if newline or len(rest) > CHUNK_CHARS:
-            if not newline:
-                whole, self._line = rest, ""
+        with self._lock:
+            whole, newline, rest = (self._line + text).rpartition("\n")
+            if not newline and len(rest) > CHUNK_CHARS:
+                whole, rest = rest, ""
+            self._line = rest
             self._forward(whole + newline)
         return len(text)
 
     def flush(self) -> None:
-        rest, self._line = self._line, ""
-        self._forward(rest)
+        with self._lock:
+            rest, self._line = self._line, ""
+            self._forward(rest)
+
+    def at_fork(self) -> None:
+        """In a child that a task forked: another thread of the worker may have been printing."""
+        self._lock._at_fork_reinit()  # type: ignore[attr-defined]
 
     def _forward(self, text: str) -> None:
         for start in range(0, len(text), CHUNK_CHARS):
@@ -452,7 +464,8 @@ def _forward_records(handler: ForwardingHandler) -> None:
         if not taken:
             handler.handle(record)
 
-    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
+    patched: Any = logging.Logger
+    patched.callHandlers = call_handlers
 
 
 def _share_tracker(sender: _Sender) -> None:
@@ -461,9 +474,13 @@ def _share_tracker(sender: _Sender) -> None:
     With a tracker of its own, a worker that attaches to the parent's SharedMemory would have it
     unlinked when the worker ends.
     """
-    from multiprocessing import resource_tracker
+    from multiprocessing import resource_tracker as tracker_module
 
-    class ParentsTracker(resource_tracker.ResourceTracker):
+    resource_tracker: Any = tracker_module
+
+    class ParentsTracker(resource_tracker.ResourceTracker):  # type: ignore[misc]
+        _fd: int | None
+
         def _ask_parent(self) -> None:
             if self._fd is None:
                 self._fd = sender.request_tracker()

@@ -36,13 +36,15 @@ class Shares:
         self._closers: list[Callable[[], None]] = []
 
     def duplicate_for_child(self, fd: int) -> int:
-        """multiprocessing's hook; what is duplicated is up to `DupFd`."""
+        """Called by multiprocessing; what is duplicated is up to `DupFd`."""
         return fd
 
     def DupFd(self, fd: int) -> Any:  # noqa: N802 - multiprocessing's name
         """Offer `fd` to every process that unpickles the returned object."""
-        from multiprocessing import reduction, resource_sharer
+        from multiprocessing import reduction
+        from multiprocessing import resource_sharer as resource_sharer_module
 
+        resource_sharer: Any = resource_sharer_module
         sharer = resource_sharer._resource_sharer
         own_fd = os.dup(fd)
         offered = True
@@ -81,8 +83,9 @@ def fake_spawning_popen() -> Iterator[Shares]:
     The caller closes the `Shares`. The workers need the same ``authkey`` (`_worker_setup` sees to
     it). Only the current thread is affected.
     """
-    from multiprocessing import context
+    from multiprocessing import context as context_module
 
+    context: Any = context_module
     shares = Shares()
     before = context.get_spawning_popen()
     context.set_spawning_popen(shares)
@@ -95,7 +98,7 @@ def fake_spawning_popen() -> Iterator[Shares]:
         context.set_spawning_popen(before)
 
 
-def dumps_initializer(initializer: Any, initargs: tuple) -> tuple[bytes, Shares | None]:
+def dumps_initializer(initializer: Any, initargs: tuple[Any, ...]) -> tuple[bytes, Shares | None]:
     """Pickle ``(initializer, initargs)`` for workers that are not forked from this process.
 
     Returns: the pickle, and the shares to close when the pool ends (None if there are none).

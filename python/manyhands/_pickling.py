@@ -44,7 +44,7 @@ __all__ = [
 _REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
 
 
-def dumps(obj: Any, buffers: list | None, *, to_parent: bool = False) -> bytes:
+def dumps(obj: Any, buffers: list[Any] | None, *, to_parent: bool = False) -> bytes:
     """Pickle `obj` for another process of the pool.
 
     Differs from ``pickle.dumps``: lambdas, closures, nested functions and everything of
@@ -66,7 +66,7 @@ def dumps(obj: Any, buffers: list | None, *, to_parent: bool = False) -> bytes:
     return _dumps(obj, buffers, to_parent, lambda error: _diagnose().explain(obj, error))
 
 
-def dumps_result(obj: Any, buffers: list | None) -> bytes:
+def dumps_result(obj: Any, buffers: list[Any] | None) -> bytes:
     """Pickle the result of a task in a worker. Classes the parent sent go back as their names.
 
     Args and errors as with `dumps`; the message speaks of "the result of the task".
@@ -74,7 +74,7 @@ def dumps_result(obj: Any, buffers: list | None) -> bytes:
     return _dumps(obj, buffers, True, lambda error: _diagnose().explain_result(obj, error))
 
 
-def dumps_call(args: tuple, kwargs: dict, buffers: list | None) -> bytes:
+def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], buffers: list[Any] | None) -> bytes:
     """Pickle ``(args, kwargs)`` of a task.
 
     Args and errors as with `dumps`; the message speaks of "argument 2" (the first is 1) or
@@ -102,7 +102,7 @@ def dumps_whole_call(call: tuple[Any, tuple, dict], buffers: list | None) -> byt
     return _dumps(call, buffers, False, explain)
 
 
-def dumps_function(fn: Callable) -> tuple[bytes, Any]:
+def dumps_function(fn: Callable[..., Any]) -> tuple[bytes, Any]:
     """Pickle a function that is sent once per pool.
 
     Returns:
@@ -128,7 +128,7 @@ def dumps_function(fn: Callable) -> tuple[bytes, Any]:
     from . import _by_value, _captured
 
     # Made first: a variable rebound while the function is being pickled counts as rebound.
-    guard = _captured.Guard(fn)
+    guard: Any = _captured.Guard(fn)
     try:
         data = _by_value.dumps(fn)
     except Exception as error:
@@ -138,7 +138,7 @@ def dumps_function(fn: Callable) -> tuple[bytes, Any]:
     return data, guard
 
 
-def guard_holds(fn: Callable, guard: Any) -> bool:
+def guard_holds(fn: Callable[..., Any], guard: Any) -> bool:
     """Whether no variable that `fn` captured has been rebound since `dumps_function(fn)`.
 
     >>> word = "old"
@@ -164,7 +164,7 @@ def is_cacheable(fn: Any) -> bool:
     return isinstance(fn, functools._lru_cache_wrapper)
 
 
-def loads(data: Any, buffers: Iterable = ()) -> Any:
+def loads(data: Any, buffers: Iterable[Any] = ()) -> Any:
     """Unpickle what `dumps` made, given its out-of-band buffers in their order."""
     return pickle.loads(data, buffers=buffers)
 
@@ -184,7 +184,7 @@ def register_connection_reducers() -> None:
         copyreg.pickle(connection.Connection, reducer)
 
 
-def dumps_unexplained(obj: Any, buffers: list | None, to_parent: bool = False) -> bytes:
+def dumps_unexplained(obj: Any, buffers: list[Any] | None, to_parent: bool = False) -> bytes:
     """As `dumps`, but errors are the pickler's own: for objects that are expected to fail."""
     callback = buffers.append if buffers is not None else None
     n_before = len(buffers) if buffers is not None else 0
@@ -203,7 +203,10 @@ def dumps_unexplained(obj: Any, buffers: list | None, to_parent: bool = False) -
 
 
 def _dumps(
-    obj: Any, buffers: list | None, to_parent: bool, explain: Callable[[Exception], BaseException]
+    obj: Any,
+    buffers: list[Any] | None,
+    to_parent: bool,
+    explain: Callable[[Exception], BaseException],
 ) -> bytes:
     n_before = len(buffers) if buffers is not None else 0
     try:

@@ -20,6 +20,7 @@ import atexit
 import contextlib
 import itertools
 import os
+import re
 import sys
 import threading
 import traceback
@@ -27,6 +28,10 @@ import types
 import warnings
 import weakref
 from typing import Any
+
+_FORK_WARNING = r".*multi-threaded, use of fork\(\)"
+# Compiled here, so that workers find it in the cache that they inherit from the template.
+re.compile(_FORK_WARNING, re.IGNORECASE)
 
 # Modules whose hooks at the end of threading know by themselves what is theirs after a fork.
 _FORK_SAFE_HOOKS = ("concurrent.futures.", "manyhands.")
@@ -98,7 +103,8 @@ def finish() -> None:
     is expected to call ``os._exit`` next. Errors, also KeyboardInterrupt, are printed and end only
     the step they happened in.
     """
-    _report_errors(threading._shutdown)
+    hooks: Any = threading
+    _report_errors(hooks._shutdown)
     _report_errors(atexit._run_exitfuncs)
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
@@ -109,23 +115,23 @@ def finish() -> None:
 def flush_streams() -> None:
     """Flush ``sys.stdout`` and ``sys.stderr``; a closed or missing one is no error."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(Exception):
             stream.flush()
-        except Exception:
-            continue
 
 
 def forget_parent_handlers() -> None:
     """Drop every function that runs at exit and was registered before this process was forked."""
     atexit._clear()
-    weakref.finalize._registry.clear()
+    finalizers: Any = weakref.finalize
+    finalizers._registry.clear()
     # The next finalizer registers itself with atexit again.
-    weakref.finalize._registered_with_atexit = False
-    hooks = threading._threading_atexits
+    finalizers._registered_with_atexit = False
+    module: Any = threading
+    hooks = module._threading_atexits
     hooks[:] = [hook for hook in hooks if _hook_module(hook).startswith(_FORK_SAFE_HOOKS)]
     for module_name, table in (("thread", "_threads_queues"), ("process", "_threads_wakeups")):
         module = sys.modules.get(f"concurrent.futures.{module_name}")
-        if module is not None:
+        if module is not None and hasattr(module, table):
             getattr(module, table).clear()
 
 
@@ -142,7 +148,7 @@ def _hook_module(hook: Any) -> str:
 # --- describing ---------------------------------------------------------------------------------
 
 
-def _process() -> types.ModuleType | None:
+def _process() -> Any:
     return sys.modules.get("multiprocessing.process")
 
 
@@ -173,8 +179,10 @@ def _cwd() -> str | None:
 def _absolute_path() -> list[str]:
     """``sys.path`` as it means here: '' and relative entries depend on the directory."""
     cwd = _cwd()
-    path = [entry for entry in sys.path if isinstance(entry, str)]
-    return path if cwd is None else [os.path.join(cwd, entry) if entry else cwd for entry in path]
+    path = list(sys.path)
+    if cwd is None:
+        return path
+    return [os.path.join(cwd, entry) if entry else cwd for entry in path]
 
 
 def stream_is_own(name: str) -> bool:
@@ -237,8 +245,10 @@ def apply_logging(settings: dict[str, Any] | None) -> None:
 
 def _become_pool_process(data: dict[str, Any], name: str | None) -> None:
     """What multiprocessing sees: a child process of the parent, with its key, not a daemon."""
-    from multiprocessing import context, process
+    from multiprocessing import context
+    from multiprocessing import process as process_module
 
+    process: Any = process_module
     me = process.BaseProcess.__new__(process.BaseProcess)
     me._identity = (os.getpid(),)
     me._config = {"semprefix": "/mp", "daemon": False}
@@ -293,7 +303,7 @@ def _make_main(data: dict[str, Any]) -> None:
 
     main = types.ModuleType("__main__")
     main.__package__ = data["main_package"]
-    main.__builtins__ = builtins
+    main.__dict__["__builtins__"] = builtins
     if data["main_file"] is not None:
         main.__file__ = data["main_file"]
     sys.modules["__main__"] = main
@@ -302,12 +312,11 @@ def _make_main(data: dict[str, Any]) -> None:
 def _apply_interpreter(data: dict[str, Any]) -> None:
     sys.setrecursionlimit(data["recursion_limit"])
     sys.dont_write_bytecode = data["dont_write_bytecode"]
-    warnings.filters[:] = data["warning_filters"]
+    filters: Any = warnings.filters
+    filters[:] = data["warning_filters"]
     # Inside a worker the only other thread is the runtime's own, which holds no lock. (Public
     # call: it also tells the C code that the list above has changed.)
-    warnings.filterwarnings(
-        "ignore", message=r".*multi-threaded, use of fork\(\)", category=DeprecationWarning
-    )
+    warnings.filterwarnings("ignore", message=_FORK_WARNING, category=DeprecationWarning)
 
 
 def _reseed() -> None:
@@ -334,7 +343,8 @@ def _detach_stdin() -> None:
 
 def write_whole_lines() -> None:
     """Let the standard streams write at each end of a line, one line in one write."""
-    for stream in (sys.stdout, sys.stderr):
+    streams: tuple[Any, ...] = (sys.stdout, sys.stderr)
+    for stream in streams:
         try:
             stream.reconfigure(line_buffering=True)
         except (AttributeError, ValueError, OSError):

@@ -3,6 +3,7 @@
 It does with the functions under test what the real worker does, without a pool around it.
 """
 
+import contextlib
 import os
 import pickle
 import socket
@@ -32,7 +33,7 @@ class BareWorker:
         self.process = subprocess.Popen([sys.executable, "-c", code], env=env, pass_fds=fds)
         theirs.close()
         ours.settimeout(60)
-        self._file = ours.makefile("rwb")
+        self._socket, self._file = ours, ours.makefile("rwb")
         data = _worker_setup.describe_parent() if prepare is None else prepare
         self._send(_pickling.dumps((data, name, output_fd), None))
 
@@ -67,8 +68,11 @@ class BareWorker:
         return self
 
     def __exit__(self, *exc):
-        self._file.close()
         self.kill()
+        # After a kill in the middle of a message there may be something left to flush.
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self._socket.close()
 
 
 def serve(fd):
@@ -103,7 +107,12 @@ def run_script(text, tmp_path, *, command=(), stdin=None):
     env = {**os.environ, "PYTHONPATH": f"{PACKAGE}{os.pathsep}{HERE}"}
     done = subprocess.run(
         [sys.executable, *(command or [str(script)])],
-        env=env, capture_output=True, text=True, timeout=100, cwd=tmp_path, input=stdin,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+        input=stdin,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

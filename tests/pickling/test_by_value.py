@@ -1,9 +1,11 @@
 """Functions and classes that workers cannot import: of scripts, the REPL, and nested ones."""
 
 import functools
+import gc
 import os
 import pickle
 import sys
+import weakref
 
 import pytest
 from bare_worker import BareWorker, run_script
@@ -152,6 +154,61 @@ with BareWorker() as worker:
     print(worker.run(work), worker.run(lambda: lock.acquire()), worker.run(same))
 """
     assert run_script(text, tmp_path) == "False True True\n"
+
+
+def test_caches_and_other_objects_that_know_only_their_name_are_sent_by_value(tmp_path):
+    text = """
+import functools, queue, threading, typing
+from bare_worker import BareWorker
+UserId = typing.NewType("UserId", int)
+jobs, slots = queue.Queue(3), threading.BoundedSemaphore(2)
+@functools.lru_cache(maxsize=7)
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+@functools.singledispatch
+def show(x):
+    return "any"
+@show.register
+def _(x: int):
+    return "int"
+show(1)
+class A:
+    @functools.cached_property
+    def slow(self):
+        return 5
+    @functools.lru_cache
+    def cached(self, x):
+        return x * 2
+    @staticmethod
+    @functools.cache
+    def s(x):
+        return x
+def work(a: UserId):
+    with slots:
+        jobs.put(1)
+    return fib(50), fib.cache_parameters()["maxsize"], show(1), show(""), UserId(3), jobs.maxsize
+def use(a):
+    return a.slow, a.cached(2), A.s(3)
+with BareWorker() as worker:
+    print(worker.run(work, 1), worker.run(use, A()), worker.run(fib, 10), jobs.qsize())
+"""
+    out = run_script(text, tmp_path)
+    assert out == "(12586269025, 7, 'int', 'any', 3, 3) (5, 4, 3) 55 0\n"
+
+
+def test_a_class_made_in_a_function_comes_back_as_itself_and_is_not_kept():
+    def made():
+        class Local:
+            pass
+
+        with BareWorker() as worker:
+            back = worker.run(lambda x: x, Local())
+        assert type(back) is Local
+        return weakref.ref(Local)
+
+    reference = made()
+    gc.collect()
+    assert reference() is None
 
 
 def test_code_typed_at_the_prompt_works(tmp_path):
@@ -343,16 +400,15 @@ def test_a_guard_notices_a_variable_that_became_none_when_its_object_died():
 
 
 def test_a_guard_does_not_keep_a_recursive_function_alive():
-    import gc
-    import weakref
+    def made():
+        def recurse(n):
+            return n and recurse(n - 1)
 
-    def recurse(n):
-        return n and recurse(n - 1)
+        _, guard = _pickling.dumps_function(recurse)
+        assert _pickling.guard_holds(recurse, guard)
+        return guard, weakref.ref(recurse)
 
-    _, guard = _pickling.dumps_function(recurse)
-    assert _pickling.guard_holds(recurse, guard)
-    reference = weakref.ref(recurse)
-    del recurse
+    _guard, reference = made()
     gc.collect()
     assert reference() is None
 

@@ -1,30 +1,14 @@
 """multiprocessing's locks, queues and values reach workers through initargs."""
 
+import contextlib
 import multiprocessing
 
 import pytest
+import worker_functions
 from bare_worker import BareWorker
 from manyhands import _mp_sharing, _pickling
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def install(*objects):
-    import builtins
-
-    builtins.shared = objects
-
-
-def use():
-    import builtins
-
-    queue, lock, value, conn = builtins.shared
-    with lock:
-        value.value += 1
-    queue.put("from worker")
-    conn.send("through the pipe")
-    queue.close()
-    queue.join_thread()
 
 
 @pytest.fixture
@@ -35,32 +19,30 @@ def context():
 def test_one_pickle_of_locks_queues_values_and_pipes_serves_many_workers(context):
     queue, lock, value = context.Queue(), context.Lock(), context.Value("i", 0)
     ours, theirs = context.Pipe()
-    data, shares = _mp_sharing.dumps_initializer(install, (queue, lock, value, theirs))
+    data, shares = _mp_sharing.dumps_initializer(
+        worker_functions.install, (queue, lock, value, theirs)
+    )
     try:
-        workers = [BareWorker(), BareWorker(), BareWorker()]
-        for worker in workers:
-            worker.run(run_initializer, data)
-        for worker in workers:
-            worker.run(use)
-        assert [queue.get(timeout=60) for _ in workers] == ["from worker"] * 3
-        assert [ours.recv() for _ in workers] == ["through the pipe"] * 3
-        assert value.value == 3
-        for worker in workers:
-            assert worker.end() == 0
+        with contextlib.ExitStack() as stack:
+            workers = [stack.enter_context(BareWorker()) for _ in range(3)]
+            for worker in workers:
+                worker.run(worker_functions.run_initializer, data)
+            for worker in workers:
+                worker.run(worker_functions.use)
+            assert [queue.get(timeout=60) for _ in workers] == ["from worker"] * 3
+            assert [ours.recv() for _ in workers] == ["through the pipe"] * 3
+            assert value.value == 3
+            for worker in workers:
+                assert worker.end() == 0
     finally:
         shares.close()
     queue.close()
 
 
-def run_initializer(data):
-    initializer, initargs = _pickling.loads(data)
-    initializer(*initargs)
-
-
 def test_a_lock_of_the_fork_context_is_refused_with_words():
     lock = multiprocessing.get_context("fork").Lock()
     with pytest.raises(_mp_sharing.ForkOnlyObject, match="Lock of the 'fork' context"):
-        _mp_sharing.dumps_initializer(install, (lock,))
+        _mp_sharing.dumps_initializer(worker_functions.install, (lock,))
     assert multiprocessing.context.get_spawning_popen() is None
 
 
