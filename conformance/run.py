@@ -33,13 +33,14 @@ import tempfile
 import time
 import venv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "worker.py"
 PACKAGE = HERE.parent / "python"
+SHARED_MEMORY = Path("/dev/shm")
 PR_SET_CHILD_SUBREAPER = 36
 # How long a process may outlive the worker that started it before it counts as left behind.
 SETTLING_S = 3.0
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     # A job started in the background inherits SIGINT as ignored, which the tests' children would
     # inherit too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    shared_memory_before = set(os.listdir("/dev/shm"))
+    shared_memory_before = set(SHARED_MEMORY.iterdir())
     plain = make_environment(options.work, None, options.path)
     shimmed = make_environment(options.work, options.shim, options.path)
     tally = Tally()
@@ -88,8 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         for test in excluded.keys() - set(tests)
     ]
     tally.faults += [
-        f"/dev/shm/{name} was left behind."
-        for name in set(os.listdir("/dev/shm")) - shared_memory_before
+        f"{entry} was left behind." for entry in set(SHARED_MEMORY.iterdir()) - shared_memory_before
     ]
     return report(tally, tests, excluded, options)
 
@@ -276,10 +276,10 @@ def report(
     return 0 if good else 1
 
 
-def counts(outcomes: Iterator[str] | object) -> str:
+def counts(outcomes: Iterable[str]) -> str:
     """The number of each outcome, as text."""
-    counted = Counter(outcomes)  # type: ignore[call-overload]
-    return ", ".join(f"{n} {outcome}" for outcome, n in counted.most_common()) or "no test"
+    counted = Counter(outcomes).most_common()
+    return ", ".join(f"{n} {outcome}" for outcome, n in counted) or "no test"
 
 
 if __name__ == "__main__":

@@ -9,8 +9,19 @@ Answers go to what was standard output at the start; the tests' own output goes 
 A test that takes longer than TIMEOUT seconds ends the process with the stacks of all threads.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import TextIO
+    from unittest import TestCase, TestSuite
+
+    Error = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
 def main(words: list[str]) -> int:
@@ -29,7 +40,7 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def modules(name):
+def modules(name: str) -> Iterator[str]:
     """Yields the modules named `test_...` of a package, or `name` if it is a module."""
     import importlib
     import pkgutil
@@ -43,12 +54,12 @@ def modules(name):
             yield f"{name}.{module.name}"
 
 
-def load(module):
+def load(module: str) -> list[TestCase]:
     """The tests of a module, flat, in unittest's order; none if the module skips itself."""
     import importlib
     import unittest
 
-    def flat(suite):
+    def flat(suite: TestSuite) -> Iterator[TestCase]:
         for item in suite:
             if isinstance(item, unittest.TestSuite):
                 yield from flat(item)
@@ -63,7 +74,7 @@ def load(module):
     return list(flat(unittest.TestLoader().loadTestsFromModule(imported)))
 
 
-def allow_all_resources():
+def allow_all_resources() -> None:
     """Lets tests run that `python -m test` runs only with `-u cpu,walltime,subprocess`."""
     try:
         from test import support
@@ -72,7 +83,7 @@ def allow_all_resources():
     support.use_resources = ["cpu", "subprocess", "walltime"]
 
 
-def run(module, timeout_s, ids, answers):
+def run(module: str, timeout_s: float, ids: list[str], answers: TextIO) -> None:
     """Runs the tests with these ids, and says what comes of each."""
     import faulthandler
     import traceback
@@ -83,41 +94,41 @@ def run(module, timeout_s, ids, answers):
     class Result(unittest.TestResult):
         """Writes a line when a test starts, and one with its worst outcome when it ends."""
 
-        def startTest(self, test):
+        def startTest(self, test: TestCase) -> None:
             super().startTest(test)
             self.outcome, self.detail = "passed", ""
             say("started", test.id())
             faulthandler.dump_traceback_later(timeout_s, exit=True)
 
-        def stopTest(self, test):
+        def stopTest(self, test: TestCase) -> None:
             faulthandler.cancel_dump_traceback_later()
             super().stopTest(test)
             say(self.outcome, test.id(), self.detail.replace("\n", "\\n").replace("\t", "  "))
 
-        def note(self, outcome, detail):
+        def note(self, outcome: str, detail: str) -> None:
             """Keeps the first bad outcome: a failure, then the errors of its clean-up."""
             if self.outcome in ("passed", "skipped"):
                 self.outcome = outcome
             self.detail += detail
 
-        def addError(self, test, error):
+        def addError(self, test: TestCase, error: Error) -> None:
             self.end_badly(test, "error", error)
 
-        def addFailure(self, test, error):
+        def addFailure(self, test: TestCase, error: Error) -> None:
             self.end_badly(test, "failed", error)
 
-        def addSkip(self, test, reason):
+        def addSkip(self, test: TestCase, reason: str) -> None:
             if hasattr(test, "_testMethodName"):
                 self.note("skipped", reason)
 
-        def addUnexpectedSuccess(self, test):
+        def addUnexpectedSuccess(self, test: TestCase) -> None:
             self.note("failed", "it was expected to fail")
 
-        def addSubTest(self, test, subtest, error):
+        def addSubTest(self, test: TestCase, subtest: TestCase, error: Error | None) -> None:
             if error is not None:
                 self.end_badly(test, "failed", error)
 
-        def end_badly(self, test, outcome, error):
+        def end_badly(self, test: TestCase, outcome: str, error: Error) -> None:
             detail = "".join(traceback.format_exception(*error))
             if hasattr(test, "_testMethodName"):
                 self.note(outcome, detail)
@@ -125,7 +136,7 @@ def run(module, timeout_s, ids, answers):
                 print(detail, file=sys.stderr)
                 raise SystemExit(1)
 
-    def say(event, test, detail=""):
+    def say(event: str, test: str, detail: str = "") -> None:
         if os.getpid() == owner:  # Not in a child that a test forked and that fell through.
             answers.write(f"{event}\t{test}\t{detail}\n")
 

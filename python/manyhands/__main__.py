@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         return _command(words)
-    except (UsageError, _run.CannotRun) as error:
+    except (UsageError, _run.CannotRunError) as error:
         print(f"manyhands: {error}", file=sys.stderr)
         return 2
 
@@ -95,9 +95,9 @@ def _run_program(words: list[str]) -> None:
 
 
 def _tour(args: list[str]) -> int:
-    from manyhands import _tour
+    from manyhands._tour import main as tour
 
-    return _tour.main(args)
+    return tour(args)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFil
 from types import CodeType, ModuleType, TracebackType
 
 
-class CannotRun(Exception):
+class CannotRunError(Exception):
     """There is no program to run; the text says why and what to do."""
 
 
@@ -30,10 +30,10 @@ def run_script(path: str, args: list[str]) -> None:
         args: the rest of `sys.argv`.
 
     Raises:
-        CannotRun: there is no such file, or it cannot be read.
+        CannotRunError: there is no such file, or it cannot be read.
     """
     if not os.path.exists(path):
-        raise CannotRun(f"there is no file {path!r}: check the path of the script to run.")
+        raise CannotRunError(f"there is no file {path!r}: check the path of the script to run.")
     full_path = _absolute(path)
     if _is_importable(full_path):
         _become_main([path, *args])
@@ -43,7 +43,7 @@ def run_script(path: str, args: list[str]) -> None:
     try:
         program = _read_program(full_path)
     except OSError as error:
-        raise CannotRun(f"cannot read {path!r}: {error.strerror}.") from None
+        raise CannotRunError(f"cannot read {path!r}: {error.strerror}.") from None
     main = _become_main([path, *args])
     _set_path_entry(os.path.dirname(os.path.realpath(path)))
     main.__file__ = full_path

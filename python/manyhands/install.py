@@ -46,8 +46,7 @@ REPLACED = {
     "concurrent.futures.process": ("ProcessPoolExecutor",),
 }
 OURS = "manyhands.futures"
-# Looking a class up in the package loads its submodule: programs rely on `concurrent.futures.thread`
-# being there afterwards.
+# Looking a class up in the package loads its submodule, and programs rely on finding it there.
 DEFINED_IN = {
     "ThreadPoolExecutor": "concurrent.futures.thread",
     "ProcessPoolExecutor": "concurrent.futures.process",
@@ -131,7 +130,7 @@ def install() -> None:
     """
     with _lock:
         if _state.hook is None:
-            _state.hook = AfterImport({name: _patch for name in REPLACED})
+            _state.hook = AfterImport(dict.fromkeys(REPLACED, _patch))
             sys.meta_path.insert(0, _state.hook)
     for name in REPLACED:
         if name in sys.modules:
@@ -202,24 +201,27 @@ def _replace_early_names() -> None:
     found = [
         (module, name, *standard[id(value)])
         for module in _searched_modules()
-        for name, value in list(vars(module).items())
+        for name, value in list(vars(module).items())  # Other threads may import meanwhile.
         if id(value) in standard
     ]
     if not found:
         return
     ours = importlib.import_module(OURS)
     with _lock:
+        if not is_installed():  # Another thread uninstalled meanwhile.
+            return
         for module, name, standard_name, value in found:
-            if _state.hook is not None and vars(module).get(name) is value:
+            if vars(module).get(name) is value:
                 replacement = getattr(ours, standard_name)
                 vars(module)[name] = replacement
                 _state.early_names.append((module, name, value, replacement))
 
 
 def _searched_modules() -> list[ModuleType]:
+    loaded: dict[str, object] = dict(sys.modules)  # Programs put more than modules there.
     return [
         module
-        for name, module in list(sys.modules.items())
+        for name, module in loaded.items()
         if isinstance(module, ModuleType)
         and not any(name == top or name.startswith(top + ".") for top in NEVER_SEARCHED)
     ]

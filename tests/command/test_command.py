@@ -24,7 +24,11 @@ def test_the_installed_command_runs_a_program_on_ours(tmp_path):
 @pytest.mark.parametrize("separator", [[], ["--"]], ids=["without --", "with --"])
 @pytest.mark.parametrize(
     "words",
-    [["program.py"], ["-m", "program"], ["-c", "import manyhands; print(manyhands.is_installed())"]],
+    [
+        ["program.py"],
+        ["-m", "program"],
+        ["-c", "import manyhands; print(manyhands.is_installed())"],
+    ],
     ids=["script", "module", "code"],
 )
 def test_a_program_runs_with_ours_installed(words, separator, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 RUNNER = Path(__file__).parents[2] / "conformance/run.py"
-TESTS = '''
+TESTS = """
 import ctypes, os, subprocess, sys, time, unittest
 
 class Ends(unittest.TestCase):
@@ -25,15 +25,15 @@ class Ends(unittest.TestCase):
         time.sleep(60)
     def test_7_passes_after_all_that(self):
         pass
-'''
-LEAK = '''
+"""
+LEAK = """
 import subprocess, sys, unittest
 
 class Leaks(unittest.TestCase):
     def test_leak(self):
         subprocess.Popen(["sleep", "60"])
-'''
-SHIM_USER = '''
+"""
+SHIM_USER = """
 import subprocess, sys, unittest
 SHOW = "import sys; print(sys.shim_was_here)"
 
@@ -43,10 +43,10 @@ class UsesShim(unittest.TestCase):
     def test_in_children_even_if_isolated(self):
         shown = subprocess.check_output([sys.executable, "-I", "-c", SHOW], text=True)
         self.assertEqual(shown, "True\\n")
-'''
+"""
 SHIM = "import sys\ndef install():\n    sys.shim_was_here = True\n"
 HIDING_SHIM = SHIM + "    sys.hidden = True\n"
-HIDDEN = '''
+HIDDEN = """
 import sys, unittest
 
 class Shy(unittest.TestCase):
@@ -55,7 +55,7 @@ class Shy(unittest.TestCase):
     if not hasattr(sys, "hidden"):
         def test_hidden(self):
             pass
-'''
+"""
 
 
 @pytest.fixture

@@ -72,7 +72,8 @@ def test_modules_imported_while_installed_are_restored_too(run_program):
         import concurrent.futures.thread
         concurrent.futures.thread.ThreadPoolExecutor
         manyhands.uninstall()
-        assert concurrent.futures.thread.ThreadPoolExecutor.__module__ == "concurrent.futures.thread"
+        threads = concurrent.futures.thread.ThreadPoolExecutor
+        assert threads.__module__ == "concurrent.futures.thread"
         assert concurrent.futures.wait.__module__ == "concurrent.futures._base"
         assert "__getattr__" not in vars(concurrent.futures.thread)
     """)

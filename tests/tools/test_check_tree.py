@@ -38,7 +38,5 @@ def test_a_file_that_breaks_a_rule_is_named(tmp_path, name, text, complaint):
 
 
 def test_finding_no_file_at_all_is_a_failure(tmp_path):
-    checked = subprocess.run(
-        [sys.executable, CHECK], cwd=tmp_path, capture_output=True, text=True
-    )
+    checked = subprocess.run([sys.executable, CHECK], cwd=tmp_path, capture_output=True, text=True)
     assert checked.returncode == 1
