@@ -1,1 +1,6 @@
 //! Tasks, futures, and the two executors: threads and processes.
+
+pub mod completion;
+pub mod error;
+pub mod future;
+pub mod process;

@@ -14,9 +14,11 @@ use crate::atomic::AtomicU32;
 use crate::clock::Deadline;
 
 /// A word with a queue of sleepers. Dereferences to its atomic.
-#[repr(transparent)]
+#[cfg_attr(not(loom), repr(transparent))]
 pub struct Futex<S: Scope> {
     word: AtomicU32,
+    #[cfg(loom)]
+    sleepers: (loom::sync::Mutex<()>, loom::sync::Condvar),
     scope: PhantomData<S>,
 }
 
@@ -126,26 +128,38 @@ impl<S: Scope> Futex<S> {
     }
 }
 
-/// Under loom a sleeper is a thread that yields: the model explores every interleaving, and a
-/// lost wake-up shows as a thread that never sees its condition.
+/// Under loom a word carries a condition variable: a wake-up that is lost leaves its sleeper
+/// asleep, and the model reports the deadlock. Deadlines never come.
 #[cfg(loom)]
 impl<S: Scope> Futex<S> {
     /// A word with this value and no sleeper.
     pub fn new(value: u32) -> Self {
-        Self { word: AtomicU32::new(value), scope: PhantomData }
+        Self {
+            word: AtomicU32::new(value),
+            sleepers: (loom::sync::Mutex::new(()), loom::sync::Condvar::new()),
+            scope: PhantomData,
+        }
     }
 
-    /// Yields once while the word is `expected`.
+    /// Sleeps while the word is `expected`, until woken.
     pub fn wait(&self, expected: u32, _deadline: Option<Deadline>) -> WaitEnd {
+        // The kernel compares and queues under one lock that every wake takes: so here.
+        let queue = self.sleepers.0.lock().unwrap();
         if self.word.load(crate::atomic::Ordering::SeqCst) == expected {
-            loom::thread::yield_now();
+            drop(self.sleepers.1.wait(queue).unwrap());
         }
         WaitEnd::Woken
     }
 
-    /// Nothing to do: a modelled sleeper looks again by itself.
-    pub fn wake_one(&self) {}
+    /// Wakes one sleeper, if there is one.
+    pub fn wake_one(&self) {
+        let _queue = self.sleepers.0.lock().unwrap();
+        self.sleepers.1.notify_one();
+    }
 
-    /// Nothing to do: a modelled sleeper looks again by itself.
-    pub fn wake_all(&self) {}
+    /// Wakes all sleepers.
+    pub fn wake_all(&self) {
+        let _queue = self.sleepers.0.lock().unwrap();
+        self.sleepers.1.notify_all();
+    }
 }
