@@ -17,7 +17,11 @@ import concurrent.futures as standard
 import os
 import platform
 import sys
+import sysconfig
 import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from manyhands import _tour_faults, _tour_lanes, _tour_metrics
 from manyhands import futures as ours
@@ -123,7 +127,7 @@ class _Tour:
             if (function := getattr(result, attribute)) is not None
         ]
         found.sort(key=lambda item: (-item[0], item[2]))
-        root = os.path.dirname(os.__file__)
+        root = sysconfig.get_path("stdlib")
         rows = [
             [value, function.name, f"{os.path.relpath(path, root)}:{function.line}"]
             for value, function, path in found[:5]
@@ -197,17 +201,17 @@ class _Tour:
         self._measure_empty_tasks(standard, "standard")
         self.standard_kill = self._kill(standard, _submit_plain)
 
-    def _measure_empty_tasks(self, module, whose: str) -> None:
+    def _measure_empty_tasks(self, module: ModuleType, whose: str) -> None:
         for kind, pool in (("threads", "ThreadPoolExecutor"), ("processes", "ProcessPoolExecutor")):
             executor = getattr(module, pool)(self.n_workers)
             cost = _tour_lanes.empty_task_microseconds(executor, self.n_empty_tasks)
             self.empty[kind, whose] = cost
 
-    def _kill(self, module, submit: _tour_faults.Submit) -> _tour_faults.KillReport:
+    def _kill(self, module: ModuleType, submit: _tour_faults.Submit) -> _tour_faults.KillReport:
         with _tour_lanes.process_pool(module, self.n_workers) as executor:
             return _tour_faults.kill_a_worker(executor, submit, self.files[:: self.accident_step])
 
-    def _compare(self, what: str, found: list, expected: list) -> None:
+    def _compare(self, what: str, found: list[Any], expected: list[Any]) -> None:
         if found != expected:
             self.differences.append(f"{what} differs from the plain loop")
 
@@ -218,12 +222,12 @@ def _lane_order(lane: tuple[str, str]) -> tuple[int, bool]:
     return [PLAIN_LOOP, "threads", "processes"].index(kind), whose == "manyhands"
 
 
-def _submit_plain(executor, file):
+def _submit_plain(executor: Any, file: str) -> Any:
     return executor.submit(_tour_metrics.measure_file, file)
 
 
-def _submit_named(executor, file):
-    named = executor.options(name=f"measure {os.path.basename(file)}")
+def _submit_named(executor: Any, file: str) -> Any:
+    named = executor.options(name=f"measure {Path(file).name}")
     return named.submit(_tour_metrics.measure_file, file)
 
 

@@ -13,9 +13,11 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import Executor, Future, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from manyhands._tour_metrics import FileMetrics, measure_file
 
@@ -29,7 +31,6 @@ class KillReport(NamedTuple):
     n_kills: int
     n_lost: int
     message: str
-    retry_problem: str
     results: list[FileMetrics | None]
 
 
@@ -44,33 +45,35 @@ class TimeoutReport(NamedTuple):
 def kill_a_worker(executor: Executor, submit: Submit, files: list[str]) -> KillReport:
     """Kill a worker of `executor` after a third of `files`, then try the lost files again.
 
-    A kill may hit a worker between two tasks and cost nothing; so another one follows
-    at the next completed file, until a task was hit.
+    A kill may come just after the task it was meant for and cost nothing; then another
+    one follows, until a task was hit.
     """
     n_kills = 0
     first_tries = [submit(executor, file) for file in files]
-    n_done = n_lost = 0
-    for future in as_completed(first_tries):
-        n_done += 1
-        n_lost += future.exception() is not None
-        if n_done >= len(files) // 3 and n_lost == 0:
-            n_kills += _kill_one_of(executor)
+    for future in islice(as_completed(first_tries), len(files) // 3):
+        future.exception()
+    for victim in first_tries:
+        if not victim.done() and (pid := _worker_of(executor, victim)) is not None:
+            n_kills += _kill(pid)
+            if victim.exception() is not None:
+                break
+    wait(first_tries)
     lost = [index for index, future in enumerate(first_tries) if future.exception() is not None]
-    results = [None if index in set(lost) else f.result() for index, f in enumerate(first_tries)]
     message = str(first_tries[lost[0]].exception()) if lost else ""
-    retry_problem = ""
+    results = [None if future.exception() else future.result() for future in first_tries]
     try:
         for index, retry in [(index, submit(executor, files[index])) for index in lost]:
             results[index] = retry.result()
-    except BrokenProcessPool as error:
-        retry_problem = str(error)
-    return KillReport(len(files), n_kills, len(lost), message, retry_problem, results)
+    except BrokenProcessPool:
+        # The standard pool takes no task after a death: what was lost stays lost.
+        pass
+    return KillReport(len(files), n_kills, len(lost), message, results)
 
 
-def never_ending_file(executor, files: list[str], timeout_seconds: float) -> TimeoutReport:
+def never_ending_file(executor: Any, files: list[str], timeout_seconds: float) -> TimeoutReport:
     """Map over `files` with an endless one in their middle; only that one may be stopped."""
     with tempfile.TemporaryDirectory(prefix="manyhands-tour-") as folder:
-        endless = os.path.join(folder, "endless.py")
+        endless = str(Path(folder, "endless.py"))
         os.mkfifo(endless)
         middle = len(files) // 2
         files = [*files[:middle], endless, *files[middle:]]
@@ -99,11 +102,16 @@ def _outcomes(results: Iterator[FileMetrics]) -> Iterator[FileMetrics | TimeoutE
             yield error
 
 
-def _kill_one_of(executor: Executor) -> int:
-    for pid in list(getattr(executor, "_processes", None) or ()):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        return 1
-    return 0
+def _worker_of(executor: Any, future: Any) -> int | None:
+    """Say which process runs `future`; the standard pool does not know, so any of its workers."""
+    if hasattr(future, "statistics"):
+        return future.statistics()["worker"] if future.running() else None
+    return next(iter(executor._processes))
+
+
+def _kill(pid: int) -> int:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return 0
+    return 1

@@ -14,6 +14,7 @@ import concurrent.futures as standard
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from types import ModuleType
 from typing import NamedTuple
 
 from manyhands import futures as ours
@@ -40,7 +41,7 @@ def lanes(n_workers: int) -> dict[tuple[str, str], Callable[[list[str]], list[Fi
     }
 
 
-def process_pool(module, n_workers: int) -> Executor:
+def process_pool(module: ModuleType, n_workers: int) -> Executor:
     """Make `module`'s process pool with quiet workers, the same for both sides."""
     return module.ProcessPoolExecutor(n_workers, initializer=ignore_syntax_warnings)
 

@@ -62,7 +62,7 @@ class FileMetrics(NamedTuple):
 
 
 def measure_file(path: str) -> FileMetrics:
-    """Read, parse and measure the source file at `path`.
+    r"""Read, parse and measure the source file at `path`.
 
     A file that is not valid Python (the standard library's tests ship some on
     purpose) is a finding, not an error: it comes back with its `problem`.
@@ -71,7 +71,7 @@ def measure_file(path: str) -> FileMetrics:
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
-    ...     _ = file.write("def f(x):\\n    return 1 if x else 2\\n")
+    ...     _ = file.write("def f(x):\n    return 1 if x else 2\n")
     ...     file.flush()
     ...     found = measure_file(file.name)
     >>> found.n_functions, found.most_complex.name, found.most_complex.complexity
@@ -126,7 +126,7 @@ def standard_library_files() -> list[str]:
     found = []
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(set(subfolders) - {"site-packages", "dist-packages", "__pycache__"})
-        found += [os.path.join(folder, name) for name in names if name.endswith(".py")]
+        found += [f"{folder}/{name}" for name in names if name.endswith(".py")]
     if not found:
         raise FileNotFoundError(
             f"There is no Python source file under {root}. This Python was installed without "
@@ -159,9 +159,11 @@ def _own_nodes(function: ast.AST) -> Iterator[tuple[ast.AST, int]]:
         depth = outer_depth + isinstance(node, _NESTS)
         yield node, depth
         elif_branch = _elif_of(node)
-        for child in ast.iter_child_nodes(node):
-            # An elif is written beside its if, although the tree has it inside.
-            pending.append((child, outer_depth if child is elif_branch else depth))
+        # An elif is written beside its if, although the tree has it inside.
+        pending += [
+            (child, outer_depth if child is elif_branch else depth)
+            for child in ast.iter_child_nodes(node)
+        ]
 
 
 def _elif_of(node: ast.AST) -> ast.If | None:
