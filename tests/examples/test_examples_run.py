@@ -9,9 +9,8 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
 import manyhands
+import pytest
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples" / "python"
 PACKAGE_ROOT = str(pathlib.Path(manyhands.__file__).resolve().parents[1])

@@ -42,7 +42,7 @@ class Family:
     """A running program and all its descendants.
 
     `source` is written to a file and run as a script, or, with `stdin_script`, fed to an
-    interactive-less ``python -`` through standard input.  `flags` go to the interpreter.
+    ``python -`` or ``python -i`` through standard input.  `flags` go to the interpreter.
     """
 
     def __init__(self, source, folder, *, flags=(), env=None, stdin_script=False, arguments=()):
@@ -53,10 +53,16 @@ class Family:
         self._out, self._err = folder / "out", folder / "err"
         path = os.pathsep.join(filter(None, [PACKAGE_ROOT, HERE, os.environ.get("PYTHONPATH")]))
         what = ["-"] if stdin_script else [str(self.script), *map(str, arguments)]
-        with open(self._out, "wb") as out, open(self._err, "wb") as err:
+        # `python -i` takes its program from standard input by itself; `python -` is told to.
+        typed_in = self.script if stdin_script else os.devnull
+        with (
+            open(self._out, "wb") as out,
+            open(self._err, "wb") as err,
+            open(typed_in, "rb") as stdin,
+        ):
             self.process = subprocess.Popen(
                 [sys.executable, *flags, *([] if "-i" in flags else what)],
-                stdin=open(self.script, "rb") if stdin_script else subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=out,
                 stderr=err,
                 cwd=folder,
@@ -69,9 +75,6 @@ class Family:
                 },
                 start_new_session=True,
             )
-        if stdin_script:
-            # Popen duplicated it for the child.
-            self.process.stdin = None
 
     @property
     def out(self):
@@ -158,9 +161,9 @@ def pids_with_token(token):
     """List the live processes whose environment carries `token`."""
     needle = f"{TOKEN_NAME}={token}".encode()
     return [
-        int(name)
-        for name in os.listdir("/proc")
-        if name.isdigit() and needle in _read(name, "environ").split(b"\0")
+        int(entry.name)
+        for entry in os.scandir("/proc")
+        if entry.name.isdigit() and needle in _read(entry.name, "environ").split(b"\0")
     ]
 
 

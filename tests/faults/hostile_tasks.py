@@ -6,6 +6,7 @@ Module-level functions, so that every start method and the standard library can 
 import ctypes
 import faulthandler
 import os
+import pathlib
 import signal
 import sys
 import threading
@@ -95,7 +96,7 @@ def close_all_descriptors():
 
 def change_directory(path):
     os.chdir(path)
-    return os.getcwd()
+    return str(pathlib.Path.cwd())
 
 
 def ignore_signals_and_nap(path, seconds):

@@ -5,6 +5,7 @@ afterwards.  The kill-fuzz is in test_kill_fuzz.py.
 """
 
 import os
+import pathlib
 import pickle
 import signal
 import threading
@@ -239,7 +240,9 @@ def test_no_worker_is_a_zombie_after_it_died(pool):
     dead = [crash_of(pool.submit(tasks.die_by_os_exit, 1)).pid for _ in range(5)]
     assert pool.submit(tasks.square, 2).result(60) == 4
     for pid in dead:
-        family_watch.wait_until(lambda p=pid: not os.path.exists(f"/proc/{p}"), f"{pid} is reaped")
+        family_watch.wait_until(
+            lambda p=pid: not pathlib.Path(f"/proc/{p}").exists(), f"{pid} is reaped"
+        )
 
 
 def test_shutdown_leaves_no_worker_even_if_some_were_killed_just_before():
