@@ -14,6 +14,8 @@ Guarantees:
     than SEND_TIMEOUT_SECONDS, after which output is dropped, counted and reported when possible;
     after `Receiver.flush` everything sent before has been written.
 
+The same channel gives a worker its parent's resource tracker (multiprocessing's SharedMemory).
+
 Does not do: carry what is written to descriptors 1 and 2 directly (C code, child processes): they
 are inherited. Nothing here is used by workers of the start method ``fork``, which inherit the
 parent's handlers and streams.
