@@ -22,6 +22,8 @@ pub struct Crew {
     pub queue: Injector<Py<FutureCore>>,
     n_max_threads: usize,
     roster: Mutex<Roster>,
+    /// Whether there are as many threads as there may be; a hint that spares a look at the roster.
+    is_complete: AtomicBool,
     settings: Settings,
     /// The `threading.Thread`s that work, shown as `executor._threads`.
     pub threads: Py<PySet>,
@@ -106,7 +108,7 @@ impl WorkLoop {
         worker::work(py, crew, slot);
         // One that was retired has left the roster already.
         if !slot.is_retired() {
-            crew.lock_roster().n_live -= 1;
+            drop(crew.thread_is_gone());
         }
     }
 
@@ -134,6 +136,7 @@ impl Crew {
             queue: Injector::new(),
             n_max_threads,
             roster: Mutex::default(),
+            is_complete: AtomicBool::new(false),
             settings,
             threads: PySet::empty(py)?.unbind(),
             is_broken: AtomicBool::new(false),
@@ -240,6 +243,7 @@ impl Crew {
             return;
         };
         roster.n_live -= 1;
+        self.is_complete.store(false, Ordering::Relaxed);
         drop(roster);
         self.forget_thread(py, &name);
         if !self.queue.is_empty()
@@ -293,8 +297,12 @@ impl Crew {
     /// to do the work.
     #[inline]
     fn start_thread(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        if self.is_complete.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let mut roster = self.lock_roster();
         if roster.n_live >= self.n_max_threads {
+            self.is_complete.store(true, Ordering::Relaxed);
             return Ok(());
         }
         roster.n_live += 1;
@@ -302,8 +310,7 @@ impl Crew {
         roster.n_started += 1;
         drop(roster);
         self.start_numbered(py, number).or_else(|error| {
-            let mut roster = self.lock_roster();
-            roster.n_live -= 1;
+            let roster = self.thread_is_gone();
             if roster.n_live > 0 { Ok(()) } else { Err(error) }
         })
     }
@@ -330,6 +337,13 @@ impl Crew {
 
     fn is_retired(&self, slot_address: usize) -> bool {
         self.lock_roster().slot_at(slot_address).is_some_and(Slot::is_retired)
+    }
+
+    fn thread_is_gone(&self) -> MutexGuard<'_, Roster> {
+        let mut roster = self.lock_roster();
+        roster.n_live -= 1;
+        self.is_complete.store(false, Ordering::Relaxed);
+        roster
     }
 
     fn add_slot(&self, slot: Slot) -> *const Slot {

@@ -11,6 +11,7 @@ mod fork;
 mod future;
 mod gatherer;
 mod interrupt;
+mod observer;
 mod outcome;
 mod process;
 mod thread_pool;
