@@ -39,21 +39,30 @@ tour: build ## run the main job on this machine's Python library: results and ti
 .PHONY: test
 test: lint test-rust test-python test-newest ## all checks and all tests: Rust, oldest and newest Python
 
-.PHONY: lint
-lint: lint-rust lint-python ## formatting, lints, types, stubs, layers, file lengths
+# Separate targets, so that `make --keep-going` shows what each of them has to say.
+.PHONY: lint format-check clippy layers tree ruff types stubs
+lint: format-check clippy layers tree ruff types stubs ## formatting, lints, types, stubs, layers, file lengths
 
-.PHONY: lint-rust
-lint-rust: $(VENV)/.installed
+format-check: $(VENV)/.installed
 	cargo fmt --all --check
+	$(BIN)/ruff format --check
+
+clippy: $(VENV)/.installed
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+layers: $(VENV)/.installed
 	$(BIN)/python tools/check_layers.py
+
+tree: $(VENV)/.installed
 	$(BIN)/python tools/check_tree.py
 
-.PHONY: lint-python
-lint-python: build
+ruff: $(VENV)/.installed
 	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+
+types: build
 	$(BIN)/mypy
+
+stubs: build
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml manyhands._runtime
 
 # cargo-nextest has a watchdog per test (.config/nextest.toml); without it, one for the whole run.
