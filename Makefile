@@ -103,7 +103,7 @@ conformance: ## CPython 3.13's own test.test_concurrent_futures, on our executor
 .PHONY: docs
 docs: $(VENV)/.docs-installed ## build the user guide into site/, warnings are errors
 	$(BIN)/mkdocs build --strict
-	cargo doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 .PHONY: clean
 clean: ## remove everything that was built or installed here
