@@ -1,1 +1,23 @@
-//! Child processes: start, supervise by pidfd, template fork, orderly and hard stop.
+//! Child processes: started, watched to their end, and never mistaken for another.
+//!
+//! - [`Launcher`]: one way to get a child, by a fresh program ([`Program`]) or by a fork of a
+//!   *template* process ([`TemplateUse`]).
+//! - The supervisor (one thread per process that has children, gone when they are) learns of every
+//!   death by pidfd and tells the owner through [`Events`].
+//! - [`serve::TemplateServer`] is the template's side, [`watch::exit_with`] the child's side of the
+//!   promise that no child outlives its root.
+//!
+//! What it does not do: it knows nothing of pools, tasks or interpreters.
+
+pub mod serve;
+pub mod watch;
+
+mod launch;
+mod message;
+mod supervisor;
+mod template;
+
+pub use launch::{ChildId, Event, Events, Launcher, Program};
+pub use message::{Launch, receive_launch};
+pub use supervisor::{forget_after_fork, stop_templates};
+pub use template::{TemplateStart, TemplateUse};

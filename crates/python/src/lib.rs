@@ -1,1 +1,46 @@
 //! The Python extension manyhands._runtime.
+//!
+//! Extract, detach, call, map the error: what a class here does beyond that is what only an
+//! attached thread can do (running callables, keeping references).
+
+mod chain;
+mod crew;
+mod dispatcher;
+mod errors;
+mod fork;
+mod future;
+mod gatherer;
+mod interrupt;
+mod outcome;
+mod process;
+mod thread_pool;
+mod worker;
+
+use pyo3::prelude::*;
+
+/// The compiled part of manyhands.
+#[pymodule(gil_used = false)]
+mod _runtime {
+    #[pymodule_export]
+    use super::crew::refuse_new_tasks;
+    #[pymodule_export]
+    use super::dispatcher::run_dispatcher;
+    #[pymodule_export]
+    use super::fork::after_fork_in_child;
+    #[pymodule_export]
+    use super::future::{FutureCore, set_future_class};
+    #[pymodule_export]
+    use super::gatherer::{Gatherer, any_error};
+    #[pymodule_export]
+    use super::process::buffer::SharedBuffer;
+    #[pymodule_export]
+    use super::process::launcher::{ProgramLauncher, TemplateLauncher, stop_templates};
+    #[pymodule_export]
+    use super::process::pool::{ProcessPoolCore, heap_usage, usable_cpus};
+    #[pymodule_export]
+    use super::process::template::{Launch, TemplateServer, receive_launch};
+    #[pymodule_export]
+    use super::process::worker::WorkerLoop;
+    #[pymodule_export]
+    use super::thread_pool::{ThreadPoolCore, check_options};
+}

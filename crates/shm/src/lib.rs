@@ -1,1 +1,28 @@
-//! The family heap: one shared mapping per process family, with an allocator that survives the death of any party.
+//! The family heap: one shared mapping per process family, with an allocator in it.
+//!
+//! A *family* is the process that first needs shared memory and all it starts through manyhands.
+//! Each member is a [`Party`] with a number of its own. Everything shared lies in one anonymous,
+//! sparse memory file at an *offset*, which means the same in every member.
+//!
+//! Guarantees:
+//! - **Killable at any instruction.** Who holds a block is one word; taking, handing over and
+//!   giving back a block are each one compare-and-swap on it. There is no shared lock and no list
+//!   to leave half-linked. [`Heap::sweep`] gives back what a dead party held.
+//! - Nothing has a name: no entry in `/dev/shm`, nothing outlives the family.
+//! - A shortage is an [`OutOfMemory`] where the block was asked for, never a SIGBUS later.
+//!
+//! What it does not do: move blocks, count references, or protect parties that write outside
+//! their blocks.
+//!
+//! The protocol, state by state, is in `README.md` beside this file.
+
+mod alloc;
+mod block;
+mod heap;
+mod layout;
+mod sweep;
+
+pub use block::{Block, BlockRef};
+pub use heap::{Heap, HeapConfig, OutOfMemory};
+pub use layout::Party;
+pub use sweep::Swept;

@@ -14,9 +14,11 @@ use crate::atomic::AtomicU32;
 use crate::clock::Deadline;
 
 /// A word with a queue of sleepers. Dereferences to its atomic.
-#[repr(transparent)]
+#[cfg_attr(not(loom), repr(transparent))]
 pub struct Futex<S: Scope> {
     word: AtomicU32,
+    #[cfg(loom)]
+    sleepers: (loom::sync::Mutex<()>, loom::sync::Condvar),
     scope: PhantomData<S>,
 }
 
@@ -38,6 +40,15 @@ impl Scope for Private {
 
 impl Scope for Shared {
     const FLAG: libc::c_int = 0;
+}
+
+/// Wakes the sleepers of a word that may be gone by then: it keeps the address, never reads it.
+/// On a word that is gone the kernel finds no sleeper, or wakes one of whatever lies there now,
+/// spuriously, which every wait allows.
+#[derive(Debug)]
+pub struct Waker<S: Scope> {
+    address: usize,
+    scope: PhantomData<S>,
 }
 
 /// Why a wait ended.
@@ -113,39 +124,64 @@ impl<S: Scope> Futex<S> {
         self.wake(i32::MAX);
     }
 
+    /// A way to wake the sleepers after the word itself may have been freed.
+    pub fn waker(&self) -> Waker<S> {
+        Waker { address: self.word.as_ptr() as usize, scope: PhantomData }
+    }
+
     fn wake(&self, n_sleepers: i32) {
-        // SAFETY: the word lives as long as `&self`; waking reads nothing through the pointer.
-        unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.word.as_ptr(),
-                libc::FUTEX_WAKE | S::FLAG,
-                n_sleepers,
-            );
-        }
+        wake::<S>(self.word.as_ptr() as usize, n_sleepers);
     }
 }
 
-/// Under loom a sleeper is a thread that yields: the model explores every interleaving, and a
-/// lost wake-up shows as a thread that never sees its condition.
+#[cfg(not(loom))]
+impl<S: Scope> Waker<S> {
+    /// Wakes all sleepers.
+    pub fn wake_all(self) {
+        wake::<S>(self.address, i32::MAX);
+    }
+}
+
+#[cfg(not(loom))]
+fn wake<S: Scope>(address: usize, n_sleepers: i32) {
+    // SAFETY: FUTEX_WAKE only hashes the address; it reads and writes nothing through it.
+    unsafe {
+        libc::syscall(libc::SYS_futex, address, libc::FUTEX_WAKE | S::FLAG, n_sleepers);
+    }
+}
+
+/// Under loom a word carries a condition variable: a wake-up that is lost leaves its sleeper
+/// asleep, and the model reports the deadlock. Deadlines never come.
 #[cfg(loom)]
 impl<S: Scope> Futex<S> {
     /// A word with this value and no sleeper.
     pub fn new(value: u32) -> Self {
-        Self { word: AtomicU32::new(value), scope: PhantomData }
+        Self {
+            word: AtomicU32::new(value),
+            sleepers: (loom::sync::Mutex::new(()), loom::sync::Condvar::new()),
+            scope: PhantomData,
+        }
     }
 
-    /// Yields once while the word is `expected`.
+    /// Sleeps while the word is `expected`, until woken.
     pub fn wait(&self, expected: u32, _deadline: Option<Deadline>) -> WaitEnd {
+        // The kernel compares and queues under one lock that every wake takes: so here.
+        let queue = self.sleepers.0.lock().unwrap();
         if self.word.load(crate::atomic::Ordering::SeqCst) == expected {
-            loom::thread::yield_now();
+            drop(self.sleepers.1.wait(queue).unwrap());
         }
         WaitEnd::Woken
     }
 
-    /// Nothing to do: a modelled sleeper looks again by itself.
-    pub fn wake_one(&self) {}
+    /// Wakes one sleeper, if there is one.
+    pub fn wake_one(&self) {
+        let _queue = self.sleepers.0.lock().unwrap();
+        self.sleepers.1.notify_one();
+    }
 
-    /// Nothing to do: a modelled sleeper looks again by itself.
-    pub fn wake_all(&self) {}
+    /// Wakes all sleepers.
+    pub fn wake_all(&self) {
+        let _queue = self.sleepers.0.lock().unwrap();
+        self.sleepers.1.notify_all();
+    }
 }

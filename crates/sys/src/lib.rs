@@ -1,13 +1,21 @@
 //! The only crate of manyhands that makes system calls.
 //!
 //! Every module wraps one kernel facility behind a small safe contract, with owned descriptors at
-//! each boundary. Linux only: elsewhere the crate is a plain compile error.
+//! each boundary. All descriptors made here are close-on-exec. Linux only: elsewhere the crate is
+//! a plain compile error.
 //!
 //! What it does not do: no policy, no retry loops beyond `EINTR`, no global state.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("manyhands runs on Linux only, for now: see docs/platforms in ARCHITECTURE.md");
+compile_error!("manyhands runs on Linux only for now: it needs memfd, pidfd and futex");
 
 pub mod atomic;
 pub mod clock;
+pub mod event;
 pub mod futex;
+pub mod machine;
+pub mod memory;
+pub mod pid;
+pub mod socket;
+pub mod spawn;
+pub mod thread;

@@ -1,0 +1,125 @@
+# Everything a person does here is a target; `make` alone lists them.
+#
+# `make tour` and `make test` need a Rust toolchain (1.90 or later) and CPython 3.11 or later with
+# pip on the machine; all else goes into the folders .venv, .venv-newest and target.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# The oldest and the newest suitable Python of the machine; name others with MANYHANDS_PYTHON and
+# MANYHANDS_PYTHON_NEWEST. Looked up once, and only by the targets that need it.
+FIND_PYTHON := python3 tools/find_python.py
+PYTHON = $(eval PYTHON := $$(shell $(FIND_PYTHON) oldest))$(PYTHON)
+PYTHON_NEWEST = $(eval PYTHON_NEWEST := $$(shell $(FIND_PYTHON) newest))$(PYTHON_NEWEST)
+PYTHON_CONFORMANCE = $(eval PYTHON_CONFORMANCE := $$(shell $(FIND_PYTHON) 3.13))$(PYTHON_CONFORMANCE)
+
+VENV := .venv
+VENV_NEWEST := .venv-newest
+BIN := $(VENV)/bin
+
+# The extension links to no libpython, so a test program made of it cannot; pytest tests it.
+RUST_TESTED := --workspace --exclude manyhands-python
+# PyO3 asks this Python about its version; the same one each time, or everything is rebuilt.
+export PYO3_PYTHON = $(CURDIR)/$(BIN)/python
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(VENV)/.installed ## build the extension (release) and install the package into .venv
+	$(call build_into,$(VENV))
+
+.PHONY: tour
+tour: build ## run the main job on this machine's Python library: results and timings
+	$(BIN)/manyhands tour
+
+.PHONY: test
+test: lint test-rust test-python test-newest ## all checks and all tests: Rust, oldest and newest Python
+
+.PHONY: lint
+lint: lint-rust lint-python ## formatting, lints, types, stubs, layers, file lengths
+
+.PHONY: lint-rust
+lint-rust: $(VENV)/.installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(BIN)/python tools/check_layers.py
+	$(BIN)/python tools/check_tree.py
+
+.PHONY: lint-python
+lint-python: build
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml manyhands._runtime
+
+# cargo-nextest has a watchdog per test (.config/nextest.toml); without it, one for the whole run.
+.PHONY: test-rust
+test-rust: $(VENV)/.installed ## Rust tests and documentation tests
+	if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run $(RUST_TESTED) --locked; \
+	else \
+		timeout --kill-after=10 1200 cargo test $(RUST_TESTED) --locked; \
+	fi
+	timeout --kill-after=10 600 cargo test --doc $(RUST_TESTED) --locked
+
+.PHONY: test-python
+test-python: build ## pytest on the oldest Python found (ARGS="-k name" selects)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-newest
+test-newest: ## pytest on the newest Python found, if it is another one
+	if [ "$(PYTHON)" = "$(PYTHON_NEWEST)" ]; then \
+		echo "$(PYTHON) is the only suitable Python here: already tested."; \
+	else \
+		$(MAKE) --no-print-directory VENV=$(VENV_NEWEST) PYTHON="$(PYTHON_NEWEST)" test-python; \
+	fi
+
+.PHONY: bench
+bench: build $(VENV)/.bench-installed ## measure against the standard library and peers, in one run
+	$(BIN)/python benches/run.py $(ARGS)
+
+# CPython's own tests run on 3.13, in a virtual environment of their own: a .pth file there puts
+# our executors into every interpreter that the tests start.
+CONFORMANCE := .conformance/build
+.PHONY: conformance
+conformance: ## CPython 3.13's own test.test_concurrent_futures, on our executors
+	$(MAKE) --no-print-directory VENV=$(CONFORMANCE) PYTHON="$(PYTHON_CONFORMANCE)" build
+	$(CONFORMANCE)/bin/python conformance/run.py --exclude conformance/cf.exclude.txt \
+		--shim manyhands_shim $(ARGS) test.test_concurrent_futures
+
+.PHONY: docs
+docs: $(VENV)/.docs-installed ## build the user guide into site/, warnings are errors
+	$(BIN)/mkdocs build --strict
+	cargo doc --workspace --no-deps --locked
+
+.PHONY: clean
+clean: ## remove everything that was built or installed here
+	rm -rf $(VENV) $(VENV_NEWEST) .conformance target site .pytest_cache .ruff_cache .mypy_cache
+	rm -f python/manyhands/*.so
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# One target folder per Python: PyO3 depends on the interpreter, and sharing a folder would
+# rebuild it at every change of venv.
+define build_into
+	PYO3_PYTHON="$(CURDIR)/$(1)/bin/python" VIRTUAL_ENV="$(CURDIR)/$(1)" \
+		"$(1)/bin/maturin" develop --release --locked --target-dir \
+		"$${CARGO_TARGET_DIR:-target}/$$($(1)/bin/python -c 'import sys; print(sys.implementation.cache_tag)')"
+endef
+
+%/.installed: requirements-dev.txt
+	@test -n "$(PYTHON)" || exit 1
+	"$(PYTHON)" -m venv --clear $*
+	$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+%/.bench-installed: requirements-bench.txt %/.installed
+	$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+%/.docs-installed: requirements-docs.txt %/.installed
+	$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@

@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""Runs a package of CPython's own tests, on the executors that a shim installs.
+
+    run.py [--shim MODULE] [--exclude FILE] [--timeout S] [--match TEXT] TEST_MODULE_OR_PACKAGE
+
+The interpreter that runs this file is the one whose tests run. They run in a private virtual
+environment (in .conformance/) in which a `.pth` file calls `MODULE.install()` in *every*
+interpreter that starts, also in those that the tests start; without that, such tests would
+silently test the standard library.
+
+Guarantees:
+- The tests are enumerated without the shim, so the total does not depend on it: a test that the
+  shim makes disappear counts as `missing`, which is a failure.
+- Each class of tests runs in a process of its own (`worker.py`); a test that hangs or kills the
+  process costs itself only, the rest of its class goes on in a fresh process.
+- Processes that outlive their test class are ended and counted, as are entries of /dev/shm.
+- Exits with 0 only if every test that is not excluded passed or skipped itself, at least one
+  passed, every line of the exclusion file names an existing test, and nothing was left behind.
+
+The exclusion file has a test id, a tab and a reason per line; `#` opens a comment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import venv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+WORKER = HERE / "worker.py"
+PACKAGE = HERE.parent / "python"
+SHARED_MEMORY = Path("/dev/shm")
+PR_SET_CHILD_SUBREAPER = 36
+# How long a process may outlive the worker that started it before it counts as left behind.
+SETTLING_S = 3.0
+GOOD = ("passed", "skipped")
+
+
+@dataclass
+class Tally:
+    """What came of a run: an outcome per test id, and what went wrong outside of tests."""
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, test: str, outcome: str, detail: str = "") -> None:
+        """Records how a test ended."""
+        self.outcomes[test] = outcome
+        if outcome not in GOOD:
+            self.details[test] = detail
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the tests and prints every failure and the counts; returns the exit status."""
+    options = parse(argv)
+    excluded = read_exclusions(options.exclude)
+    # A process whose parent ended becomes our child: none can escape the count below.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # A job started in the background inherits SIGINT as ignored, which the tests' children would
+    # inherit too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    shared_memory_before = set(SHARED_MEMORY.iterdir())
+    plain = make_environment(options.work, None, options.path)
+    shimmed = make_environment(options.work, options.shim, options.path)
+    tally = Tally()
+    tests: list[str] = []
+    for module in test_modules(plain, options.tests):
+        listed = list_tests(plain, module)
+        tests += listed
+        wanted = [test for test in listed if options.match in test and test not in excluded]
+        for group in by_class(wanted):
+            run_class(shimmed, module, group, options, tally)
+        if wanted:
+            print(f"  {module}: {counts(tally.outcomes[test] for test in wanted)}", flush=True)
+    tally.faults += [
+        f"the exclusion file names {test}, which does not exist."
+        for test in excluded.keys() - set(tests)
+    ]
+    tally.faults += [
+        f"{entry} was left behind." for entry in set(SHARED_MEMORY.iterdir()) - shared_memory_before
+    ]
+    return report(tally, tests, excluded, options)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tests", help="a module of tests, or a package of them")
+    parser.add_argument("--shim", help="module whose install() every interpreter calls")
+    parser.add_argument(
+        "--path",
+        action="append",
+        default=[],
+        help="folder to import from; default: this one, the package's sources, and the packages "
+        "of the interpreter that runs this",
+    )
+    parser.add_argument("--exclude", type=Path, help="file of tests that do not apply")
+    parser.add_argument("--match", default="", help="run only tests whose id contains this")
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one test")
+    parser.add_argument("--work", type=Path, default=Path(".conformance"), help="scratch folder")
+    options = parser.parse_args(argv)
+    options.path = options.path or [str(HERE), str(PACKAGE), sysconfig.get_path("purelib")]
+    return options
+
+
+def read_exclusions(file: Path | None) -> dict[str, str]:
+    """The excluded test ids with their reasons; a line without a reason is refused."""
+    excluded = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file else []:
+        if not line or line.startswith("#"):
+            continue
+        test, _, reason = line.partition("\t")
+        if not reason.strip():
+            raise SystemExit(f"{file}: {test} needs a tab and a reason after it.")
+        excluded[test] = reason.strip()
+    return excluded
+
+
+def make_environment(work: Path, shim: str | None, paths: list[str]) -> Path:
+    """Makes a virtual environment whose interpreters import from `paths` and call the shim.
+
+    Returns its python.
+    """
+    folder = (work / f"{sys.implementation.cache_tag}-{shim or 'standard'}").absolute()
+    venv.EnvBuilder(clear=True, symlinks=True).create(folder)
+    python = folder / "bin" / "python"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = folder / "lib" / version / "site-packages"
+    lines = [str(Path(path).absolute()) for path in paths]
+    if shim:
+        lines.append(f"import {shim}; {shim}.install()")
+    (site / "shim.pth").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return python
+
+
+def test_modules(python: Path, name: str) -> list[str]:
+    """The modules of tests in a package, or the module itself."""
+    return ask(python, "modules", name)
+
+
+def list_tests(python: Path, module: str) -> list[str]:
+    """The ids of the tests in a module, in the order in which unittest runs them."""
+    return list(dict.fromkeys(ask(python, "list", module)))
+
+
+def ask(python: Path, *words: str) -> list[str]:
+    """The lines with which the worker answers a question."""
+    answer = subprocess.run(
+        [python, WORKER, *words], stdout=subprocess.PIPE, text=True, timeout=120, check=True
+    )
+    return answer.stdout.splitlines()
+
+
+def by_class(tests: list[str]) -> Iterator[list[str]]:
+    """Groups test ids by the class in which they are defined."""
+    groups: dict[str, list[str]] = {}
+    for test in tests:
+        groups.setdefault(test.rpartition(".")[0], []).append(test)
+    yield from groups.values()
+
+
+def run_class(
+    python: Path, module: str, tests: list[str], options: argparse.Namespace, tally: Tally
+) -> None:
+    """Runs the tests of one class, with a fresh process after each hang or crash."""
+    left = tests
+    while left:
+        ended, culprit = run_worker(python, module, left, options, tally)
+        if culprit and culprit not in ended:
+            ended.add(culprit)
+        elif not ended:
+            for test in left:
+                tally.add(test, "missing", "the process that runs its class never came to it")
+            return
+        left = [test for test in left if test not in ended]
+
+
+def run_worker(
+    python: Path, module: str, tests: list[str], options: argparse.Namespace, tally: Tally
+) -> tuple[set[str], str]:
+    """Runs tests in one worker process until it ends, or one test hangs.
+
+    Returns the tests that ended, and the one that was running when the process did.
+    """
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        log_path = Path(folder, "log")
+        environment = {**os.environ, "TMPDIR": folder}
+        environment.pop("PYTHONPATH", None)
+        with log_path.open("wb") as log:
+            worker = subprocess.Popen(
+                [python, WORKER, "run", module, str(options.timeout), *tests],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+        assert worker.stdout is not None
+        ended: set[str] = set()
+        running = ""
+        # The worker's own watchdog ends it when a test takes too long, so this loop ends.
+        for line in worker.stdout:
+            event, test, *detail = line.rstrip("\n").split("\t")
+            if event == "started":
+                running = test
+            else:
+                running = ""
+                ended.add(test)
+                tally.add(test, event, "".join(detail).replace("\\n", "\n"))
+        status = worker.wait()
+        worker.stdout.close()
+        for command in end_orphans():
+            tally.faults.append(f"left behind by {tests[0].rpartition('.')[0]}: {command}")
+        text = log_path.read_text(encoding="utf-8", errors="replace")[-4000:]
+    if running:
+        outcome = "hung" if "Timeout (" in text else "crashed"
+        tally.add(running, outcome, f"the process ended with status {status}:\n{text}")
+    elif status:
+        where = tests[0].rpartition(".")[0]
+        tally.faults.append(f"{where} ended with status {status} outside of a test:\n{text}")
+    return ended, running
+
+
+def end_orphans() -> list[str]:
+    """Ends what a worker left behind, as we are its sub-reaper; returns the commands.
+
+    What ends by itself within a moment of the worker's end, as a resource tracker does, is only
+    collected.
+    """
+    commands = []
+    deadline = time.monotonic() + SETTLING_S
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while pids := children.read_text().split():
+        for pid in map(int, pids):
+            if time.monotonic() > deadline:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+                commands.append(command.decode(errors="replace").strip() or "a zombie")
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            else:
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.01)
+    return commands
+
+
+def report(
+    tally: Tally, tests: list[str], excluded: dict[str, str], options: argparse.Namespace
+) -> int:
+    """Prints failures, faults and the closing line; returns the exit status."""
+    for test, detail in tally.details.items():
+        print(f"\n{tally.outcomes[test].upper()}: {test}\n{detail.rstrip()}")
+    for fault in tally.faults:
+        print(f"\nFAULT: {fault}")
+    bad = [test for test, outcome in tally.outcomes.items() if outcome not in GOOD]
+    n_excluded = len(excluded.keys() & set(tests))
+    print(
+        f"\nconformance: {options.tests} of CPython {sys.version.split()[0]} on "
+        f"{options.shim or 'the standard library'}: {counts(tally.outcomes.values())}; "
+        f"{n_excluded} of {len(tests)} excluded, {len(tally.faults)} faults"
+    )
+    good = not bad and not tally.faults and "passed" in tally.outcomes.values()
+    return 0 if good else 1
+
+
+def counts(outcomes: Iterable[str]) -> str:
+    """The number of each outcome, as text."""
+    counted = Counter(outcomes).most_common()
+    return ", ".join(f"{n} {outcome}" for outcome, n in counted) or "no test"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+//! The result of a task, before it is there: what every executor of this crate hands out.
+//!
+//! An executor keeps its own task type; it embeds an [`Outcome`] and implements [`Source`]. The
+//! [`Future`] is one reference to that task: no second allocation, and the task's own way of
+//! being stopped or helped along is one virtual call away.
+//!
+//! Guarantees: the result is handed out once, to whoever consumes the future; a callback runs
+//! exactly once; dropping a future neither cancels nor waits.
+//!
+//! What it does not do: it is not a `std::future::Future`; it blocks the thread.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use manyhands_sys::clock::Deadline;
+
+use crate::completion::{Completion, Ending, Phase, Wait};
+use crate::error::TaskError;
+
+/// A task's result, once it is there.
+///
+/// ```
+/// let pool = manyhands_pool::thread_pool::ThreadPool::new(2);
+/// let future = pool.submit(|| (0..=10_000u64).sum::<u64>()).unwrap();
+/// assert_eq!(future.result().unwrap(), 50_005_000);
+/// ```
+pub struct Future<T> {
+    source: Arc<dyn Source<T>>,
+}
+
+/// What an executor's task offers to its future.
+pub trait Source<T>: Send + Sync {
+    /// Where the outcome appears.
+    fn outcome(&self) -> &Outcome<T>;
+
+    /// Ends the task if it has not started. Executors whose tasks are claimed elsewhere than in
+    /// the completion decide it there.
+    fn cancel(&self) -> bool {
+        self.outcome().completion().cancel()
+    }
+
+    /// Ends the task although it runs; the executor stops its body within `grace` where it can.
+    /// False if the task is done. Executors that cannot stop a running body leave this as it is:
+    /// the future ends at once, the body runs on and its result is dropped.
+    fn cancel_running(&self, grace: Duration) -> bool {
+        let _ = grace;
+        self.outcome().completion().cancel_running()
+    }
+
+    /// Whether the task runs now.
+    fn is_running(&self) -> bool {
+        self.outcome().completion().phase() == Phase::Running
+    }
+
+    /// Called before a thread sleeps for this task: a worker that would otherwise wait for
+    /// itself runs the task here.
+    fn help(&self) {}
+
+    /// The name the task was given.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// A completion and the place for what it completes with.
+pub struct Outcome<T> {
+    completion: Completion,
+    /// Written under SETTLING, read by the one consumer of the future after FINISHED.
+    value: UnsafeCell<Option<Result<T, TaskError>>>,
+}
+
+// SAFETY: `value` is reached by one thread at a time: by the one whose `try_settle` won, and
+// afterwards, ordered by the completion's word, by `take`, whose contract is one caller.
+unsafe impl<T: Send> Sync for Outcome<T> {}
+
+impl<T> Outcome<T> {
+    /// The outcome of a task nobody has started.
+    pub const fn new() -> Self {
+        Self { completion: Completion::new(), value: UnsafeCell::new(None) }
+    }
+
+    /// How far the task is.
+    pub fn completion(&self) -> &Completion {
+        &self.completion
+    }
+
+    /// Ends the task with `value` and tells everybody; false if it was ended before.
+    pub fn settle(&self, value: Result<T, TaskError>) -> bool {
+        self.try_settle(value).map(|ending| self.completion.announce(ending)).is_some()
+    }
+
+    /// [`settle`](Self::settle), leaving the telling to the caller.
+    pub fn try_settle(&self, value: Result<T, TaskError>) -> Option<Ending> {
+        self.completion.try_settle(|| {
+            // SAFETY: `try_settle` calls this for one of all callers, and nobody reads before
+            // the phase is FINISHED.
+            unsafe { *self.value.get() = Some(value) };
+        })
+    }
+
+    /// Takes the value out of a finished task. None before the end, after a cancel, or if it was
+    /// taken before.
+    ///
+    /// # Safety
+    /// No two threads may be in `take` or `peek_error` of one outcome at a time.
+    pub unsafe fn take(&self) -> Option<Result<T, TaskError>> {
+        match self.completion.phase() {
+            // SAFETY: FINISHED was read with Acquire, so the write is visible and over; the
+            // caller promises to be alone.
+            Phase::Finished => unsafe { (*self.value.get()).take() },
+            _ => None,
+        }
+    }
+
+    /// Whether the task ended without a value: failed or cancelled.
+    ///
+    /// # Safety
+    /// As for [`take`](Self::take).
+    unsafe fn peek_error(&self) -> bool {
+        match self.completion.phase() {
+            // SAFETY: as in `take`.
+            Phase::Finished => unsafe { matches!(*self.value.get(), Some(Err(_))) },
+            _ => false,
+        }
+    }
+}
+
+impl<T> Default for Outcome<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Send + 'static> Future<T> {
+    /// The future of a task. `source` must not have been given to another future: a result is
+    /// handed out once.
+    pub fn new(source: Arc<dyn Source<T>>) -> Self {
+        Self { source }
+    }
+
+    /// Waits for the task and takes its result.
+    ///
+    /// # Errors
+    /// Why the task has no result: it panicked, was cancelled, timed out, or its process died.
+    pub fn result(self) -> Result<T, TaskError> {
+        self.wait_until(None);
+        self.take()
+    }
+
+    /// Waits at most `timeout`, then gives the future back.
+    ///
+    /// # Errors
+    /// The future itself, if the task is not done in time.
+    pub fn result_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, Self> {
+        if self.wait_until(Some(Deadline::after(timeout))) { Ok(self.take()) } else { Err(self) }
+    }
+
+    /// Waits until the task is done; false if `deadline` comes first.
+    pub fn wait_until(&self, deadline: Option<Deadline>) -> bool {
+        if self.is_done() {
+            return true;
+        }
+        self.source.help();
+        loop {
+            match self.completion().wait(deadline) {
+                Wait::Done => return true,
+                Wait::TimedOut => return false,
+                Wait::Interrupted => {}
+            }
+        }
+    }
+
+    /// Cancels the task if it has not started: it never will. False if it runs or is done.
+    pub fn cancel(&self) -> bool {
+        self.source.cancel()
+    }
+
+    /// Cancels the task even if it runs; its body is stopped within `grace` where the executor
+    /// can stop it. False if it is done.
+    pub fn cancel_running(&self, grace: Duration) -> bool {
+        self.source.cancel_running(grace)
+    }
+
+    /// Whether the task has finished, failed or been cancelled.
+    pub fn is_done(&self) -> bool {
+        self.completion().is_done()
+    }
+
+    /// Whether the task was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.completion().phase() == Phase::Cancelled
+    }
+
+    /// Whether the task runs now.
+    pub fn is_running(&self) -> bool {
+        self.source.is_running()
+    }
+
+    /// Calls `f` once when the task is done, on the thread that ends it; at once, on this
+    /// thread, if it is done now. A panic in `f` is caught and dropped: it concerns nobody else.
+    pub fn on_done(&self, f: impl FnOnce() + Send + 'static) {
+        self.completion().watch(Box::new(|| drop(catch_unwind(AssertUnwindSafe(f)))));
+    }
+
+    /// The name the task was given.
+    pub fn name(&self) -> Option<&str> {
+        self.source.name()
+    }
+
+    /// How far the task is, for waits over many futures.
+    pub fn completion(&self) -> &Completion {
+        self.source.outcome().completion()
+    }
+
+    /// Whether the task ended in an error other than being cancelled.
+    pub(crate) fn has_failed(&mut self) -> bool {
+        // SAFETY: `&mut self`, and one future per source: nobody else reads the value.
+        unsafe { self.source.outcome().peek_error() }
+    }
+
+    pub(crate) fn help(&self) {
+        self.source.help();
+    }
+
+    fn take(self) -> Result<T, TaskError> {
+        // SAFETY: `self` is consumed and there is one future per source: no other reader.
+        match unsafe { self.source.outcome().take() } {
+            Some(value) => value,
+            None if self.is_cancelled() => Err(TaskError::Cancelled),
+            None => Err(TaskError::Other("the task ended without storing a result".to_owned())),
+        }
+    }
+}
+
+impl<T: Send + 'static> std::fmt::Debug for Future<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Future")
+            .field("name", &self.name())
+            .field("phase", &self.completion().phase())
+            .finish()
+    }
+}

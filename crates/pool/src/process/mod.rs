@@ -1,0 +1,36 @@
+//! The process pool: tasks in shared slots, workers that may die at any instruction.
+//!
+//! ```text
+//! submit ──▶ pending ──▶ lane of a worker (shared slots) ──▶ worker claims, runs, replies
+//!               ▲             │ revoke: cancel, or move to an idle worker        │
+//!               └─────────────┘                                                  │
+//!  result() ◀── Completion ◀── collector thread ◀── bell ◀── slot is DONE ◀──────┘
+//! ```
+//!
+//! Guarantees:
+//! - every task ends exactly once: with its reply, cancelled, timed out, or crashed;
+//! - a worker's death fails the one task it had claimed; tasks waiting in its lane go elsewhere;
+//! - nothing a worker does or fails to do can block the root or another worker;
+//! - a cancelled pending task never starts.
+//!
+//! What it does not do: it knows nothing of what a task is. Functions, arguments and results are
+//! bytes; what runs them is the worker program's business ([`WorkerEnd`]).
+//!
+//! The protocol, state by state and death by death, is in `README.md` beside this file.
+
+mod collector;
+mod family;
+mod lane;
+mod pool;
+mod schedule;
+mod slot;
+mod stop;
+mod task;
+mod worker;
+
+pub use family::{existing_family_heap, family_heap, forget_family_after_fork};
+pub use pool::{PoolConfig, ProcessPool, SubmitError};
+pub use schedule::{PoolCounts, WorkerInfo};
+pub use slot::ReplyKind;
+pub use task::{Body, Function, ProcessTask, Reply, TaskOptions, TaskTimes};
+pub use worker::{Job, Next, WorkerEnd};

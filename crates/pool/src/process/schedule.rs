@@ -1,0 +1,651 @@
+//! Who runs what: the pool's state under its one lock, in the root's private memory.
+//!
+//! Tasks wait in `pending` until a worker has room. An idle worker gets a task at once; a missing
+//! one is started; a busy one gets a few ahead, more the shorter its tasks are. A task that waits
+//! in a lane behind a long one is taken back and given to a worker that has become idle.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use manyhands_process::Event;
+use manyhands_shm::Party;
+use manyhands_sys::atomic::Ordering;
+use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
+
+use super::lane::{LaneRoot, Status};
+use super::pool::{Shared, SubmitError};
+use super::slot::{ANNOUNCE_START, ReplyKind, State};
+use super::stop::Stop;
+use super::task::{Body, ProcessTask, Reply};
+use crate::completion::Ending;
+use crate::error::{CrashReport, TaskError};
+
+/// The pool's state.
+pub(crate) struct Schedule {
+    max_workers: usize,
+    max_tasks_per_worker: Option<u64>,
+    start_all: bool,
+    pending: VecDeque<Arc<ProcessTask>>,
+    pub(super) workers: Vec<Worker>,
+    next_worker: u64,
+    /// No worker has room: until one does, a new task just waits.
+    saturated: bool,
+    closed: bool,
+    broken: Option<String>,
+    /// Workers in a row that ended before they were ready.
+    n_stillborn: u32,
+    counts: PoolCounts,
+}
+
+/// One worker process and its lane.
+pub(super) struct Worker {
+    pub(super) id: u64,
+    party: Party,
+    pub(super) lane: LaneRoot,
+    /// What is in the lane, from its tail; `None`: taken back.
+    pub(super) tasks: VecDeque<Option<Arc<ProcessTask>>>,
+    n_tasks: usize,
+    pub(super) process: Option<PidFd>,
+    pid: u32,
+    ready: bool,
+    leaving: bool,
+    kill_on_start: bool,
+    n_given: u64,
+    /// Running mean of how long its tasks take; 0: not known yet.
+    mean_ns: u64,
+    pub(super) stop: Option<Stop>,
+}
+
+/// A task that has ended, to be told outside the lock.
+pub(crate) struct Finished {
+    pub(crate) task: Arc<ProcessTask>,
+    pub(crate) end: Result<Reply, TaskError>,
+}
+
+/// What has happened in a pool so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PoolCounts {
+    /// Tasks taken.
+    pub submitted: u64,
+    /// Tasks that replied.
+    pub replied: u64,
+    /// Tasks whose worker died.
+    pub crashed: u64,
+    /// Tasks stopped at their timeout.
+    pub timed_out: u64,
+    /// Workers started.
+    pub workers_started: u64,
+    /// Workers that ended otherwise than asked to.
+    pub workers_died: u64,
+    /// Tasks waiting for room in a lane.
+    pub pending: u64,
+    /// Tasks in lanes, waiting or running.
+    pub in_lanes: u64,
+}
+
+/// One worker of the moment.
+#[derive(Clone, Debug)]
+pub struct WorkerInfo {
+    /// Number within the pool.
+    pub id: u64,
+    /// Process id; 0 while it starts.
+    pub pid: u32,
+    /// Tasks in its lane, the running one included.
+    pub n_tasks: usize,
+    /// Whether it runs tasks already.
+    pub ready: bool,
+}
+
+/// A worker is given at most this much work ahead.
+const AHEAD_NS: u64 = 1_000_000;
+const MAX_AHEAD: u64 = 128;
+
+/// Work below this is not worth moving to another worker.
+const WORTH_MOVING_NS: u64 = 20_000;
+
+/// So many workers in a row that end before they are ready break the pool.
+const MAX_STILLBORN: u32 = 3;
+
+impl Schedule {
+    pub(crate) fn new(
+        max_workers: usize,
+        max_tasks_per_worker: Option<u64>,
+        start_all: bool,
+    ) -> Self {
+        Self {
+            max_workers,
+            max_tasks_per_worker,
+            start_all,
+            pending: VecDeque::new(),
+            workers: Vec::new(),
+            next_worker: 0,
+            saturated: false,
+            closed: false,
+            broken: None,
+            n_stillborn: 0,
+            counts: PoolCounts::default(),
+        }
+    }
+
+    pub(crate) fn accept(&mut self, task: Arc<ProcessTask>) -> Result<(), SubmitError> {
+        if let Some(why) = &self.broken {
+            return Err(SubmitError::Broken(why.clone()));
+        }
+        if self.closed {
+            return Err(SubmitError::Closed);
+        }
+        self.counts.submitted += 1;
+        self.pending.push_back(task);
+        Ok(())
+    }
+
+    /// Gives waiting tasks to workers that have room, as far as they reach.
+    pub(crate) fn pump(&mut self, shared: &Arc<Shared>) {
+        if self.saturated {
+            return;
+        }
+        while let Some(task) = self.pending.pop_front() {
+            if task.outcome.completion().is_done() {
+                continue;
+            }
+            let Some(idx) = self.find_room(shared) else {
+                self.pending.push_front(task);
+                self.saturated = true;
+                return;
+            };
+            self.give(idx, task);
+        }
+        self.level();
+    }
+
+    /// A worker for the next task: idle, else new, else the least busy one with room.
+    fn find_room(&mut self, shared: &Arc<Shared>) -> Option<usize> {
+        let mut idlest: Option<usize> = None;
+        let mut n_staying = 0;
+        for (idx, worker) in self.workers.iter().enumerate() {
+            // One that leaves still counts while it works: never more at once than allowed.
+            n_staying += usize::from(!worker.leaving || worker.n_tasks > 0);
+            if !worker.takes_one_more() {
+                continue;
+            }
+            if worker.n_tasks == 0 && worker.ready {
+                return Some(idx);
+            }
+            if idlest.is_none_or(|best| worker.n_tasks < self.workers[best].n_tasks) {
+                idlest = Some(idx);
+            }
+        }
+        if idlest.is_some_and(|idx| self.workers[idx].n_tasks == 0) {
+            return idlest;
+        }
+        if n_staying < self.max_workers {
+            let n_new = if self.start_all { self.max_workers - n_staying } else { 1 };
+            let first = self.workers.len();
+            for _ in 0..n_new {
+                self.start_worker(shared);
+            }
+            return (self.workers.len() > first).then_some(first);
+        }
+        idlest
+    }
+
+    fn start_worker(&mut self, shared: &Arc<Shared>) {
+        if self.broken.is_some() {
+            return;
+        }
+        let id = self.next_worker;
+        let started = self.try_start_worker(id, shared);
+        match started {
+            Ok(worker) => {
+                self.next_worker += 1;
+                self.counts.workers_started += 1;
+                self.workers.push(worker);
+            }
+            Err(why) => {
+                self.broken = Some(format!("a worker process could not be started: {why}"));
+                shared.bell().ring_loudly();
+            }
+        }
+    }
+
+    fn try_start_worker(&self, id: u64, shared: &Arc<Shared>) -> Result<Worker, String> {
+        let lane = LaneRoot::new(&shared.heap).map_err(|error| error.to_string())?;
+        let party = shared.heap.new_party();
+        let note = shared.note(id, party.number(), lane.at().offset);
+        shared.launch(id, &note).map_err(|error| error.to_string())?;
+        Ok(Worker {
+            id,
+            party,
+            lane,
+            tasks: VecDeque::new(),
+            n_tasks: 0,
+            process: None,
+            pid: 0,
+            ready: false,
+            leaving: false,
+            kill_on_start: false,
+            n_given: 0,
+            mean_ns: 0,
+            stop: None,
+        })
+    }
+
+    fn give(&mut self, idx: usize, task: Arc<ProcessTask>) {
+        let quota = self.max_tasks_per_worker;
+        let worker = &mut self.workers[idx];
+        worker.give(task);
+        if quota.is_some_and(|quota| worker.n_given >= quota) {
+            worker.leave();
+        }
+    }
+
+    /// Moves waiting tasks from busy lanes to idle workers.
+    fn level(&mut self) {
+        loop {
+            let is_idle = |worker: &Worker| worker.ready && !worker.leaving && worker.n_tasks == 0;
+            let Some(idle) = self.workers.iter().position(is_idle) else { return };
+            let busiest = self.workers.iter().enumerate().max_by_key(|(_, w)| w.n_movable());
+            let Some((busy, n_movable)) = busiest.map(|(idx, w)| (idx, w.n_movable())) else {
+                return;
+            };
+            if n_movable == 0 || self.workers[busy].would_be_done_in(WORTH_MOVING_NS) {
+                return;
+            }
+            let mut moved = Vec::new();
+            while moved.len() < n_movable.div_ceil(2) {
+                let Some(task) = self.workers[busy].take_back_last() else { break };
+                moved.push(task);
+            }
+            if moved.is_empty() {
+                return;
+            }
+            for task in moved.into_iter().rev() {
+                if self.workers[idle].takes_one_more() {
+                    self.give(idle, task);
+                } else {
+                    self.pending.push_back(task);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn on_event(
+        &mut self,
+        event: Event,
+        shared: &Arc<Shared>,
+        finished: &mut Vec<Finished>,
+    ) {
+        match event {
+            Event::Started { id, pid, process } => {
+                let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) else {
+                    return;
+                };
+                if worker.kill_on_start {
+                    let _ = process.signal(Signal::KILL);
+                }
+                worker.pid = pid;
+                worker.process = Some(process);
+            }
+            Event::Failed { id, why } => {
+                if let Some(worker) = self.remove(id) {
+                    self.bury(worker, &why, ExitStatus::Unknown, shared, finished);
+                }
+            }
+            Event::Exited { id, status } => {
+                if let Some(worker) = self.remove(id) {
+                    self.bury(worker, "", status, shared, finished);
+                }
+            }
+        }
+        self.saturated = false;
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Worker> {
+        let idx = self.workers.iter().position(|worker| worker.id == id)?;
+        Some(self.workers.remove(idx))
+    }
+
+    /// A worker is gone: its results count, the task it had claimed has crashed, the tasks it
+    /// had not claimed go to others, and what it held is given back.
+    fn bury(
+        &mut self,
+        mut worker: Worker,
+        why: &str,
+        status: ExitStatus,
+        shared: &Arc<Shared>,
+        finished: &mut Vec<Finished>,
+    ) {
+        worker.harvest(shared, finished, &mut self.counts);
+        let asked_to = worker.leaving && worker.n_tasks == 0;
+        let text = worker.lane.view().text();
+        let mut unclaimed = Vec::new();
+        for (position, task) in (worker.lane.tail..).zip(worker.tasks.drain(..)) {
+            let state = worker.lane.state(position);
+            let Some(task) = task else { continue };
+            task.place.clear();
+            if state != State::Running {
+                unclaimed.push(task);
+                continue;
+            }
+            self.counts.crashed += 1;
+            task.set_times(0, manyhands_sys::clock::monotonic_ns(), 0, worker.pid);
+            let report = crash_report(&task, worker.pid, status, text.clone());
+            finished.push(Finished { task, end: Err(TaskError::Crashed(report)) });
+        }
+        for task in unclaimed.into_iter().rev() {
+            self.pending.push_front(task);
+        }
+        if !asked_to {
+            self.counts.workers_died += 1;
+        }
+        if worker.lane.view().status() == Status::Failed {
+            self.break_because(text.unwrap_or_default());
+        } else if !worker.was_ready() && !worker.kill_on_start && !worker.leaving {
+            self.n_stillborn += 1;
+            if self.n_stillborn >= MAX_STILLBORN {
+                let how = if why.is_empty() { status.to_string() } else { why.to_owned() };
+                let text = text.map(|text| format!("\n{text}")).unwrap_or_default();
+                self.break_because(format!(
+                    "{MAX_STILLBORN} workers in a row ended before they were ready; \
+                     the last one {how}{text}"
+                ));
+            }
+        }
+        shared.heap.sweep(worker.party);
+    }
+
+    fn break_because(&mut self, why: String) {
+        self.broken.get_or_insert(why);
+        self.closed = true;
+    }
+
+    /// Collects the replies of all workers.
+    pub(crate) fn harvest(&mut self, shared: &Arc<Shared>, finished: &mut Vec<Finished>) {
+        let n_before = finished.len();
+        for worker in &mut self.workers {
+            if !worker.ready && worker.was_ready() {
+                worker.ready = true;
+                self.n_stillborn = 0;
+                self.saturated = false;
+            }
+            worker.harvest(shared, finished, &mut self.counts);
+        }
+        if finished.len() > n_before {
+            self.saturated = false;
+        }
+    }
+
+    /// Fails what waits if the pool is broken.
+    pub(crate) fn report_broken(&mut self, finished: &mut Vec<Finished>) {
+        let Some(why) = self.broken.clone() else { return };
+        self.closed = true;
+        let mut failed: Vec<_> = self.pending.drain(..).collect();
+        for worker in &mut self.workers {
+            while let Some(task) = worker.take_back_last() {
+                failed.push(task);
+            }
+        }
+        for task in failed {
+            finished.push(Finished { task, end: Err(TaskError::PoolBroken(why.clone())) });
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Cancels everything no worker has claimed.
+    pub(crate) fn cancel_pending(&mut self) -> Vec<(Arc<ProcessTask>, Ending)> {
+        let mut taken: Vec<_> = self.pending.drain(..).collect();
+        for worker in &mut self.workers {
+            while let Some(task) = worker.take_back_last() {
+                taken.push(task);
+            }
+        }
+        let cancel = |task: Arc<ProcessTask>| {
+            let ending = task.outcome.completion().try_cancel()?;
+            Some((task, ending))
+        };
+        taken.into_iter().filter_map(cancel).collect()
+    }
+
+    /// Cancels one task; `None` if a worker has claimed it or it is done.
+    pub(crate) fn cancel(&mut self, task: &ProcessTask) -> Option<Ending> {
+        if let Some((worker_id, position)) = task.place.get() {
+            let worker = self.workers.iter_mut().find(|worker| worker.id == worker_id)?;
+            worker.take_back(position)?;
+            self.saturated = false;
+        }
+        // Otherwise it waits in `pending` and is passed over there, or it is done.
+        task.outcome.completion().try_cancel()
+    }
+
+    /// Since when, and in which process, the task runs.
+    pub(crate) fn running_since(&self, task: &ProcessTask) -> Option<(u64, u32)> {
+        let (worker_id, position) = task.place.get()?;
+        let worker = self.workers.iter().find(|worker| worker.id == worker_id)?;
+        let running = worker.lane.state(position) == State::Running;
+        running.then(|| (worker.started_ns(position), worker.pid))
+    }
+
+    /// In a closed pool without work, workers leave.
+    pub(crate) fn let_idle_workers_leave(&mut self) {
+        if !self.closed || !self.pending.is_empty() {
+            return;
+        }
+        for worker in &mut self.workers {
+            if worker.n_tasks == 0 && !worker.leaving {
+                worker.leave();
+            }
+        }
+    }
+
+    /// The tasks in lanes.
+    pub(crate) fn claimed(&self) -> Vec<Arc<ProcessTask>> {
+        self.workers.iter().flat_map(|worker| worker.tasks.iter().flatten().cloned()).collect()
+    }
+
+    /// Kills every worker, also those that are still being started.
+    pub(crate) fn kill_all(&mut self) {
+        self.closed = true;
+        for worker in &mut self.workers {
+            worker.kill_on_start = true;
+            if let Some(process) = &worker.process {
+                let _ = process.signal(Signal::KILL);
+            }
+        }
+    }
+
+    pub(crate) fn signal_workers(&self, signal: Signal) {
+        for process in self.workers.iter().filter_map(|worker| worker.process.as_ref()) {
+            let _ = process.signal(signal);
+        }
+    }
+
+    pub(crate) fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.closed && self.pending.is_empty() && self.workers.is_empty()
+    }
+
+    pub(crate) fn worker_infos(&self) -> Vec<WorkerInfo> {
+        let info = |worker: &Worker| WorkerInfo {
+            id: worker.id,
+            pid: worker.pid,
+            n_tasks: worker.n_tasks,
+            ready: worker.ready,
+        };
+        self.workers.iter().map(info).collect()
+    }
+
+    pub(crate) fn counts(&self) -> PoolCounts {
+        let in_lanes = self.workers.iter().map(|worker| worker.n_tasks as u64).sum();
+        PoolCounts { pending: self.pending.len() as u64, in_lanes, ..self.counts }
+    }
+
+    pub(super) fn count_timeout(&mut self) {
+        self.counts.timed_out += 1;
+    }
+}
+
+impl Worker {
+    /// Room for another task: an unknown or slow worker gets one ahead of the running one.
+    fn takes_one_more(&self) -> bool {
+        let ahead = match (self.ready, self.mean_ns) {
+            (false, _) => 0,
+            (true, 0) => 1,
+            (true, mean_ns) => (AHEAD_NS / mean_ns).clamp(1, MAX_AHEAD),
+        };
+        !self.leaving && self.lane.has_room() && self.n_tasks as u64 <= ahead
+    }
+
+    fn give(&mut self, task: Arc<ProcessTask>) {
+        let announce = if task.options.timeout.is_some() { ANNOUNCE_START } else { 0 };
+        let body = task.body.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let position = self.lane.publish(|content| {
+            content.function_id = task.function.id;
+            content.function = task.function.code.at();
+            content.flags = announce;
+            match body.as_ref() {
+                Some(Body::Block(block)) => content.block = block.at(),
+                Some(Body::Inline(bytes)) => {
+                    content.block = Default::default();
+                    content.inline_len = bytes.len() as u32;
+                    content.inline[..bytes.len()].copy_from_slice(bytes);
+                }
+                None => {
+                    content.block = Default::default();
+                    content.inline_len = 0;
+                }
+            }
+        });
+        drop(body);
+        task.place.set(self.id, position);
+        self.tasks.push_back(Some(task));
+        self.n_tasks += 1;
+        self.n_given += 1;
+    }
+
+    /// Frees the slots that are done, oldest first.
+    fn harvest(
+        &mut self,
+        shared: &Arc<Shared>,
+        finished: &mut Vec<Finished>,
+        counts: &mut PoolCounts,
+    ) {
+        while !self.tasks.is_empty() && self.lane.state(self.lane.tail) == State::Done {
+            let task = self.tasks.pop_front().flatten();
+            let pid = self.pid;
+            let party = self.party;
+            let (reply, ran_ns) = self.lane.harvest(|slot, content| {
+                let started_ns = slot.started_ns.load(Ordering::Acquire);
+                let kind = ReplyKind::from_number(content.kind);
+                let body = if kind == ReplyKind::None || kind == ReplyKind::Nothing {
+                    Some(Body::empty())
+                } else if content.block.offset == 0 {
+                    Some(Body::Inline(content.inline[..content.inline_len as usize].into()))
+                } else {
+                    shared.heap.take_over(content.block, party).map(Body::Block)
+                };
+                if let Some(task) = &task {
+                    task.set_times(started_ns, content.finished_ns, content.cpu_ns, pid);
+                }
+                (
+                    body.map(|body| Reply { kind, body }),
+                    content.finished_ns.saturating_sub(started_ns),
+                )
+            });
+            let Some(task) = task else { continue };
+            self.n_tasks -= 1;
+            self.mean_ns =
+                if self.mean_ns == 0 { ran_ns } else { (self.mean_ns * 7 + ran_ns) / 8 }.max(1);
+            task.place.clear();
+            counts.replied += 1;
+            let lost = || TaskError::Other("the worker's reply is not in the heap".to_owned());
+            finished.push(Finished { task, end: reply.ok_or_else(lost) });
+        }
+    }
+
+    /// Takes the task at `position` back if the worker has not claimed it.
+    fn take_back(&mut self, position: u64) -> Option<Arc<ProcessTask>> {
+        let idx = position.checked_sub(self.lane.tail)? as usize;
+        if self.tasks.get(idx)?.is_none() || !self.lane.revoke(position) {
+            return None;
+        }
+        let task = self.tasks[idx].take()?;
+        task.place.clear();
+        self.n_tasks -= 1;
+        self.n_given -= 1;
+        Some(task)
+    }
+
+    /// Takes back the task that would be run last.
+    fn take_back_last(&mut self) -> Option<Arc<ProcessTask>> {
+        let idx = self.tasks.iter().rposition(Option::is_some)?;
+        self.take_back(self.lane.tail + idx as u64)
+    }
+
+    /// Tasks in the lane that the worker has probably not claimed.
+    fn n_movable(&self) -> usize {
+        if self.ready { self.n_tasks.saturating_sub(1) } else { self.n_tasks }
+    }
+
+    /// Whether what waits in the lane is so little that moving it costs more.
+    fn would_be_done_in(&self, ns: u64) -> bool {
+        let oldest = self.started_ns(self.lane.tail);
+        let stuck = oldest != 0
+            && manyhands_sys::clock::monotonic_ns().saturating_sub(oldest) > WORTH_MOVING_NS;
+        self.ready && !stuck && self.mean_ns != 0 && self.mean_ns * self.n_tasks as u64 <= ns
+    }
+
+    pub(super) fn started_ns(&self, position: u64) -> u64 {
+        match self.lane.state(position) {
+            State::Running => self.lane.view().slot(position).started_ns.load(Ordering::Acquire),
+            _ => 0,
+        }
+    }
+
+    /// Whether it ever got as far as running tasks.
+    fn was_ready(&self) -> bool {
+        self.ready || self.lane.view().status() == Status::Ready
+    }
+
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The worker takes no more tasks and ends after those it has.
+    fn leave(&mut self) {
+        self.leaving = true;
+        self.lane.stop_at_head();
+    }
+}
+
+impl Finished {
+    /// Ends the task's future and gives its arguments back.
+    pub(crate) fn settle(self) {
+        self.task.drop_body();
+        self.task.outcome.settle(self.end);
+    }
+}
+
+fn crash_report(
+    task: &ProcessTask,
+    pid: u32,
+    status: ExitStatus,
+    traceback: Option<String>,
+) -> CrashReport {
+    let (signal, exit_code) = match status {
+        ExitStatus::Signaled(signal) => (Some(signal), None),
+        ExitStatus::Exited(code) => (None, Some(code)),
+        ExitStatus::Unknown => (None, None),
+    };
+    let task = task.task_name().map(ToOwned::to_owned);
+    CrashReport { task, pid, signal, exit_code, traceback }
+}

@@ -1,0 +1,110 @@
+//! Stopping what runs: timeouts, and cancels of running tasks.
+//!
+//! The future ends first. Then the worker is told which position is meant and gets SIGINT; it
+//! turns that into an exception in the task, and only in that task. A worker that has not left
+//! the task when its grace is over is killed and replaced.
+
+use std::time::Duration;
+
+use manyhands_sys::clock::monotonic_ns;
+use manyhands_sys::pid::Signal;
+
+use super::schedule::{Finished, Schedule, Worker};
+use super::slot::State;
+use super::task::ProcessTask;
+use crate::error::TaskError;
+
+/// A worker has been asked to leave the task at `position`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    position: u64,
+    kill_at_ns: u64,
+}
+
+/// When to look again for the start of a task that was claimed but has not said when.
+const SOON_NS: u64 = 200_000;
+
+impl Schedule {
+    /// Makes the worker that runs `task` leave it.
+    pub(crate) fn stop_running(&mut self, task: &ProcessTask, grace: Duration) {
+        let Some((worker_id, position)) = task.place.get() else { return };
+        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == worker_id) {
+            worker.begin_stop(position, grace);
+        }
+    }
+
+    /// Ends tasks whose time is over and kills workers whose grace is. Returns when to look next.
+    pub(crate) fn enforce(&mut self, now_ns: u64, finished: &mut Vec<Finished>) -> Option<u64> {
+        let mut next: Option<u64> = None;
+        let mut n_timed_out = 0;
+        for worker in &mut self.workers {
+            let due = worker.enforce_timeout(now_ns, finished, &mut n_timed_out);
+            let kill_at = worker.enforce_grace(now_ns);
+            next = [next, due, kill_at].into_iter().flatten().min();
+        }
+        (0..n_timed_out).for_each(|_| self.count_timeout());
+        next
+    }
+}
+
+impl Worker {
+    fn begin_stop(&mut self, position: u64, grace: Duration) {
+        if self.lane.state(position) != State::Running {
+            return;
+        }
+        let grace_ns = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+        let kill_at_ns = monotonic_ns().saturating_add(grace_ns);
+        self.stop = Some(Stop { position, kill_at_ns });
+        self.lane.set_interrupt(position);
+        if let Some(process) = &self.process {
+            let _ = process.signal(Signal::INT);
+        }
+    }
+
+    fn enforce_timeout(
+        &mut self,
+        now_ns: u64,
+        finished: &mut Vec<Finished>,
+        n_timed_out: &mut u32,
+    ) -> Option<u64> {
+        // Taken-back slots may lie before the task that runs.
+        let idx = self.tasks.iter().position(Option::is_some)?;
+        let task = self.tasks[idx].clone()?;
+        let timeout = task.options.timeout?;
+        let position = self.lane.tail + idx as u64;
+        if self.lane.state(position) != State::Running || task.outcome.completion().is_done() {
+            return None;
+        }
+        let started_ns = self.started_ns(position);
+        if started_ns == 0 {
+            return Some(now_ns + SOON_NS);
+        }
+        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let due_ns = started_ns.saturating_add(timeout_ns);
+        if now_ns < due_ns {
+            return Some(due_ns);
+        }
+        let grace = task.options.grace;
+        *n_timed_out += 1;
+        task.set_times(started_ns, now_ns, 0, self.pid());
+        finished.push(Finished { task, end: Err(TaskError::TimedOut) });
+        self.begin_stop(position, grace);
+        None
+    }
+
+    fn enforce_grace(&mut self, now_ns: u64) -> Option<u64> {
+        let stop = self.stop?;
+        if self.lane.state(stop.position) != State::Running {
+            self.stop = None;
+            return None;
+        }
+        if now_ns < stop.kill_at_ns {
+            return Some(stop.kill_at_ns);
+        }
+        self.stop = None;
+        if let Some(process) = &self.process {
+            let _ = process.signal(Signal::KILL);
+        }
+        None
+    }
+}

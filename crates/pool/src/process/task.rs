@@ -1,0 +1,241 @@
+//! A task of a process pool as its root keeps it, and the bytes that go and come.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use manyhands_shm::{Block, Heap, OutOfMemory};
+use manyhands_sys::clock::monotonic_ns;
+
+use super::pool::Shared;
+use super::slot::{INLINE_BYTES, ReplyKind};
+use crate::future::{Outcome, Source};
+
+/// Bytes on the way to or from a worker: short ones in private memory, long ones in the heap.
+#[derive(Debug)]
+pub enum Body {
+    /// At most what fits a slot.
+    Inline(Box<[u8]>),
+    /// In shared memory, held by this process.
+    Block(Block),
+}
+
+/// A function as sent to workers: once, and cached there by its id.
+#[derive(Debug)]
+pub struct Function {
+    pub(crate) id: u64,
+    pub(crate) code: Block,
+}
+
+/// What a task replied.
+#[derive(Debug)]
+pub struct Reply {
+    /// Value, raised error, or nothing.
+    pub kind: ReplyKind,
+    /// Its bytes.
+    pub body: Body,
+}
+
+/// What a submit may ask for.
+#[derive(Clone, Debug)]
+pub struct TaskOptions {
+    /// A name for people.
+    pub name: Option<Arc<str>>,
+    /// How long the task may run.
+    pub timeout: Option<Duration>,
+    /// How long a task that is told to stop may take before its worker is killed.
+    pub grace: Duration,
+}
+
+/// When things happened to a task, in nanoseconds of the monotonic clock; 0: not yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskTimes {
+    /// Submitted.
+    pub queued_ns: u64,
+    /// Claimed by a worker.
+    pub started_ns: u64,
+    /// Replied.
+    pub finished_ns: u64,
+    /// Processor time it used.
+    pub cpu_ns: u64,
+    /// Process id of the worker that ran it; 0: none yet.
+    pub worker_pid: u32,
+}
+
+/// One submitted task.
+pub struct ProcessTask {
+    pub(crate) outcome: Outcome<Reply>,
+    pub(crate) pool: Weak<Shared>,
+    pub(crate) function: Arc<Function>,
+    /// The arguments, until the task is done.
+    pub(crate) body: Mutex<Option<Body>>,
+    pub(crate) options: TaskOptions,
+    pub(crate) place: Place,
+    times: Times,
+}
+
+/// In which lane the task is; written under the pool's lock.
+pub(crate) struct Place {
+    worker: AtomicU64,
+    position: AtomicU64,
+}
+
+#[derive(Default)]
+struct Times {
+    queued_ns: AtomicU64,
+    started_ns: AtomicU64,
+    finished_ns: AtomicU64,
+    cpu_ns: AtomicU64,
+    worker_pid: AtomicU32,
+}
+
+const IN_NO_LANE: u64 = u64::MAX;
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self::Inline(Box::default())
+    }
+
+    /// A copy of `bytes`, in the heap if they are too long for a slot.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if the heap lacks the room.
+    pub fn copy_of(bytes: &[u8], heap: &Arc<Heap>) -> Result<Self, OutOfMemory> {
+        if bytes.len() <= INLINE_BYTES {
+            return Ok(Self::Inline(bytes.into()));
+        }
+        let mut block = heap.alloc(bytes.len() as u64)?;
+        block.copy_from_slice(bytes);
+        Ok(Self::Block(block))
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Inline(bytes) => bytes,
+            Self::Block(block) => block,
+        }
+    }
+}
+
+impl Default for TaskOptions {
+    fn default() -> Self {
+        Self { name: None, timeout: None, grace: Self::GRACE }
+    }
+}
+
+impl TaskOptions {
+    /// The time a task gets to clean up unless told otherwise.
+    pub const GRACE: Duration = Duration::from_millis(100);
+}
+
+impl ProcessTask {
+    pub(crate) fn new(
+        pool: Weak<Shared>,
+        function: Arc<Function>,
+        body: Body,
+        options: TaskOptions,
+    ) -> Self {
+        let times = Times { queued_ns: monotonic_ns().into(), ..Times::default() };
+        let place = Place { worker: IN_NO_LANE.into(), position: AtomicU64::new(0) };
+        let body = Mutex::new(Some(body));
+        Self { outcome: Outcome::new(), pool, function, body, options, place, times }
+    }
+
+    /// Cancels the task if no worker has claimed it.
+    pub fn cancel_if_unclaimed(&self) -> bool {
+        match self.pool.upgrade() {
+            Some(pool) => pool.cancel(self),
+            None => self.outcome.completion().cancel(),
+        }
+    }
+
+    /// Cancels the task even if it runs: its future ends now, its body gets `grace` to leave.
+    pub fn cancel_even_running(&self, grace: Duration) -> bool {
+        match self.pool.upgrade() {
+            Some(pool) => pool.cancel_even_running(self, grace),
+            None => self.outcome.completion().cancel(),
+        }
+    }
+
+    /// Whether a worker runs the task now.
+    pub fn runs_now(&self) -> bool {
+        !self.outcome.completion().is_done()
+            && self.pool.upgrade().is_some_and(|pool| pool.is_running(self))
+    }
+
+    /// The name it was given.
+    pub fn task_name(&self) -> Option<&str> {
+        self.options.name.as_deref()
+    }
+
+    /// When things happened to it.
+    pub fn times(&self) -> TaskTimes {
+        let mut times = TaskTimes {
+            queued_ns: self.times.queued_ns.load(Ordering::Relaxed),
+            started_ns: self.times.started_ns.load(Ordering::Relaxed),
+            finished_ns: self.times.finished_ns.load(Ordering::Relaxed),
+            cpu_ns: self.times.cpu_ns.load(Ordering::Relaxed),
+            worker_pid: self.times.worker_pid.load(Ordering::Relaxed),
+        };
+        if times.started_ns == 0
+            && let Some((started_ns, pid)) =
+                self.pool.upgrade().and_then(|pool| pool.running_since(self))
+        {
+            times.started_ns = started_ns;
+            times.worker_pid = pid;
+        }
+        times
+    }
+
+    pub(crate) fn set_times(&self, started_ns: u64, finished_ns: u64, cpu_ns: u64, pid: u32) {
+        self.times.started_ns.store(started_ns, Ordering::Relaxed);
+        self.times.finished_ns.store(finished_ns, Ordering::Relaxed);
+        self.times.cpu_ns.store(cpu_ns, Ordering::Relaxed);
+        self.times.worker_pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// Gives the arguments' memory back.
+    pub(crate) fn drop_body(&self) {
+        drop(self.body.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Source<Reply> for ProcessTask {
+    fn outcome(&self) -> &Outcome<Reply> {
+        &self.outcome
+    }
+
+    fn cancel(&self) -> bool {
+        self.cancel_if_unclaimed()
+    }
+
+    fn cancel_running(&self, grace: Duration) -> bool {
+        self.cancel_even_running(grace)
+    }
+
+    fn is_running(&self) -> bool {
+        self.runs_now()
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.task_name()
+    }
+}
+
+impl Place {
+    pub(crate) fn get(&self) -> Option<(u64, u64)> {
+        let worker = self.worker.load(Ordering::Relaxed);
+        (worker != IN_NO_LANE).then(|| (worker, self.position.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn set(&self, worker: u64, position: u64) {
+        self.position.store(position, Ordering::Relaxed);
+        self.worker.store(worker, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.worker.store(IN_NO_LANE, Ordering::Relaxed);
+    }
+}

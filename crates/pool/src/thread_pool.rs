@@ -1,0 +1,289 @@
+//! A pool of Rust threads that run closures.
+//!
+//! Guarantees:
+//! - threads are started on demand, and an idle one is reused before another is started;
+//! - a panic is the error of its own task; the thread goes on;
+//! - a cancelled task never starts;
+//! - a worker that waits for a task of its own pool runs it itself if nobody else can: nesting is
+//!   no deadlock;
+//! - dropping the pool lets the queued tasks finish; it does not wait for them.
+//!
+//! What it does not do: it does not stop a running closure; Rust offers no way to do that.
+//! `cancel_running` ends the future, and the closure's result is dropped.
+
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use crate::error::TaskError;
+use crate::future::{Future, Outcome, Source};
+use crate::injector::{Injector, Next, Pushed};
+use crate::panics;
+
+/// Threads that run closures; see the [module](self).
+pub struct ThreadPool {
+    crew: Arc<Crew>,
+}
+
+/// How a [`ThreadPool`] is made.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    n_max_threads: usize,
+    name: String,
+    stack_bytes: Option<usize>,
+}
+
+/// What a pool has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Tasks handed to `submit`.
+    pub n_submitted: u64,
+    /// Tasks that ran to their end, well or not.
+    pub n_run: u64,
+    /// Tasks waiting for a thread now.
+    pub n_queued: usize,
+    /// Threads started so far.
+    pub n_threads: usize,
+    /// Threads waiting for a task now.
+    pub n_idle: usize,
+}
+
+/// A task as a worker sees it.
+trait Run: Send + Sync {
+    /// Runs the task unless somebody else runs it or it was cancelled.
+    fn run(&self);
+    fn cancel(&self);
+}
+
+/// What the pool's handle, its tasks and its threads share.
+struct Crew {
+    queue: Injector<Arc<dyn Run>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    settings: Builder,
+    n_submitted: AtomicU64,
+    n_run: AtomicU64,
+}
+
+struct Task<F, T> {
+    outcome: Outcome<T>,
+    /// Taken by whoever claims the completion.
+    body: UnsafeCell<Option<F>>,
+    crew: Arc<Crew>,
+    name: Option<String>,
+}
+
+// SAFETY: `body` is reached only by the thread whose `claim` returned true, which happens once;
+// `F: Send` lets it move there. `Outcome` guards itself.
+unsafe impl<F: Send, T: Send> Sync for Task<F, T> {}
+
+thread_local! {
+    /// The crew this thread works for.
+    static CREW: Cell<*const Crew> = const { Cell::new(std::ptr::null()) };
+}
+
+impl ThreadPool {
+    /// A pool of at most `n_max_threads` threads.
+    pub fn new(n_max_threads: usize) -> Self {
+        Self::builder(n_max_threads).build()
+    }
+
+    /// Settings for a pool of at most `n_max_threads` threads.
+    pub fn builder(n_max_threads: usize) -> Builder {
+        Builder { n_max_threads: n_max_threads.max(1), name: "pool".to_owned(), stack_bytes: None }
+    }
+
+    /// Queues `body` for the next free thread.
+    ///
+    /// # Errors
+    /// The pool was shut down, or its first thread cannot be started.
+    pub fn submit<T, F>(&self, body: F) -> io::Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.submit_task(body, None)
+    }
+
+    /// [`submit`](Self::submit), with a name for reports.
+    ///
+    /// # Errors
+    /// As for `submit`.
+    pub fn submit_named<T, F>(&self, name: impl Into<String>, body: F) -> io::Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.submit_task(body, Some(name.into()))
+    }
+
+    /// Refuses further tasks; cancels the queued ones if `cancel_pending`; waits for the rest if
+    /// `wait`. Called by one of its own threads, it does not wait for that thread.
+    pub fn shutdown(&self, wait: bool, cancel_pending: bool) {
+        self.crew.queue.close();
+        if cancel_pending {
+            self.crew.queue.drain().iter().for_each(|task| task.cancel());
+        }
+        if wait {
+            let threads = std::mem::take(&mut *self.crew.lock_threads());
+            let myself = std::thread::current().id();
+            for thread in threads.into_iter().filter(|thread| thread.thread().id() != myself) {
+                // A worker only ends by panic if the pool itself is at fault; nothing to add.
+                drop(thread.join());
+            }
+        }
+    }
+
+    /// What the pool has done so far.
+    pub fn statistics(&self) -> Statistics {
+        let crew = &self.crew;
+        Statistics {
+            n_submitted: crew.n_submitted.load(Ordering::Relaxed),
+            n_run: crew.n_run.load(Ordering::Relaxed),
+            n_queued: crew.queue.len(),
+            n_threads: crew.lock_threads().len(),
+            n_idle: crew.queue.n_idle(),
+        }
+    }
+
+    fn submit_task<T, F>(&self, body: F, name: Option<String>) -> io::Result<Future<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let task = Arc::new(Task {
+            outcome: Outcome::new(),
+            body: UnsafeCell::new(Some(body)),
+            crew: Arc::clone(&self.crew),
+            name,
+        });
+        match self.crew.queue.push(Arc::clone(&task) as Arc<dyn Run>) {
+            Ok(Pushed::Taken) => {}
+            Ok(Pushed::NeedsWorker) => self.crew.start_thread()?,
+            Err(_) => {
+                return Err(io::Error::other("the pool was shut down: it takes no more tasks"));
+            }
+        }
+        self.crew.n_submitted.fetch_add(1, Ordering::Relaxed);
+        Ok(Future::new(task))
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        self.shutdown(false, false);
+    }
+}
+
+impl Builder {
+    /// The threads are called `name-0`, `name-1`, …
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The size of each thread's stack, in bytes.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_bytes = Some(bytes);
+        self
+    }
+
+    /// The pool; no thread is started yet.
+    pub fn build(self) -> ThreadPool {
+        let crew = Crew {
+            queue: Injector::new(),
+            threads: Mutex::new(Vec::new()),
+            settings: self,
+            n_submitted: AtomicU64::new(0),
+            n_run: AtomicU64::new(0),
+        };
+        ThreadPool { crew: Arc::new(crew) }
+    }
+}
+
+impl Crew {
+    /// Starts another thread unless the crew is complete. A thread that cannot be started is an
+    /// error only if there is none to do the work.
+    fn start_thread(self: &Arc<Self>) -> io::Result<()> {
+        let mut threads = self.lock_threads();
+        let n_threads = threads.len();
+        if n_threads >= self.settings.n_max_threads {
+            return Ok(());
+        }
+        let mut builder =
+            std::thread::Builder::new().name(format!("{}-{n_threads}", self.settings.name));
+        if let Some(bytes) = self.settings.stack_bytes {
+            builder = builder.stack_size(bytes);
+        }
+        let crew = Arc::clone(self);
+        match builder.spawn(move || crew.work()) {
+            Ok(thread) => threads.push(thread),
+            Err(error) if threads.is_empty() => return Err(error),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    fn work(&self) {
+        CREW.set(self);
+        while let Next::Item(task) = self.queue.pop() {
+            task.run();
+        }
+        CREW.set(std::ptr::null());
+    }
+
+    fn lock_threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl<F, T> Run for Task<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    fn run(&self) {
+        if !self.outcome.completion().claim() {
+            return;
+        }
+        // SAFETY: `claim` returned true, which it does once: nobody else reaches the body.
+        let body = unsafe { (*self.body.get()).take() };
+        let Some(body) = body else { return };
+        let value = panics::catch(body);
+        self.crew.n_run.fetch_add(1, Ordering::Relaxed);
+        self.outcome.settle(value);
+    }
+
+    fn cancel(&self) {
+        self.outcome.completion().cancel();
+    }
+}
+
+impl<F, T> Source<T> for Task<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    fn outcome(&self) -> &Outcome<T> {
+        &self.outcome
+    }
+
+    fn help(&self) {
+        let works_here = std::ptr::eq(CREW.get(), Arc::as_ptr(&self.crew));
+        if works_here && self.crew.queue.n_idle() == 0 {
+            self.run();
+        }
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl<F, T> Drop for Task<F, T> {
+    fn drop(&mut self) {
+        // A task thrown away unrun (its pool is gone) must not leave its future waiting.
+        self.outcome.settle(Err(TaskError::Cancelled));
+    }
+}

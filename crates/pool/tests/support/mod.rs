@@ -1,0 +1,112 @@
+//! Worker processes for the tests: this very test binary, re-entered through one of its tests.
+//!
+//! A worker understands a few functions, named by their bytes.
+
+use std::ffi::CString;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use manyhands_pool::process::{
+    Body, Next, PoolConfig, ProcessPool, ProcessTask, Reply, ReplyKind, TaskOptions, WorkerEnd,
+};
+use manyhands_process::Program;
+use manyhands_sys::socket::MessageSocket;
+use manyhands_sys::thread::exit_now;
+
+const MARK: &str = "MANYHANDS_TEST_WORKER";
+
+/// Call this from a test named `worker_entry`: in a worker process it never returns.
+pub fn serve_if_worker() {
+    if std::env::var_os(MARK).is_none() {
+        return;
+    }
+    // SAFETY: descriptor 0 of a launched program is its socket, used by nobody else.
+    let socket = MessageSocket::from_fd(unsafe { OwnedFd::from_raw_fd(0) });
+    let launch = manyhands_process::receive_launch(&socket).expect("a launch arrives");
+    let Some(launch) = launch else { exit_now(0) };
+    let mut end = WorkerEnd::join(launch).expect("the worker joins its family");
+    end.set_ready();
+    loop {
+        match end.wait_next() {
+            Next::Run => run(&mut end),
+            Next::Interrupted => {}
+            Next::Stop => exit_now(0),
+        }
+    }
+}
+
+fn run(end: &mut WorkerEnd) {
+    let job = end.job();
+    let body = job.body.to_vec();
+    let reply = match job.function {
+        b"echo" => body,
+        b"spin" => {
+            let us = u64::from_le_bytes(body.try_into().expect("spin takes microseconds"));
+            std::thread::sleep(Duration::from_micros(us));
+            Vec::new()
+        }
+        b"abort" => std::process::abort(),
+        b"exit" => exit_now(body[0].into()),
+        other => panic!("unknown function {other:?}"),
+    };
+    if end.reply(ReplyKind::Value, &reply).is_err() {
+        end.reply(ReplyKind::Raised, b"out of memory").expect("a short reply fits the slot");
+    }
+}
+
+/// A pool of such workers.
+pub fn pool(max_workers: usize) -> ProcessPool {
+    pool_with(max_workers, None)
+}
+
+/// A pool whose workers run at most `quota` tasks each.
+pub fn pool_with(max_workers: usize, quota: Option<u64>) -> ProcessPool {
+    let args = ["worker", "worker_entry", "--exact", "--nocapture", "--quiet"];
+    let mut env: Vec<CString> = std::env::vars()
+        .map(|(name, value)| CString::new(format!("{name}={value}")).expect("no NUL in it"))
+        .collect();
+    env.push(CString::new(format!("{MARK}=1")).expect("no NUL in it"));
+    let program = Program {
+        path: std::env::current_exe().expect("the test binary has a path").into(),
+        args: args.iter().map(|arg| CString::new(*arg).expect("no NUL in it")).collect(),
+        env,
+    };
+    ProcessPool::new(PoolConfig {
+        max_workers,
+        max_tasks_per_worker: quota,
+        start_all: false,
+        launcher: Arc::new(program),
+        setup: b"setup".to_vec(),
+        fds: Vec::new(),
+    })
+    .expect("a pool starts")
+}
+
+/// Submits one call.
+pub fn submit(pool: &ProcessPool, function: &str, body: &[u8]) -> Arc<ProcessTask> {
+    submit_with(pool, function, body, TaskOptions::default())
+}
+
+/// Submits one call with options.
+pub fn submit_with(
+    pool: &ProcessPool,
+    function: &str,
+    body: &[u8],
+    options: TaskOptions,
+) -> Arc<ProcessTask> {
+    let function = pool.function(function.as_bytes()).expect("room for a function");
+    let body = Body::copy_of(body, pool.heap()).expect("room for the arguments");
+    pool.submit(function, body, options).expect("an open pool takes tasks")
+}
+
+/// Waits for a task's end.
+pub fn end_of(task: &Arc<ProcessTask>) -> Result<Reply, manyhands_pool::error::TaskError> {
+    manyhands_pool::future::Future::new(Arc::clone(task) as _).result()
+}
+
+/// Ends the pool and waits for it.
+pub fn finish(pool: &ProcessPool) {
+    pool.close(false);
+    pool.wait_until_ended(None);
+}

@@ -1,0 +1,116 @@
+//! One way to get a child, whatever it is made from.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use manyhands_sys::pid::{ExitStatus, PidFd};
+use manyhands_sys::socket::MessageSocket;
+
+use crate::message::send_launch;
+use crate::supervisor::Supervisor;
+use crate::template::TemplateUse;
+
+/// A child as its owner numbers it; unique within the owner.
+pub type ChildId = u64;
+
+/// What happens to a child. `Started` or `Failed` comes first, `Exited` once after `Started`.
+#[derive(Debug)]
+pub enum Event {
+    /// It runs.
+    Started {
+        /// Which child.
+        id: ChildId,
+        /// Its process id, for people.
+        pid: u32,
+        /// The process itself.
+        process: PidFd,
+    },
+    /// It could not be started.
+    Failed {
+        /// Which child.
+        id: ChildId,
+        /// A sentence saying why.
+        why: String,
+    },
+    /// It ended.
+    Exited {
+        /// Which child.
+        id: ChildId,
+        /// How.
+        status: ExitStatus,
+    },
+}
+
+/// The owner of children, told by the supervisor's thread. Must not block.
+pub trait Events: Send + Sync {
+    /// Something happened.
+    fn notify(&self, event: Event);
+}
+
+/// How to make a child.
+pub trait Launcher: Send + Sync {
+    /// Asks for a child that gets `note` and `fds`; the outcome comes as an [`Event`].
+    ///
+    /// # Errors
+    /// If not even the asking was possible; then no event follows.
+    fn launch(
+        &self,
+        id: ChildId,
+        note: &[u8],
+        fds: &[BorrowedFd<'_>],
+        events: Arc<dyn Events>,
+    ) -> io::Result<()>;
+}
+
+/// A program started afresh for each child. It finds a socket as its descriptor 0 on which
+/// [`crate::receive_launch`] tells it who it is.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Path of the executable.
+    pub path: OsString,
+    /// Arguments, the first being the program's name.
+    pub args: Vec<CString>,
+    /// Its whole environment, as `NAME=value`.
+    pub env: Vec<CString>,
+}
+
+impl Program {
+    /// Starts the program with the other end of the returned socket as its descriptor 0.
+    pub(crate) fn start(&self) -> io::Result<(MessageSocket, u32, PidFd)> {
+        let (ours, theirs) = MessageSocket::pair()?;
+        let (pid, process) =
+            manyhands_sys::spawn::spawn(&self.path, &self.args, &self.env, theirs.as_fd())?;
+        Ok((ours, pid, process))
+    }
+}
+
+impl Launcher for Program {
+    fn launch(
+        &self,
+        id: ChildId,
+        note: &[u8],
+        fds: &[BorrowedFd<'_>],
+        events: Arc<dyn Events>,
+    ) -> io::Result<()> {
+        let (socket, pid, process) = self.start()?;
+        let for_owner = process.try_clone()?;
+        // A child that died at once makes the send fail; its exit is an event like any other.
+        let _ = send_launch(&socket, id, note, fds);
+        events.notify(Event::Started { id, pid, process: for_owner });
+        Supervisor::current().adopt_child(id, process, events)
+    }
+}
+
+impl Launcher for TemplateUse {
+    fn launch(
+        &self,
+        id: ChildId,
+        note: &[u8],
+        fds: &[BorrowedFd<'_>],
+        events: Arc<dyn Events>,
+    ) -> io::Result<()> {
+        self.fork_child(id, note, fds, events)
+    }
+}

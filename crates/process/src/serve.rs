@@ -1,0 +1,79 @@
+//! The template's side: wait for launches, fork, report deaths.
+//!
+//! The fork itself is the caller's (an interpreter has its own way to fork); this is the loop
+//! around it. A template has one thread and ends with its root.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use manyhands_sys::event::poll;
+use manyhands_sys::pid::PidFd;
+use manyhands_sys::socket::MessageSocket;
+
+use crate::message::{Launch, Report, decode_launch, encode};
+
+/// Launches asked for by the root, one at a time.
+pub struct TemplateServer {
+    socket: MessageSocket,
+    root: PidFd,
+    children: Vec<(u64, PidFd)>,
+}
+
+impl TemplateServer {
+    /// A template that serves `socket` until it closes or `root` ends.
+    pub const fn new(socket: MessageSocket, root: PidFd) -> Self {
+        Self { socket, root, children: Vec::new() }
+    }
+
+    /// A template started as a program: the first message on its socket carries the root's pidfd.
+    /// `None`: the root is gone already.
+    pub fn from_hello(socket: MessageSocket) -> io::Result<Option<Self>> {
+        let Some(hello) = socket.receive()? else { return Ok(None) };
+        let fd = hello.fds.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Some(Self::new(socket, PidFd::from_fd(fd))))
+    }
+
+    /// The next launch; meanwhile children that end are reaped and reported. `None`: time to end.
+    pub fn next_launch(&mut self) -> io::Result<Option<Launch>> {
+        loop {
+            let mut fds: Vec<BorrowedFd<'_>> = vec![self.socket.as_fd(), self.root.as_fd()];
+            fds.extend(self.children.iter().map(|(_, child)| child.as_fd()));
+            let ready = poll(&fds, None)?;
+            if ready.contains(&1) {
+                return Ok(None);
+            }
+            self.reap()?;
+            if ready.contains(&0) {
+                match self.socket.receive()? {
+                    Some(message) => return decode_launch(message).map(Some),
+                    None => return Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Tells the root that the launch `id` became the process `pid`, a child of the caller.
+    pub fn started(&mut self, id: u64, pid: u32) -> io::Result<()> {
+        let child = PidFd::open(pid)?;
+        self.socket.send(&encode(&Report::Started { id, pid }), &[child.as_fd()])?;
+        self.children.push((id, child));
+        Ok(())
+    }
+
+    /// Tells the root that the launch `id` came to nothing.
+    pub fn failed(&self, id: u64, why: &str) -> io::Result<()> {
+        self.socket.send(&encode(&Report::Failed { id, why: why.into() }), &[])
+    }
+
+    fn reap(&mut self) -> io::Result<()> {
+        let mut ended = Vec::new();
+        self.children.retain(|(id, child)| match child.try_reap() {
+            Some(status) => {
+                ended.push(Report::exited(*id, status));
+                false
+            }
+            None => true,
+        });
+        ended.iter().try_for_each(|report| self.socket.send(&encode(report), &[]))
+    }
+}

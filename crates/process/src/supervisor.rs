@@ -1,0 +1,294 @@
+//! The thread that learns of every death: one per process with children, gone when they are.
+//!
+//! It sleeps in one poll over the templates' sockets and processes and the pidfds of children,
+//! and tells owners through their [`Events`]. It never runs the owners' code beyond that, takes
+//! no lock of theirs, and has all signals blocked.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use manyhands_sys::clock::Deadline;
+use manyhands_sys::event::{EventFd, poll};
+use manyhands_sys::pid::PidFd;
+use manyhands_sys::thread::spawn_deaf;
+
+use crate::launch::{ChildId, Event, Events};
+use crate::template::{OrphanWatch, Template, TemplateStart, TemplateUse};
+
+pub(crate) struct Supervisor {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The thread's alarm, while there is a thread.
+    alarm: Option<Arc<EventFd>>,
+    templates: Vec<Arc<Template>>,
+    /// Templates that take no more launches; reaped when they end.
+    leaving: Vec<Arc<Template>>,
+    children: Vec<Arc<Child>>,
+    orphans: Vec<Arc<OrphanWatch>>,
+}
+
+struct Child {
+    id: ChildId,
+    process: PidFd,
+    events: Arc<dyn Events>,
+}
+
+static CURRENT: AtomicPtr<Supervisor> = AtomicPtr::new(ptr::null_mut());
+
+const STACK_BYTES: usize = 256 * 1024;
+
+/// How long a template may take to say how a child ended.
+const REPORT_PATIENCE: Duration = Duration::from_millis(300);
+
+/// In the child of a fork: the parent's children are not ours to watch. The old state is leaked on
+/// purpose: its locks may have been held by threads that do not exist here.
+pub fn forget_after_fork() {
+    CURRENT.store(ptr::null_mut(), Ordering::Release);
+}
+
+/// Ends all templates now and waits for their end.
+pub fn stop_templates() {
+    let supervisor = Supervisor::current();
+    let mut state = supervisor.lock();
+    let templates = std::mem::take(&mut state.templates);
+    let mut all = state.leaving.clone();
+    all.extend(templates.iter().cloned());
+    state.leaving.extend(templates);
+    state.wake();
+    drop(state);
+    for template in all {
+        template.close_if_unused(true);
+        let _ = template.process.signal(manyhands_sys::pid::Signal::TERM);
+        template.process.wait_until_exited();
+        template.process.try_reap();
+    }
+}
+
+impl Supervisor {
+    /// This process's supervisor.
+    pub(crate) fn current() -> &'static Self {
+        let mut current = CURRENT.load(Ordering::Acquire);
+        if current.is_null() {
+            let fresh = Box::into_raw(Box::new(Self { state: Mutex::default() }));
+            match CURRENT.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => current = fresh,
+                Err(other) => {
+                    // SAFETY: nobody has seen `fresh`.
+                    drop(unsafe { Box::from_raw(fresh) });
+                    current = other;
+                }
+            }
+        }
+        // SAFETY: a published supervisor is never freed.
+        unsafe { &*current }
+    }
+
+    /// Watches a direct child and reaps it.
+    pub(crate) fn adopt_child(
+        &'static self,
+        id: ChildId,
+        process: PidFd,
+        events: Arc<dyn Events>,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        state.children.push(Arc::new(Child { id, process, events }));
+        self.keep_running(&mut state)
+    }
+
+    pub(crate) fn template(
+        &'static self,
+        key: &[u8],
+        start: TemplateStart<'_>,
+    ) -> io::Result<TemplateUse> {
+        if let Some(found) = self.find_template(key) {
+            return Ok(found);
+        }
+        let template = Template::start(key, start)?;
+        let in_use = TemplateUse::new(Arc::clone(&template)).expect("a new template is open");
+        let mut state = self.lock();
+        state.templates.push(template);
+        self.keep_running(&mut state)?;
+        Ok(in_use)
+    }
+
+    pub(crate) fn find_template(&self, key: &[u8]) -> Option<TemplateUse> {
+        let state = self.lock();
+        let found = state.templates.iter().find(|template| template.key == key)?;
+        TemplateUse::new(Arc::clone(found))
+    }
+
+    /// Makes the thread look at its deadlines again.
+    pub(crate) fn look_again(&self) {
+        self.lock().wake();
+    }
+
+    fn keep_running(&'static self, state: &mut State) -> io::Result<()> {
+        if state.alarm.is_none() {
+            let alarm = Arc::new(EventFd::new()?);
+            state.alarm = Some(Arc::clone(&alarm));
+            spawn_deaf("mh-supervisor", STACK_BYTES, move || self.run(&alarm))?;
+        }
+        state.wake();
+        Ok(())
+    }
+
+    fn run(&self, alarm: &EventFd) {
+        loop {
+            let watched = {
+                let mut state = self.lock();
+                state.retire_templates();
+                if state.is_idle() {
+                    state.alarm = None;
+                    return;
+                }
+                state.watched()
+            };
+            let mut fds: Vec<BorrowedFd<'_>> = vec![alarm.as_fd()];
+            fds.extend(watched.templates.iter().map(|template| template.socket.as_fd()));
+            fds.extend(watched.leaving.iter().map(|template| template.process.as_fd()));
+            fds.extend(watched.children.iter().map(|child| child.process.as_fd()));
+            fds.extend(watched.orphans.iter().map(|orphan| orphan.process.as_fd()));
+            let ready = poll(&fds, watched.deadline).unwrap_or_default();
+            alarm.clear();
+            for idx in ready {
+                self.react(&watched, idx);
+            }
+        }
+    }
+
+    fn react(&self, watched: &Watched, ready: usize) {
+        let Some(idx) = ready.checked_sub(1) else { return };
+        let Some(idx) = find(&watched.templates, idx, |template| self.hear(template)) else {
+            return;
+        };
+        let Some(idx) = find(&watched.leaving, idx, |template| self.reap_template(template)) else {
+            return;
+        };
+        let Some(idx) = find(&watched.children, idx, |child| self.reap_child(child)) else {
+            return;
+        };
+        find(&watched.orphans, idx, |orphan| self.bury_orphan(orphan));
+    }
+
+    /// Reads everything a template has said.
+    fn hear(&self, template: &Arc<Template>) {
+        loop {
+            match template.socket.try_receive() {
+                Ok(Some(message)) => {
+                    if let Some(watch) = Template::handle(template, message) {
+                        self.lock().orphans.push(Arc::new(watch));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(None) | Err(_) => return self.lose(template),
+            }
+        }
+        // Exits that were reported need no watch of ours any more.
+        self.lock().orphans.retain(|orphan| orphan.is_needed());
+    }
+
+    /// The template has closed its socket: it is dead or about to be.
+    fn lose(&self, template: &Arc<Template>) {
+        let mut state = self.lock();
+        state.templates.retain(|other| !Arc::ptr_eq(other, template));
+        state.leaving.push(Arc::clone(template));
+        let running: Vec<_> = state.orphans.iter().map(|orphan| orphan.child).collect();
+        drop(state);
+        template.bury(&running);
+    }
+
+    fn reap_template(&self, template: &Arc<Template>) {
+        template.process.try_reap();
+        self.lock().leaving.retain(|other| !Arc::ptr_eq(other, template));
+    }
+
+    fn reap_child(&self, child: &Arc<Child>) {
+        if let Some(status) = child.process.try_reap() {
+            self.lock().children.retain(|other| !Arc::ptr_eq(other, child));
+            child.events.notify(Event::Exited { id: child.id, status });
+        }
+    }
+
+    /// A forked child has ended. Its template reports how; without a template nobody can.
+    fn bury_orphan(&self, orphan: &Arc<OrphanWatch>) {
+        if orphan.template.awaits_exit_of(orphan.child) {
+            // The report is on its way, or the template is dying: either way its socket speaks.
+            // A stopped template is not waited for: the death matters more than its reason.
+            let patience = Some(Deadline::after(REPORT_PATIENCE));
+            let _ = poll(&[orphan.template.socket.as_fd()], patience);
+            self.hear(&orphan.template);
+        }
+        let mut state = self.lock();
+        let before = state.orphans.len();
+        state.orphans.retain(|other| !Arc::ptr_eq(other, orphan));
+        let is_news = state.orphans.len() < before;
+        drop(state);
+        if is_news {
+            orphan.report_unknown();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Watched {
+    templates: Vec<Arc<Template>>,
+    leaving: Vec<Arc<Template>>,
+    children: Vec<Arc<Child>>,
+    orphans: Vec<Arc<OrphanWatch>>,
+    deadline: Option<Deadline>,
+}
+
+impl State {
+    fn wake(&self) {
+        if let Some(alarm) = &self.alarm {
+            alarm.notify();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.templates.is_empty()
+            && self.leaving.is_empty()
+            && self.children.is_empty()
+            && self.orphans.is_empty()
+    }
+
+    /// Tells templates that nobody has used for a while to go.
+    fn retire_templates(&mut self) {
+        let due = |template: &Arc<Template>| template.close_if_unused(false);
+        for template in self.templates.extract_if(.., |template| due(template)) {
+            let _ = template.process.signal(manyhands_sys::pid::Signal::TERM);
+            self.leaving.push(template);
+        }
+    }
+
+    fn watched(&self) -> Watched {
+        Watched {
+            templates: self.templates.clone(),
+            leaving: self.leaving.clone(),
+            children: self.children.clone(),
+            orphans: self.orphans.clone(),
+            deadline: self.templates.iter().filter_map(|template| template.leave_at()).min(),
+        }
+    }
+}
+
+/// Calls `react` with the entry at `idx`, or returns the index past this list.
+fn find<T>(list: &[T], idx: usize, react: impl FnOnce(&T)) -> Option<usize> {
+    match list.get(idx) {
+        Some(entry) => {
+            react(entry);
+            None
+        }
+        None => Some(idx - list.len()),
+    }
+}

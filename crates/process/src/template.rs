@@ -1,0 +1,245 @@
+//! Templates as the root sees them: a process that forks children on request.
+//!
+//! Templates are shared by key: pools that want the same one get the same one, and it stays for
+//! [`LINGER`] after its last user has gone, so that the next pool starts warm. A template that
+//! dies costs nobody more than the exit status of its children.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use manyhands_sys::clock::Deadline;
+use manyhands_sys::pid::{ExitStatus, PidFd};
+use manyhands_sys::socket::{Message, MessageSocket};
+
+use crate::launch::{ChildId, Event, Events, Program};
+use crate::message::{Report, decode, send_launch};
+use crate::supervisor::Supervisor;
+
+/// How long an unused template stays.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Where a template comes from when there is none for the key yet.
+pub enum TemplateStart<'a> {
+    /// A program that calls [`crate::serve::TemplateServer::from_hello`].
+    Program(&'a Program),
+    /// A fork the caller has made already: its end of the socket and its process.
+    Forked(MessageSocket, PidFd),
+}
+
+/// A template in use: it stays at least as long as this.
+pub struct TemplateUse {
+    template: Arc<Template>,
+}
+
+pub(crate) struct Template {
+    pub(crate) key: Vec<u8>,
+    pub(crate) socket: MessageSocket,
+    pub(crate) process: PidFd,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    n_users: usize,
+    leave_at: Option<Deadline>,
+    /// No more launches: it is dead, or told to go.
+    closed: bool,
+    /// It has said its last word.
+    buried: bool,
+    children: HashMap<(usize, ChildId), Arc<dyn Events>>,
+    /// Owners may use the same child ids; on the wire each launch has a number of its own.
+    next_launch: u64,
+    launches: HashMap<u64, (usize, ChildId)>,
+}
+
+impl TemplateUse {
+    /// The template for `key`, started now if there is none.
+    ///
+    /// # Errors
+    /// If a template is needed and cannot be started.
+    pub fn get(key: &[u8], start: TemplateStart<'_>) -> io::Result<Self> {
+        Supervisor::current().template(key, start)
+    }
+
+    /// The template for `key` if it runs.
+    pub fn find(key: &[u8]) -> Option<Self> {
+        Supervisor::current().find_template(key)
+    }
+
+    /// Process id of the template, for people; `None` once it has ended.
+    pub fn process(&self) -> &PidFd {
+        &self.template.process
+    }
+
+    /// Whether the template takes no more launches.
+    pub fn is_closed(&self) -> bool {
+        self.template.lock().closed
+    }
+
+    /// Takes no more launches from this template: it does not answer.
+    pub fn give_up(self) {
+        self.template.lock().closed = true;
+    }
+
+    pub(crate) fn new(template: Arc<Template>) -> Option<Self> {
+        let mut state = template.lock();
+        if state.closed {
+            return None;
+        }
+        state.n_users += 1;
+        state.leave_at = None;
+        drop(state);
+        Some(Self { template })
+    }
+
+    pub(crate) fn fork_child(
+        &self,
+        id: ChildId,
+        note: &[u8],
+        fds: &[BorrowedFd<'_>],
+        events: Arc<dyn Events>,
+    ) -> io::Result<()> {
+        let mut state = self.template.lock();
+        if state.closed {
+            let text = "the template process that forks workers has ended";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+        }
+        let launch = state.next_launch;
+        state.next_launch += 1;
+        let child = (Arc::as_ptr(&events).addr(), id);
+        state.launches.insert(launch, child);
+        state.children.insert(child, events);
+        let sent = send_launch(&self.template.socket, launch, note, fds);
+        if sent.is_err() {
+            state.launches.remove(&launch);
+            state.children.remove(&child);
+        }
+        sent
+    }
+}
+
+impl Drop for TemplateUse {
+    fn drop(&mut self) {
+        let mut state = self.template.lock();
+        state.n_users -= 1;
+        if state.n_users == 0 {
+            state.leave_at = Some(Deadline::after(LINGER));
+            drop(state);
+            Supervisor::current().look_again();
+        }
+    }
+}
+
+impl Template {
+    pub(crate) fn start(key: &[u8], start: TemplateStart<'_>) -> io::Result<Arc<Self>> {
+        let (socket, process) = match start {
+            TemplateStart::Forked(socket, process) => (socket, process),
+            TemplateStart::Program(program) => {
+                let (socket, _pid, process) = program.start()?;
+                let root = PidFd::current()?;
+                socket.send(b"hello", &[root.as_fd()])?;
+                (socket, process)
+            }
+        };
+        Ok(Arc::new(Self { key: key.to_vec(), socket, process, state: Mutex::default() }))
+    }
+
+    /// When the supervisor should let the template go, if nothing changes.
+    pub(crate) fn leave_at(&self) -> Option<Deadline> {
+        self.lock().leave_at
+    }
+
+    /// Closes the template if it is unused since its linger, or `at_once`. True if closed now.
+    pub(crate) fn close_if_unused(&self, at_once: bool) -> bool {
+        let mut state = self.lock();
+        let due = state.leave_at.is_some_and(Deadline::has_passed);
+        state.closed |= at_once || due;
+        state.closed
+    }
+
+    /// Handles what the template says. Returns a started child for the supervisor to watch, as
+    /// the fallback for a template that dies before it can report the exit.
+    pub(crate) fn handle(this: &Arc<Self>, message: Message) -> Option<OrphanWatch> {
+        let report: Report = decode(&message.bytes).ok()?;
+        match report {
+            Report::Started { id: launch, pid } => {
+                let process = PidFd::from_fd(message.fds.into_iter().next()?);
+                let (child, events) = this.look_up(launch, false)?;
+                let watch = process.try_clone().ok()?;
+                events.notify(Event::Started { id: child.1, pid, process });
+                Some(OrphanWatch { template: Arc::clone(this), child, process: watch, events })
+            }
+            Report::Failed { id: launch, why } => {
+                let (child, events) = this.look_up(launch, true)?;
+                events.notify(Event::Failed { id: child.1, why });
+                None
+            }
+            Report::Exited { id: launch, code, signal } => {
+                let (child, events) = this.look_up(launch, true)?;
+                events.notify(Event::Exited { id: child.1, status: Report::status(code, signal) });
+                None
+            }
+        }
+    }
+
+    fn look_up(&self, launch: u64, last: bool) -> Option<((usize, ChildId), Arc<dyn Events>)> {
+        let mut state = self.lock();
+        let child = *state.launches.get(&launch)?;
+        let events = Arc::clone(state.children.get(&child)?);
+        if last {
+            state.launches.remove(&launch);
+            state.children.remove(&child);
+        }
+        Some((child, events))
+    }
+
+    /// The template is gone: launches it never answered have failed. Children that run are the
+    /// supervisor's to watch.
+    pub(crate) fn bury(&self, running: &[(usize, ChildId)]) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.buried = true;
+        let children = std::mem::take(&mut state.children);
+        state.launches.clear();
+        drop(state);
+        for (child, events) in children {
+            if !running.contains(&child) {
+                let why = "the template process ended before it had forked the worker".into();
+                events.notify(Event::Failed { id: child.1, why });
+            }
+        }
+    }
+
+    /// Whether the exit of this child has not been reported yet.
+    pub(crate) fn awaits_exit_of(&self, child: (usize, ChildId)) -> bool {
+        self.lock().children.contains_key(&child)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A forked child whose template should report its exit; kept in case the template cannot.
+pub(crate) struct OrphanWatch {
+    pub(crate) template: Arc<Template>,
+    pub(crate) child: (usize, ChildId),
+    pub(crate) process: PidFd,
+    pub(crate) events: Arc<dyn Events>,
+}
+
+impl OrphanWatch {
+    /// Whether the exit is still to be told, by the template or, without one, by us.
+    pub(crate) fn is_needed(&self) -> bool {
+        let state = self.template.lock();
+        state.buried || state.children.contains_key(&self.child)
+    }
+
+    pub(crate) fn report_unknown(&self) {
+        self.template.lock().children.remove(&self.child);
+        self.events.notify(Event::Exited { id: self.child.1, status: ExitStatus::Unknown });
+    }
+}

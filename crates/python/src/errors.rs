@@ -1,0 +1,64 @@
+//! The exception classes the binding raises, looked up once.
+//!
+//! The standard classes come from the standard modules; manyhands' own are Python classes of
+//! `manyhands._errors`, so that they can derive from both a standard class and carry attributes.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+macro_rules! classes {
+    ($($(#[$doc:meta])* $name:ident => $module:literal, $attribute:literal;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+            CLASS.import(py, $module, $attribute)
+        }
+    )*};
+}
+
+classes! {
+    /// What `result()` of a cancelled future raises.
+    cancelled_error => "concurrent.futures", "CancelledError";
+    /// What a second `set_result` raises.
+    invalid_state_error => "concurrent.futures", "InvalidStateError";
+    /// What `submit` raises after an initializer failed.
+    broken_thread_pool => "concurrent.futures.thread", "BrokenThreadPool";
+    /// What is raised inside a running task that is being stopped.
+    cancelled => "manyhands._errors", "Cancelled";
+    /// What `result()` raises when time is over.
+    timeout_error => "builtins", "TimeoutError";
+}
+
+/// An instance of one of the classes above, with a sentence.
+pub fn error_of(class: PyResult<&Bound<'_, PyType>>, sentence: impl Into<String>) -> PyErr {
+    match class {
+        Ok(class) => PyErr::from_type(class.clone(), (sentence.into(),)),
+        Err(error) => error,
+    }
+}
+
+/// Gives an exception that nobody can catch to the `concurrent.futures` logger, as the standard
+/// module does. A logger that fails itself is passed to `sys.unraisablehook`.
+pub fn log_exception(
+    py: Python<'_>,
+    level: &str,
+    message: &str,
+    about: Option<&Bound<'_, PyAny>>,
+    error: &PyErr,
+) {
+    let log = || -> PyResult<()> {
+        static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let logger = LOGGER.import(py, "concurrent.futures._base", "LOGGER")?;
+        let keywords = pyo3::types::PyDict::new(py);
+        keywords.set_item("exc_info", error.value(py))?;
+        match about {
+            Some(about) => logger.call_method(level, (message, about), Some(&keywords))?,
+            None => logger.call_method(level, (message,), Some(&keywords))?,
+        };
+        Ok(())
+    };
+    if let Err(failure) = log() {
+        failure.write_unraisable(py, None);
+    }
+}

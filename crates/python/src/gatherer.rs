@@ -1,0 +1,127 @@
+//! `Gatherer`: many of our futures, awaited at once; behind `wait` and `as_completed`.
+//!
+//! Guarantees: each future is handed out once, in the order of ending, and is not referenced any
+//! more afterwards.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+use manyhands_pool::completion::WatchId;
+use manyhands_pool::wait::Gathering;
+use pyo3::prelude::*;
+
+use crate::future::FutureCore;
+use crate::interrupt;
+use crate::worker;
+
+/// Many futures, awaited at once.
+#[pyclass(module = "manyhands._runtime", frozen)]
+pub struct Gatherer {
+    gathering: Gathering,
+    awaited: Mutex<HashMap<usize, (Py<FutureCore>, Option<WatchId>)>>,
+}
+
+#[pymethods]
+impl Gatherer {
+    /// Watches `futures`; None if one of them is not ours.
+    #[staticmethod]
+    fn of(futures: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let gathering = Gathering::new();
+        let mut awaited = HashMap::new();
+        let mut all = Vec::new();
+        for future in futures.try_iter()? {
+            let Ok(future) = future?.cast_into::<FutureCore>() else { return Ok(None) };
+            if !future.get().completion().is_done() {
+                future.get().check_generation()?;
+            }
+            all.push(future);
+        }
+        for (index, future) in all.into_iter().enumerate() {
+            let id = gathering.watch(future.get().completion(), index);
+            awaited.insert(index, (future.unbind(), id));
+        }
+        Ok(Some(Self { gathering, awaited: Mutex::new(awaited) }))
+    }
+
+    /// The next future that is done, waiting for it at most until `deadline` seconds of
+    /// `time.monotonic()`. None if time is over or no future is left.
+    #[pyo3(signature = (deadline=None))]
+    fn next(&self, py: Python<'_>, deadline: Option<f64>) -> PyResult<Option<Py<FutureCore>>> {
+        if let Some(future) = self.poll() {
+            return Ok(Some(future));
+        }
+        if self.lock().is_empty() {
+            return Ok(None);
+        }
+        self.help(py);
+        let deadline = match deadline {
+            Some(at) if at.is_finite() => {
+                let ns = (at.max(0.0) * 1e9).min(u64::MAX as f64) as u64;
+                Some(manyhands_sys::clock::Deadline::at_ns(ns))
+            }
+            _ => None,
+        };
+        loop {
+            if let Some(future) = self.poll() {
+                return Ok(Some(future));
+            }
+            if !interrupt::wait(py, deadline, |slice| self.gathering.wait(slice))? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// How many futures have not been handed out.
+    fn __len__(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Stops watching.
+    fn close(&self, py: Python<'_>) {
+        let awaited = std::mem::take(&mut *self.lock());
+        for (future, id) in awaited.into_values() {
+            if let Some(id) = id {
+                future.bind(py).get().completion().unwatch(id);
+            }
+        }
+    }
+}
+
+impl Gatherer {
+    fn poll(&self) -> Option<Py<FutureCore>> {
+        loop {
+            let index = self.gathering.poll()?;
+            let taken = self.lock().remove(&index);
+            if let Some((future, _)) = taken {
+                return Some(future);
+            }
+        }
+    }
+
+    /// In a worker of the pool that these futures wait for: run them, if nobody else can.
+    fn help(&self, py: Python<'_>) {
+        if !worker::is_worker() {
+            return;
+        }
+        let awaited: Vec<_> =
+            self.lock().values().map(|(future, _)| future.clone_ref(py)).collect();
+        for future in awaited {
+            worker::help(future.bind(py));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, (Py<FutureCore>, Option<WatchId>)>> {
+        self.awaited.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Whether one of `futures` is done and has an exception.
+#[pyfunction]
+pub fn any_error(py: Python<'_>, futures: &Bound<'_, PyAny>) -> PyResult<bool> {
+    for future in futures.try_iter()? {
+        if future?.cast::<FutureCore>().is_ok_and(|future| future.get().has_error(py)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

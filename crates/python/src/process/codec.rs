@@ -1,0 +1,269 @@
+//! Objects to bytes and back, and how both are laid out in a slot or block.
+//!
+//! ```text
+//! []                               no arguments
+//! [PLAIN]    [pickle]              one pickle
+//! [BUFFERS]  [n] [pickle_len] [len…] [pickle] … [buffer at a multiple of 64] …
+//! ```
+//! The first byte also says what the pickle holds. Large buffers (NumPy arrays, Arrow) are
+//! unpickled where they lie, without a copy.
+
+use std::sync::Arc;
+
+use manyhands_pool::process::Body;
+use manyhands_shm::{Block, Heap};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyException, PyMemoryError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::{ffi, intern};
+
+use super::buffer::SharedBuffer;
+
+/// What a pickle holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Shape {
+    /// The arguments: a tuple.
+    Args = 1,
+    /// `(args, kwargs)`.
+    ArgsAndKwargs = 2,
+    /// `(function, args, kwargs)`.
+    WholeCall = 3,
+    /// One object.
+    Object = 4,
+}
+
+const BUFFERS: u8 = 0x80;
+const ALIGNMENT: usize = 64;
+
+/// Buffers below this are copied out of the block, so that it can be given back at once.
+const WORTH_KEEPING: usize = 16 * 1024;
+
+/// Pickle of an object that is to travel, and its out-of-band buffers.
+pub struct Pickled<'py> {
+    shape: Shape,
+    stream: Bound<'py, PyBytes>,
+    buffers: Vec<PyBuffer<u8>>,
+}
+
+/// What the slow path of pickling is asked for when the C pickler refuses.
+pub type Fallback<'a, 'py> = &'a dyn Fn(&Bound<'py, PyList>) -> PyResult<Bound<'py, PyAny>>;
+
+impl<'py> Pickled<'py> {
+    /// Pickles `object`; `fallback` is asked if the C pickler refuses or names `__main__`.
+    pub fn new(
+        object: &Bound<'py, PyAny>,
+        shape: Shape,
+        fallback: Fallback<'_, 'py>,
+    ) -> PyResult<Self> {
+        Self::new_or(object, shape, shape, fallback)
+    }
+
+    /// As [`Pickled::new`], with a fallback that pickles another shape of the same.
+    pub fn new_or(
+        object: &Bound<'py, PyAny>,
+        shape: Shape,
+        fallback_shape: Shape,
+        fallback: Fallback<'_, 'py>,
+    ) -> PyResult<Self> {
+        let py = object.py();
+        let buffers = PyList::empty(py);
+        match dumps(object, &buffers) {
+            Ok(stream) if !names_main(stream.as_bytes()) => {
+                return Self::with_buffers(shape, stream, &buffers);
+            }
+            Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
+            _ => {}
+        }
+        let buffers = PyList::empty(py);
+        let stream = fallback(&buffers)?.cast_into::<PyBytes>()?;
+        Self::with_buffers(fallback_shape, stream, &buffers)
+    }
+
+    fn with_buffers(
+        shape: Shape,
+        stream: Bound<'py, PyBytes>,
+        list: &Bound<'py, PyList>,
+    ) -> PyResult<Self> {
+        let mut buffers = Vec::new();
+        for buffer in list.iter() {
+            let raw = buffer.call_method0(intern!(stream.py(), "raw"))?;
+            buffers.push(PyBuffer::<u8>::get(&raw)?);
+        }
+        Ok(Self { shape, stream, buffers })
+    }
+
+    /// Bytes it takes on its way.
+    fn len(&self) -> usize {
+        let mut len = self.stream_at() + self.stream.as_bytes().len();
+        for buffer in &self.buffers {
+            len = len.next_multiple_of(ALIGNMENT) + buffer.len_bytes();
+        }
+        len
+    }
+
+    const fn header_len(n_buffers: usize) -> usize {
+        if n_buffers == 0 { 1 } else { 8 * (3 + n_buffers) }
+    }
+
+    fn stream_at(&self) -> usize {
+        Self::header_len(self.buffers.len())
+    }
+
+    fn write(&self, into: &mut [u8]) {
+        let stream = self.stream.as_bytes();
+        let mut at = self.stream_at();
+        into[0] = self.shape as u8;
+        into[at..at + stream.len()].copy_from_slice(stream);
+        at += stream.len();
+        if self.buffers.is_empty() {
+            return;
+        }
+        into[0] |= BUFFERS;
+        put_number(into, 1, self.buffers.len());
+        put_number(into, 2, stream.len());
+        for (idx, buffer) in self.buffers.iter().enumerate() {
+            put_number(into, 3 + idx, buffer.len_bytes());
+            at = at.next_multiple_of(ALIGNMENT);
+            // SAFETY: the view is contiguous (`PickleBuffer.raw`) and held by `buffer`; the
+            // target is a slice of our own of the same length.
+            let source = unsafe {
+                std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes())
+            };
+            into[at..at + source.len()].copy_from_slice(source);
+            at += source.len();
+        }
+    }
+
+    /// The body that travels: in private memory while short, else written straight into the heap.
+    pub fn into_body(self, heap: &Arc<Heap>, inline_limit: usize) -> PyResult<Body> {
+        let len = self.len();
+        if len <= inline_limit {
+            let mut bytes = vec![0; len];
+            self.write(&mut bytes);
+            return Ok(Body::Inline(bytes.into()));
+        }
+        let mut block = heap.alloc(len as u64).map_err(|error| out_of_memory(&error))?;
+        self.write(&mut block);
+        Ok(Body::Block(block))
+    }
+}
+
+/// What a body was unpickled to.
+pub struct Unpickled<'py> {
+    /// What it holds.
+    pub shape: Shape,
+    /// The object.
+    pub object: Bound<'py, PyAny>,
+}
+
+/// Unpickles a body. `keep` makes its block this process's own; it is called only if there are
+/// buffers worth keeping in place.
+pub fn loads<'py>(
+    py: Python<'py>,
+    body: &[u8],
+    keep: impl FnOnce() -> Option<Arc<Block>>,
+) -> PyResult<Unpickled<'py>> {
+    let shape = match body[0] & !BUFFERS {
+        1 => Shape::Args,
+        2 => Shape::ArgsAndKwargs,
+        3 => Shape::WholeCall,
+        _ => Shape::Object,
+    };
+    if body[0] & BUFFERS == 0 {
+        return Ok(Unpickled { shape, object: loads_stream(py, &body[1..], None)? });
+    }
+    let n_buffers = number(body, 1);
+    let stream_at = Pickled::header_len(n_buffers);
+    let stream = &body[stream_at..stream_at + number(body, 2)];
+    let lens: Vec<usize> = (0..n_buffers).map(|idx| number(body, 3 + idx)).collect();
+    let kept = if lens.iter().any(|len| *len >= WORTH_KEEPING) { keep() } else { None };
+    let buffers = PyList::empty(py);
+    let mut at = stream_at + stream.len();
+    for len in lens {
+        at = at.next_multiple_of(ALIGNMENT);
+        match &kept {
+            Some(block) if len >= WORTH_KEEPING => {
+                buffers.append(SharedBuffer::new(Arc::clone(block), at..at + len))?;
+            }
+            _ => buffers.append(PyByteArray::new(py, &body[at..at + len]))?,
+        }
+        at += len;
+    }
+    Ok(Unpickled { shape, object: loads_stream(py, stream, Some(&buffers))? })
+}
+
+/// Whether the pickle refers to the main module, which no other process has.
+pub fn names_main(stream: &[u8]) -> bool {
+    memchr::memmem::find(stream, b"__main__").is_some()
+}
+
+/// MemoryError with the heap's sentence.
+pub fn out_of_memory(error: &manyhands_shm::OutOfMemory) -> PyErr {
+    PyMemoryError::new_err(error.to_string())
+}
+
+/// `pickle.dumps(object, 5, buffer_callback=buffers.append)`.
+fn dumps<'py>(
+    object: &Bound<'py, PyAny>,
+    buffers: &Bound<'py, PyList>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+    let py = object.py();
+    let dumps = DUMPS.import(py, "_pickle", "dumps")?;
+    let names = NAMES.get_or_try_init(py, || {
+        PyTuple::new(py, [PyString::new(py, "buffer_callback")]).map(Bound::unbind)
+    })?;
+    static FIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let five =
+        FIVE.get_or_try_init(py, || 5u8.into_pyobject(py).map(|five| five.into_any().unbind()))?;
+    let append = buffers.getattr(intern!(py, "append"))?;
+    let args = [object.as_ptr(), five.as_ptr(), append.as_ptr()];
+    // SAFETY: two positional arguments and one keyword, whose name is in `names`; all live.
+    let stream = unsafe {
+        let raw = ffi::PyObject_Vectorcall(dumps.as_ptr(), args.as_ptr(), 2, names.as_ptr());
+        Bound::from_owned_ptr_or_err(py, raw)?
+    };
+    Ok(stream.cast_into::<PyBytes>()?)
+}
+
+/// `pickle.loads(stream, buffers=buffers)`.
+fn loads_stream<'py>(
+    py: Python<'py>,
+    stream: &[u8],
+    buffers: Option<&Bound<'py, PyList>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let loads = LOADS.import(py, "_pickle", "loads")?;
+    // SAFETY: the view is used during the call below only, while `stream` is borrowed: pickle
+    // copies what it keeps.
+    let view = unsafe {
+        let raw = ffi::PyMemoryView_FromMemory(
+            stream.as_ptr().cast_mut().cast(),
+            stream.len() as ffi::Py_ssize_t,
+            ffi::PyBUF_READ,
+        );
+        Bound::from_owned_ptr_or_err(py, raw)?
+    };
+    match buffers {
+        None => loads.call1((view,)),
+        Some(buffers) => {
+            let kwargs = PyDict::new(py);
+            kwargs.set_item(intern!(py, "buffers"), buffers)?;
+            loads.call((view,), Some(&kwargs))
+        }
+    }
+}
+
+fn put_number(into: &mut [u8], idx: usize, number: usize) {
+    into[8 * idx..8 * (idx + 1)].copy_from_slice(&(number as u64).to_le_bytes());
+}
+
+fn number(body: &[u8], idx: usize) -> usize {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&body[8 * idx..8 * (idx + 1)]);
+    u64::from_le_bytes(bytes) as usize
+}

@@ -1,0 +1,21 @@
+//! The binding of the process pool: from Python calls to bytes in slots and back.
+//!
+//! - [`pool`]: the pyclass behind `ProcessPoolExecutor`; [`remote`] what its futures wait for;
+//! - [`codec`]: objects to bytes and back; [`buffer`] memory of the heap as Python sees it;
+//!   [`functions`] what is sent once;
+//! - [`launcher`]: where workers come from; [`template`] and [`worker`]: the other processes' side.
+
+pub mod buffer;
+pub mod codec;
+pub mod functions;
+pub mod launcher;
+pub mod pool;
+pub mod remote;
+pub mod template;
+pub mod worker;
+
+/// In the child of a fork.
+pub fn forget_after_fork() {
+    manyhands_process::forget_after_fork();
+    manyhands_pool::process::forget_family_after_fork();
+}

@@ -1,0 +1,302 @@
+//! The pyclass behind `ProcessPoolExecutor`: submit, and the pool's life.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use manyhands_pool::process::{Body, Function, PoolConfig, ProcessPool, SubmitError, TaskOptions};
+use manyhands_sys::pid::Signal;
+use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::codec::{Pickled, Shape};
+use super::functions::Functions;
+use super::launcher::launcher_of;
+use super::remote::{RemoteTask, broken_pool};
+use crate::fork::Generation;
+use crate::future::{self, FutureCore, Kind};
+use crate::interrupt;
+
+/// The compiled part of `manyhands.futures.ProcessPoolExecutor`.
+#[pyclass(module = "manyhands._runtime", subclass, frozen)]
+pub struct ProcessPoolCore {
+    opened: PyOnceLock<Opened>,
+}
+
+struct Opened {
+    /// Leaked in a forked child: its locks may be held by threads that are not there.
+    pool: std::mem::ManuallyDrop<ProcessPool>,
+    functions: Functions,
+    generation: Generation,
+}
+
+/// Bytes that are not worth a block of the heap before they are in a slot.
+const INLINE_LIMIT: usize = 424;
+
+#[pymethods]
+impl ProcessPoolCore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { opened: PyOnceLock::new() }
+    }
+
+    /// Schedules `fn(*args, **kwargs)` to run in a worker process.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn submit<'py>(
+        slf: &Bound<'py, Self>,
+        r#fn: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, FutureCore>> {
+        Self::submit_with(slf, r#fn, args, kwargs, TaskOptions::default())
+    }
+
+    /// `submit` with options: `timeout_s` (seconds the task may run), `name`.
+    #[pyo3(signature = (r#fn, args, kwargs, timeout_s=None, name=None))]
+    fn _submit<'py>(
+        slf: &Bound<'py, Self>,
+        r#fn: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        timeout_s: Option<f64>,
+        name: Option<String>,
+    ) -> PyResult<Bound<'py, FutureCore>> {
+        let timeout = timeout_s.map(duration).transpose()?;
+        let name = name.map(Into::into);
+        let options = TaskOptions { name, timeout, ..TaskOptions::default() };
+        Self::submit_with(slf, r#fn, args, kwargs, options)
+    }
+
+    /// Opens the pool; called by `_open` when the first task comes.
+    #[pyo3(signature = (max_workers, max_tasks, start_all, launcher, setup, fds))]
+    fn _start(
+        &self,
+        py: Python<'_>,
+        max_workers: usize,
+        max_tasks: Option<u64>,
+        start_all: bool,
+        launcher: &Bound<'_, PyAny>,
+        setup: Vec<u8>,
+        fds: Vec<i32>,
+    ) -> PyResult<()> {
+        let owned = |fd: i32| -> std::io::Result<OwnedFd> {
+            // SAFETY: the caller keeps the descriptor open during this call.
+            unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
+        };
+        let fds = fds.into_iter().map(owned).collect::<Result<_, _>>()?;
+        let config = PoolConfig {
+            max_workers,
+            max_tasks_per_worker: max_tasks,
+            start_all,
+            launcher: launcher_of(launcher)?,
+            setup,
+            fds,
+        };
+        let pool = std::mem::ManuallyDrop::new(py.detach(|| ProcessPool::new(config))?);
+        let opened =
+            Opened { pool, functions: Functions::default(), generation: Generation::current() };
+        if self.opened.set(py, opened).is_err() {
+            return Err(PyRuntimeError::new_err("the pool is open already"));
+        }
+        Ok(())
+    }
+
+    /// Whether any task has come yet.
+    #[getter]
+    fn _is_open(&self, py: Python<'_>) -> bool {
+        self.opened.get(py).is_some()
+    }
+
+    /// Takes no more tasks.
+    fn _close(&self, py: Python<'_>, cancel_pending: bool) {
+        if let Some(opened) = self.here(py) {
+            py.detach(|| opened.pool.close(cancel_pending));
+        }
+    }
+
+    /// Waits until every task is done and every worker has ended; False at the timeout.
+    #[pyo3(signature = (timeout=None))]
+    fn _wait_until_ended(
+        &self,
+        py: Python<'_>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        let deadline = interrupt::deadline_of(timeout)?;
+        let Some(opened) = self.here(py) else { return Ok(true) };
+        interrupt::wait(py, deadline, |slice| opened.pool.wait_until_ended(slice))
+    }
+
+    /// Kills the workers. Pending tasks are cancelled, and running ones as well if asked to.
+    fn _kill(&self, py: Python<'_>, cancel_running: bool) {
+        if let Some(opened) = self.here(py) {
+            py.detach(|| opened.pool.kill(cancel_running));
+        }
+    }
+
+    /// Sends SIGTERM to the workers.
+    fn _terminate(&self, py: Python<'_>) {
+        if let Some(opened) = self.here(py) {
+            py.detach(|| opened.pool.signal_workers(Signal::TERM));
+        }
+    }
+
+    /// Why the pool cannot run tasks, or None.
+    fn _broken_reason(&self, py: Python<'_>) -> Option<String> {
+        let opened = self.here(py)?;
+        py.detach(|| opened.pool.broken())
+    }
+
+    /// `(number, pid, tasks in its lane, ready)` of each worker.
+    fn _workers(&self, py: Python<'_>) -> Vec<(u64, u32, usize, bool)> {
+        let Some(opened) = self.here(py) else { return Vec::new() };
+        let workers = py.detach(|| opened.pool.workers());
+        workers.iter().map(|worker| (worker.id, worker.pid, worker.n_tasks, worker.ready)).collect()
+    }
+
+    /// Counts since the pool was opened.
+    fn _counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = self.here(py).map(|opened| py.detach(|| opened.pool.counts()));
+        let counts = counts.unwrap_or_default();
+        let dict = PyDict::new(py);
+        dict.set_item("submitted", counts.submitted)?;
+        dict.set_item("finished", counts.replied)?;
+        dict.set_item("crashed", counts.crashed)?;
+        dict.set_item("timed_out", counts.timed_out)?;
+        dict.set_item("pending", counts.pending)?;
+        dict.set_item("in_lanes", counts.in_lanes)?;
+        dict.set_item("workers_started", counts.workers_started)?;
+        dict.set_item("workers_died", counts.workers_died)?;
+        Ok(dict)
+    }
+}
+
+impl ProcessPoolCore {
+    fn submit_with<'py>(
+        slf: &Bound<'py, Self>,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        options: TaskOptions,
+    ) -> PyResult<Bound<'py, FutureCore>> {
+        let py = slf.py();
+        let core = slf.get();
+        let opened = match core.opened.get(py) {
+            Some(opened) => opened,
+            None => {
+                slf.call_method0("_open")?;
+                core.opened.get(py).ok_or_else(|| PyRuntimeError::new_err("_open did not open"))?
+            }
+        };
+        opened.generation.check("executor")?;
+        let pool = &opened.pool;
+        let (sent, body) = match pickle_call(opened, function, args, kwargs) {
+            Ok(call) => call,
+            Err(error) if error.is_instance_of::<PyException>(py) => {
+                if pool.is_closed() {
+                    return Err(refusal(slf, &SubmitError::Closed));
+                }
+                // What cannot be sent is the task's own failure, not the submitter's.
+                return failed_future(py, error);
+            }
+            Err(error) => return Err(error),
+        };
+        let task = pool.submit(sent, body, options).map_err(|error| refusal(slf, &error))?;
+        future::create(py, Kind::Remote(Arc::new(RemoteTask::new(task))))
+    }
+
+    /// The pool, unless this process was forked away from it.
+    fn here(&self, py: Python<'_>) -> Option<&Opened> {
+        self.opened.get(py).filter(|opened| opened.generation.is_current())
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if self.generation.is_current() {
+            // SAFETY: dropped once, here.
+            unsafe { std::mem::ManuallyDrop::drop(&mut self.pool) };
+        }
+    }
+}
+
+fn pickle_call<'py>(
+    opened: &Opened,
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<(Arc<Function>, Body)> {
+    let py = args.py();
+    let pool = &opened.pool;
+    let heap = pool.heap();
+    let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
+    let Some(sent) = opened.functions.get(pool, function)? else {
+        let all_kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
+        let call = PyTuple::new(py, [function, args.as_any(), all_kwargs.as_any()])?;
+        let pickled = Pickled::new(call.as_any(), Shape::WholeCall, &|buffers| {
+            let pickling = py.import("manyhands._pickling")?;
+            pickling.call_method1("dumps_whole_call", (&call, buffers))
+        })?;
+        return Ok((opened.functions.carried(pool)?, pickled.into_body(heap, INLINE_LIMIT)?));
+    };
+    if args.is_empty() && kwargs.is_none() {
+        return Ok((sent, Body::empty()));
+    }
+    let fallback = |buffers: &Bound<'py, pyo3::types::PyList>| {
+        let pickling = py.import("manyhands._pickling")?;
+        let all_kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
+        pickling.call_method1("dumps_call", (args, all_kwargs, buffers))
+    };
+    let pickled = match kwargs {
+        // One shape: the fallback always pickles both.
+        None => Pickled::new_or(args.as_any(), Shape::Args, Shape::ArgsAndKwargs, &fallback)?,
+        Some(kwargs) => {
+            let both = PyTuple::new(py, [args.as_any(), kwargs.as_any()])?;
+            Pickled::new(both.as_any(), Shape::ArgsAndKwargs, &fallback)?
+        }
+    };
+    Ok((sent, pickled.into_body(heap, INLINE_LIMIT)?))
+}
+
+fn failed_future(py: Python<'_>, error: PyErr) -> PyResult<Bound<'_, FutureCore>> {
+    let future = future::create(py, Kind::Manual)?;
+    let ending = future.get().try_settle(Err(error.into_value(py).into_any()));
+    ending.map_or(Ok(()), |ending| FutureCore::announce(&future, ending))?;
+    Ok(future)
+}
+
+fn refusal(slf: &Bound<'_, ProcessPoolCore>, error: &SubmitError) -> PyErr {
+    match error {
+        SubmitError::Broken(why) => broken_pool(slf.py(), why),
+        SubmitError::Closed => {
+            let reason = slf.call_method0("_closed_reason").and_then(|text| text.extract());
+            PyRuntimeError::new_err(reason.unwrap_or_else(|_| error.to_string()))
+        }
+    }
+}
+
+fn duration(seconds: f64) -> PyResult<Duration> {
+    if seconds.is_nan() || seconds < 0.0 {
+        let text = format!("timeout must be a number of seconds not below 0, not {seconds}");
+        return Err(PyValueError::new_err(text));
+    }
+    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
+/// Processors this process may use: affinity mask and cgroup quota.
+#[pyfunction]
+pub fn usable_cpus() -> usize {
+    manyhands_sys::machine::n_usable_cpus()
+}
+
+/// Bytes of shared memory this process's family has claimed and that are resident; zeros if it
+/// has no heap.
+#[pyfunction]
+pub fn heap_usage() -> PyResult<(u64, u64)> {
+    match manyhands_pool::process::existing_family_heap() {
+        Some(heap) => Ok((heap.claimed_bytes(), heap.resident_bytes()?)),
+        None => Ok((0, 0)),
+    }
+}

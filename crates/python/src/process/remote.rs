@@ -1,0 +1,136 @@
+//! A task of a process pool as its Python future sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use manyhands_pool::completion::Completion;
+use manyhands_pool::error::{CrashReport, TaskError};
+use manyhands_pool::future::Source;
+use manyhands_pool::process::{Body, ProcessTask, Reply, ReplyKind};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyTimeoutError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use super::codec;
+use crate::future::Backend;
+
+/// What the future of a process task waits for.
+pub struct RemoteTask {
+    task: Arc<ProcessTask>,
+}
+
+impl RemoteTask {
+    /// For the future of `task`; made once per task.
+    pub const fn new(task: Arc<ProcessTask>) -> Self {
+        Self { task }
+    }
+}
+
+impl Backend for RemoteTask {
+    fn completion(&self) -> &Completion {
+        self.task.outcome().completion()
+    }
+
+    fn fetch(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        // SAFETY: the future asks once, and there is one future per task.
+        match unsafe { self.task.outcome().take() } {
+            Some(Ok(reply)) => unpickle(py, reply),
+            Some(Err(error)) => Err(to_python(py, error)),
+            None => Err(PyRuntimeError::new_err("the task ended without a result")),
+        }
+    }
+
+    fn cancel(&self, running: bool, grace: Duration) -> bool {
+        if running { self.task.cancel_even_running(grace) } else { self.task.cancel_if_unclaimed() }
+    }
+
+    fn is_running(&self) -> bool {
+        self.task.runs_now()
+    }
+
+    fn name(&self) -> Option<String> {
+        self.task.task_name().map(ToOwned::to_owned)
+    }
+
+    fn statistics(&self, statistics: &Bound<'_, PyDict>) -> PyResult<()> {
+        let times = self.task.times();
+        let seconds = |ns: u64| (ns != 0).then(|| ns as f64 / 1e9);
+        statistics.set_item("queued", seconds(times.queued_ns))?;
+        statistics.set_item("started", seconds(times.started_ns))?;
+        statistics.set_item("finished", seconds(times.finished_ns))?;
+        let cpu_time = (times.finished_ns != 0).then_some(times.cpu_ns as f64 / 1e9);
+        statistics.set_item("cpu_time", cpu_time)?;
+        statistics.set_item("worker", (times.worker_pid != 0).then_some(times.worker_pid))
+    }
+}
+
+fn unpickle(py: Python<'_>, reply: Reply) -> PyResult<Py<PyAny>> {
+    match reply.kind {
+        ReplyKind::None | ReplyKind::Nothing => Ok(py.None()),
+        ReplyKind::Raised => {
+            let data = PyBytes::new(py, reply.body.bytes());
+            let pickling = py.import("manyhands._pickling")?;
+            let error = pickling.call_method1("loads_exception", (data,))?;
+            Err(PyErr::from_value(error))
+        }
+        ReplyKind::Value => {
+            let loaded = match reply.body {
+                Body::Inline(bytes) => codec::loads(py, &bytes, || None),
+                Body::Block(block) => {
+                    let block = Arc::new(block);
+                    codec::loads(py, &block, || Some(Arc::clone(&block)))
+                }
+            };
+            loaded.map(|loaded| loaded.object.unbind()).map_err(|error| unpicklable(py, error))
+        }
+    }
+}
+
+/// A result that arrived and cannot be made an object again.
+fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        return error;
+    }
+    let make = || -> PyResult<PyErr> {
+        let class = py.import("manyhands._errors")?.getattr("UnpicklableResult")?;
+        let name = error.get_type(py).name()?;
+        let text = format!(
+            "the task has returned, but its result cannot be unpickled here: {name}: {}",
+            error.value(py)
+        );
+        let made = PyErr::from_value(class.call1((text,))?);
+        made.set_cause(py, Some(error.clone_ref(py)));
+        Ok(made)
+    };
+    make().unwrap_or_else(|failure| failure)
+}
+
+/// The Python exception for a task that has no reply.
+fn to_python(py: Python<'_>, error: TaskError) -> PyErr {
+    match error {
+        TaskError::TimedOut => PyTimeoutError::new_err(error.to_string()),
+        TaskError::Crashed(report) => crashed(py, &report).unwrap_or_else(|failure| failure),
+        TaskError::PoolBroken(why) => broken_pool(py, &why),
+        other => PyRuntimeError::new_err(other.to_string()),
+    }
+}
+
+fn crashed(py: Python<'_>, report: &CrashReport) -> PyResult<PyErr> {
+    let class = py.import("manyhands._errors")?.getattr("WorkerCrashed")?;
+    let kwargs = PyDict::new(py);
+    kwargs.set_item("task", report.task.as_deref())?;
+    kwargs.set_item("pid", report.pid)?;
+    kwargs.set_item("signal", report.signal)?;
+    kwargs.set_item("exitcode", report.exit_code)?;
+    kwargs.set_item("traceback", report.traceback.as_deref())?;
+    Ok(PyErr::from_value(class.call((), Some(&kwargs))?))
+}
+
+/// `BrokenProcessPool` with a sentence.
+pub fn broken_pool(py: Python<'_>, why: &str) -> PyErr {
+    let class = py
+        .import("concurrent.futures.process")
+        .and_then(|module| module.getattr("BrokenProcessPool"))
+        .and_then(|class| class.call1((why,)));
+    class.map_or_else(|failure| failure, PyErr::from_value)
+}

@@ -1,0 +1,118 @@
+//! The template process's side: launches as they come, the fork itself being Python's.
+
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use manyhands_process::serve;
+use manyhands_sys::pid::PidFd;
+use manyhands_sys::socket::MessageSocket;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+/// A worker asked for.
+#[pyclass(module = "manyhands._runtime", frozen)]
+pub struct Launch {
+    id: u64,
+    inner: Mutex<Option<manyhands_process::Launch>>,
+}
+
+/// A template's connection to its root. Used by one thread.
+#[pyclass(module = "manyhands._runtime", frozen)]
+pub struct TemplateServer {
+    server: Mutex<Option<serve::TemplateServer>>,
+}
+
+impl Launch {
+    fn new(inner: manyhands_process::Launch) -> Self {
+        Self { id: inner.id, inner: Mutex::new(Some(inner)) }
+    }
+
+    /// What the worker loop is made of; once.
+    pub fn take(&self) -> PyResult<manyhands_process::Launch> {
+        let taken = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.ok_or_else(|| PyRuntimeError::new_err("this launch was used before"))
+    }
+}
+
+#[pymethods]
+impl TemplateServer {
+    /// A template started as a program: its socket is descriptor `fd`, taken over. None if the
+    /// root has gone already.
+    #[staticmethod]
+    fn from_hello(py: Python<'_>, fd: i32) -> PyResult<Option<Self>> {
+        let socket = socket_from(fd);
+        let server = py.detach(|| serve::TemplateServer::from_hello(socket))?;
+        Ok(server.map(|server| Self { server: Mutex::new(Some(server)) }))
+    }
+
+    /// A template forked from the root: its end of the socket, and the root by its pidfd.
+    #[classmethod]
+    fn forked(_class: &Bound<'_, PyType>, fd: i32, root: i32) -> Self {
+        // SAFETY: the caller gives the descriptor away.
+        let root = PidFd::from_fd(unsafe { OwnedFd::from_raw_fd(root) });
+        Self { server: Mutex::new(Some(serve::TemplateServer::new(socket_from(fd), root))) }
+    }
+
+    /// The two ends of a new socket, root's and template's, and a pidfd of this process.
+    #[staticmethod]
+    fn prepare_fork() -> PyResult<(i32, i32, i32)> {
+        use std::os::fd::AsFd;
+        let (ours, theirs) = MessageSocket::pair()?;
+        let root = PidFd::current()?.as_fd().try_clone_to_owned()?;
+        Ok((ours.into_fd().into_raw_fd(), theirs.into_fd().into_raw_fd(), root.into_raw_fd()))
+    }
+
+    /// Waits for the next launch. None: time to end.
+    fn next_launch(&self, py: Python<'_>) -> PyResult<Option<Launch>> {
+        let next = py.detach(|| self.with(serve::TemplateServer::next_launch))?;
+        Ok(next.map(Launch::new))
+    }
+
+    /// The launch has become the process `pid`.
+    fn started(&self, launch: &Launch, pid: u32) -> PyResult<()> {
+        // Its descriptors were for the worker.
+        drop(launch.take());
+        Ok(self.with(|server| server.started(launch.id, pid))?)
+    }
+
+    /// The launch has come to nothing.
+    fn failed(&self, launch: &Launch, why: &str) -> PyResult<()> {
+        drop(launch.take());
+        Ok(self.with(|server| server.failed(launch.id, why))?)
+    }
+
+    /// In a forked worker: the template's descriptors are not ours.
+    fn abandon(&self) {
+        drop(self.server.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl TemplateServer {
+    fn with<T>(
+        &self,
+        act: impl FnOnce(&mut serve::TemplateServer) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        act(server.as_mut().ok_or(std::io::ErrorKind::NotConnected)?)
+    }
+}
+
+/// Waits for the one launch that a program started as a worker gets on descriptor `fd`.
+#[pyfunction]
+pub fn receive_launch(py: Python<'_>, fd: i32) -> PyResult<Option<Launch>> {
+    let socket = socket_from(fd);
+    let launch = py.detach(|| manyhands_process::receive_launch(&socket))?;
+    Ok(launch.map(Launch::new))
+}
+
+/// Takes the socket at `fd` over, to a descriptor beyond the standard ones.
+fn socket_from(fd: i32) -> MessageSocket {
+    // SAFETY: the caller gives the descriptor away.
+    let given = unsafe { OwnedFd::from_raw_fd(fd) };
+    if given.as_raw_fd() > 2 {
+        return MessageSocket::from_fd(given);
+    }
+    // `try_clone` picks a close-on-exec descriptor above 2; the caller reopens the old number.
+    MessageSocket::from_fd(given.try_clone().unwrap_or(given))
+}

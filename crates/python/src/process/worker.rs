@@ -1,0 +1,270 @@
+//! The worker's loop: claim without the interpreter, run attached, reply.
+
+use std::collections::HashMap;
+use std::os::fd::IntoRawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use manyhands_pool::process::{Body, Next, ReplyKind, WorkerEnd};
+use manyhands_sys::thread::{exit_now, unblock_interrupt};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+
+use super::codec::{self, Pickled, Shape};
+use super::template::Launch;
+use crate::fork::Generation;
+
+/// A worker's connection to its pool, and its loop. Used by the worker's main thread; the
+/// interrupt handler asks [`WorkerLoop::should_interrupt`] from the same thread.
+#[pyclass(module = "manyhands._runtime", frozen)]
+pub struct WorkerLoop {
+    /// Locked for moments only: never while Python code runs.
+    end: Mutex<WorkerEnd>,
+    functions: Mutex<HashMap<u64, Py<PyAny>>>,
+    generation: Generation,
+}
+
+/// A worker keeps so many functions; beyond, it starts anew.
+const MAX_FUNCTIONS: usize = 1024;
+
+/// A claimed task, ready to run.
+struct Call<'py> {
+    function: Bound<'py, PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Option<Bound<'py, PyDict>>,
+}
+
+#[pymethods]
+impl WorkerLoop {
+    /// Becomes the worker that `launch` describes.
+    #[new]
+    fn new(launch: &Launch) -> PyResult<Self> {
+        let end = WorkerEnd::join(launch.take()?)?;
+        Ok(Self {
+            end: Mutex::new(end),
+            functions: Mutex::default(),
+            generation: Generation::current(),
+        })
+    }
+
+    /// The worker's number within its pool.
+    #[getter]
+    fn number(&self) -> u64 {
+        self.end().id()
+    }
+
+    /// What the pool wants its workers to know.
+    fn setup<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.end().setup())
+    }
+
+    /// Descriptors the pool sent along; the caller owns them.
+    fn take_fds(&self) -> Vec<i32> {
+        self.end().take_fds().into_iter().map(IntoRawFd::into_raw_fd).collect()
+    }
+
+    /// A descriptor for faulthandler: what is written there reaches the parent with the news of
+    /// this worker's death. The caller owns it.
+    fn crash_text_fd(&self) -> PyResult<i32> {
+        Ok(self.end().crash_text_fd()?.into_raw_fd())
+    }
+
+    /// The initializer has failed: no worker of this pool can be prepared.
+    fn set_failed(&self, why: &str) {
+        self.end().set_failed(why);
+    }
+
+    /// Whether the interrupt signal that has just come is meant for the task that runs.
+    fn should_interrupt(&self) -> bool {
+        self.generation.is_current() && self.end().interrupt_wanted()
+    }
+
+    /// Runs tasks until the pool needs this worker no more.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        self.end().set_ready();
+        unblock_interrupt();
+        loop {
+            let ready = self.end().try_next();
+            let next = match ready {
+                Some(next) => next,
+                None => py.detach(|| self.end().wait_next()),
+            };
+            match next {
+                Next::Run => self.run_task(py),
+                Next::Stop => return Ok(()),
+                Next::Interrupted => {
+                    // Handlers of the program run here; what they raise has no task to end.
+                    if let Err(error) = py.check_signals() {
+                        error.write_unraisable(py, None);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl WorkerLoop {
+    fn end(&self) -> MutexGuard<'_, WorkerEnd> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run_task(&self, py: Python<'_>) {
+        let outcome = match self.unpickle_call(py) {
+            Ok(call) => call.run(),
+            Err(error) => Err(unpicklable(py, error)),
+        };
+        if !self.generation.is_current() {
+            leave_forked_copy(py);
+        }
+        let error = match outcome {
+            Ok(value) if value.is_none() => return self.reply(py, ReplyKind::Nothing, &[]),
+            Ok(value) => match self.reply_value(&value) {
+                Ok(()) => return,
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        self.reply_error(py, error);
+    }
+
+    fn unpickle_call<'py>(&self, py: Python<'py>) -> PyResult<Call<'py>> {
+        // The job's bytes stay where they are until the reply: they are read without the lock,
+        // as unpickling runs Python code.
+        let (id, code, body) = {
+            let end = self.end();
+            let job = end.job();
+            (job.function_id, detached(job.function), detached(job.body))
+        };
+        let function = if code.is_empty() { None } else { Some(self.function(py, id, code)?) };
+        if body.is_empty() {
+            let function = function.ok_or_else(|| PyRuntimeError::new_err("a call of nothing"))?;
+            return Ok(Call { function, args: PyTuple::empty(py), kwargs: None });
+        }
+        let loaded = codec::loads(py, body, || self.end().keep_body().map(Arc::new))?;
+        let (function, args, kwargs) = match (loaded.shape, function) {
+            (Shape::Args, Some(function)) => (function, loaded.object.cast_into()?, None),
+            (Shape::ArgsAndKwargs, Some(function)) => {
+                let (args, kwargs) = loaded.object.extract()?;
+                (function, args, Some(kwargs))
+            }
+            (_, _) => {
+                let (function, args, kwargs) = loaded.object.extract()?;
+                (function, args, Some(kwargs))
+            }
+        };
+        Ok(Call { function, args, kwargs })
+    }
+
+    fn function<'py>(&self, py: Python<'py>, id: u64, code: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(known) = self.functions().get(&id) {
+            return Ok(known.bind(py).clone());
+        }
+        let pickling = py.import("manyhands._pickling")?;
+        let function = pickling.call_method1("loads", (PyBytes::new(py, code),))?;
+        let forgotten = {
+            let mut functions = self.functions();
+            let crowded = functions.len() >= MAX_FUNCTIONS;
+            let forgotten = if crowded { std::mem::take(&mut *functions) } else { HashMap::new() };
+            functions.insert(id, function.clone().unbind());
+            forgotten
+        };
+        // Outside the lock: dropping Python objects may run Python code.
+        drop(forgotten);
+        Ok(function)
+    }
+
+    fn functions(&self) -> MutexGuard<'_, HashMap<u64, Py<PyAny>>> {
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reply_value(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = value.py();
+        let pickled = Pickled::new(value, Shape::Object, &|buffers| {
+            let pickling = py.import("manyhands._pickling")?;
+            pickling.call_method1("dumps_result", (value, buffers))
+        })?;
+        let heap = Arc::clone(self.end().heap());
+        match pickled.into_body(&heap, INLINE_LIMIT)? {
+            Body::Inline(bytes) => {
+                let sent = self.end().reply(ReplyKind::Value, &bytes);
+                sent.map_err(|error| codec::out_of_memory(&error))
+            }
+            Body::Block(block) => {
+                self.end().reply_block(ReplyKind::Value, block);
+                Ok(())
+            }
+        }
+    }
+
+    fn reply_error(&self, py: Python<'_>, error: PyErr) {
+        let pickle = || -> PyResult<Vec<u8>> {
+            let pickling = py.import("manyhands._pickling")?;
+            pickling.call_method1("dumps_exception", (error.value(py),))?.extract()
+        };
+        let bytes = pickle().or_else(|failure| {
+            let text = format!("the task failed, and its error cannot be sent: {failure}");
+            let error = PyRuntimeError::new_err(text);
+            let pickling = py.import("manyhands._pickling")?;
+            pickling.call_method1("dumps_exception", (error.value(py),))?.extract::<Vec<u8>>()
+        });
+        self.reply(py, ReplyKind::Raised, &bytes.unwrap_or_default());
+    }
+
+    fn reply(&self, py: Python<'_>, kind: ReplyKind, bytes: &[u8]) {
+        let sent = self.end().reply(kind, bytes);
+        let Err(shortage) = sent else { return };
+        // Not even the error found room: a short one fits the slot itself.
+        let error = codec::out_of_memory(&shortage);
+        let pickling = py.import("manyhands._pickling");
+        let short = pickling
+            .and_then(|pickling| pickling.call_method1("dumps_exception", (error.value(py),)))
+            .and_then(|bytes| bytes.extract::<Vec<u8>>())
+            .unwrap_or_default();
+        let short = if short.len() <= INLINE_LIMIT { short } else { Vec::new() };
+        let _ = self.end().reply(ReplyKind::Raised, &short);
+    }
+}
+
+impl<'py> Call<'py> {
+    fn run(self) -> PyResult<Bound<'py, PyAny>> {
+        self.function.call(self.args, self.kwargs.as_ref())
+    }
+}
+
+/// Bytes that fit a slot.
+const INLINE_LIMIT: usize = 424;
+
+/// Bytes of the claimed job, which stay as they are until the reply.
+fn detached<'a>(bytes: &[u8]) -> &'a [u8] {
+    // SAFETY: the root keeps function and arguments of a running task alive and unchanged, and
+    // all uses end before this worker replies.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) }
+}
+
+/// A task whose call cannot be unpickled here.
+fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
+    let make = || -> PyResult<PyErr> {
+        let errors = py.import("manyhands._errors")?;
+        if error.matches(py, errors.getattr("Cancelled")?)? {
+            return Ok(error.clone_ref(py));
+        }
+        let name = error.get_type(py).name()?;
+        let text = format!(
+            "the task was not run: its function or arguments cannot be unpickled in the worker: \
+             {name}: {}",
+            error.value(py)
+        );
+        let made = PyErr::from_value(errors.getattr("UnpicklableResult")?.call1((text,))?);
+        made.set_cause(py, Some(error.clone_ref(py)));
+        Ok(made)
+    };
+    make().unwrap_or_else(|failure| failure)
+}
+
+/// A task has forked, and its child has come back here: the pool knows nothing of that process.
+fn leave_forked_copy(py: Python<'_>) -> ! {
+    if let Ok(setup) = py.import("manyhands._worker_setup") {
+        let _ = setup.call_method0("flush_streams");
+    }
+    exit_now(0)
+}

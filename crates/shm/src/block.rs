@@ -1,0 +1,85 @@
+//! A block of the heap that this process holds.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use crate::heap::Heap;
+use crate::layout::Party;
+
+/// Where a block lies: the same in every member of the family. Plain data; holds nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct BlockRef {
+    /// Bytes from the start of the heap.
+    pub offset: u64,
+    /// Bytes asked for.
+    pub len: u64,
+}
+
+/// Bytes of the heap that belong to this process until dropped or handed over.
+pub struct Block {
+    heap: Arc<Heap>,
+    at: BlockRef,
+}
+
+impl Block {
+    pub(crate) const fn new(heap: Arc<Heap>, at: BlockRef) -> Self {
+        Self { heap, at }
+    }
+
+    /// Where the block lies.
+    pub const fn at(&self) -> BlockRef {
+        self.at
+    }
+
+    /// Stops giving the block back on drop: the caller promises that another party will
+    /// [take it over](Heap::take_over), or that a [sweep](Heap::sweep) will find it.
+    pub fn leave_to_receiver(self) -> BlockRef {
+        let at = self.at;
+        let mut this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped and its heap is not used again.
+        unsafe { std::ptr::drop_in_place(&mut this.heap) };
+        at
+    }
+
+    /// Hands the block to another party, which becomes its holder at once.
+    pub fn give_to(self, party: Party) -> BlockRef {
+        let heap = Arc::clone(&self.heap);
+        let at = self.leave_to_receiver();
+        heap.change_holder(at.offset, heap.me(), Some(party));
+        at
+    }
+}
+
+impl Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let base = self.heap.address(self.at.offset, self.at.len);
+        // SAFETY: the block is ours alone by its word, and lives inside the mapping that `heap`
+        // keeps alive.
+        unsafe { std::slice::from_raw_parts(base.as_ptr(), self.at.len as usize) }
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let base = self.heap.address(self.at.offset, self.at.len);
+        // SAFETY: as in `deref`; `&mut self` makes the access exclusive within this process.
+        unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.at.len as usize) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // False if a party we lent it to has taken it over meanwhile: then it is theirs to free.
+        let _ = self.heap.free(self.at.offset);
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Block").field(&self.at).finish()
+    }
+}

@@ -1,0 +1,252 @@
+//! What the heap's file looks like: header, region tables, regions.
+//!
+//! ```text
+//! offset 0          header (one page)
+//!        4096       region words   8 bytes a region   who owns it, and as what
+//!        …          freed counters 4 bytes a region   a hint: blocks given back so far
+//!        data_start region 0, region 1, …            256 KiB each
+//! ```
+//!
+//! A region is free, cut into equal small blocks, or part of a run of regions that is one large
+//! block. A free region reads as zeros.
+
+use std::mem::size_of;
+
+use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A member of the family, as the holder of blocks. Numbers are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Party(u32);
+
+impl Party {
+    /// The party with this number, as told by the process that launched it.
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number, to be told to a launched process.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// First page of the file.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) magic: AtomicU64,
+    pub(crate) version: AtomicU32,
+    /// The number the next member gets.
+    pub(crate) next_party: AtomicU32,
+    pub(crate) n_regions: AtomicU64,
+    /// No region at or beyond this index was ever claimed.
+    pub(crate) high_water: AtomicU64,
+    /// A hint: below it there is probably no free region.
+    pub(crate) low_hint: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Header>() == 40);
+
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"manyhand");
+pub(crate) const VERSION: u32 = 1;
+pub(crate) const PAGE: u64 = 4096;
+pub(crate) const REGION: u64 = 256 * 1024;
+
+/// Small blocks are powers of two from 256 bytes to 64 KiB.
+pub(crate) const N_CLASSES: usize = 9;
+pub(crate) const SMALLEST: u64 = 256;
+pub(crate) const LARGEST_SMALL: u64 = SMALLEST << (N_CLASSES - 1);
+
+/// Where the tables and the regions of a heap with `n_regions` lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) n_regions: u64,
+    pub(crate) words_at: u64,
+    pub(crate) freed_at: u64,
+    pub(crate) data_at: u64,
+}
+
+impl Layout {
+    pub(crate) const fn new(n_regions: u64) -> Self {
+        let words_at = PAGE;
+        let freed_at = (words_at + n_regions * 8).next_multiple_of(PAGE);
+        let data_at = (freed_at + n_regions * 4).next_multiple_of(REGION);
+        Self { n_regions, words_at, freed_at, data_at }
+    }
+
+    pub(crate) const fn file_len(&self) -> u64 {
+        self.data_at + self.n_regions * REGION
+    }
+
+    pub(crate) const fn region_at(&self, idx: u64) -> u64 {
+        self.data_at + idx * REGION
+    }
+
+    /// The region an offset lies in, if it lies in one.
+    pub(crate) const fn region_of(&self, offset: u64) -> Option<u64> {
+        if offset < self.data_at || offset >= self.file_len() {
+            return None;
+        }
+        Some((offset - self.data_at) / REGION)
+    }
+}
+
+/// The class of the smallest small block that takes `len` bytes; `None`: it needs a run.
+pub(crate) const fn class_of(len: u64) -> Option<usize> {
+    if len > LARGEST_SMALL {
+        return None;
+    }
+    let size = if len < SMALLEST { SMALLEST } else { len.next_power_of_two() };
+    Some((size.trailing_zeros() - SMALLEST.trailing_zeros()) as usize)
+}
+
+pub(crate) const fn class_size(class: usize) -> u64 {
+    SMALLEST << class
+}
+
+/// Blocks in a small region: each needs its bytes and an 8-byte word in front.
+pub(crate) const fn n_blocks(class: usize) -> u64 {
+    let mut n = REGION / class_size(class);
+    while blocks_at(n) + n * class_size(class) > REGION {
+        n -= 1;
+    }
+    n
+}
+
+/// Where, within its region, the first of `n` blocks lies.
+pub(crate) const fn blocks_at(n: u64) -> u64 {
+    (n * 8).next_multiple_of(64)
+}
+
+/// The word of a region. One store changes what the region is and whose.
+///
+/// | kind  | owner                        | detail            |
+/// |-------|------------------------------|-------------------|
+/// | Free  | nobody                       | 0                 |
+/// | Small | who allocates blocks from it | size class        |
+/// | Run   | who holds the large block    | regions in it     |
+/// | Tail  | nobody: part of the run before it | 0            |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RegionWord(u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RegionKind {
+    Free,
+    Small,
+    Run,
+    Tail,
+}
+
+impl RegionWord {
+    pub(crate) const FREE: Self = Self(0);
+    pub(crate) const TAIL: Self = Self::new(RegionKind::Tail, 0, 0);
+
+    const fn new(kind: RegionKind, owner: u32, detail: u64) -> Self {
+        Self(owner as u64 | (kind as u64) << 32 | detail << 40)
+    }
+
+    pub(crate) const fn small(owner: Party, class: usize) -> Self {
+        Self::new(RegionKind::Small, owner.0, class as u64)
+    }
+
+    pub(crate) const fn run(owner: Party, n_regions: u64) -> Self {
+        Self::new(RegionKind::Run, owner.0, n_regions)
+    }
+
+    pub(crate) const fn kind(self) -> RegionKind {
+        match (self.0 >> 32) & 0xff {
+            1 => RegionKind::Small,
+            2 => RegionKind::Run,
+            3 => RegionKind::Tail,
+            _ => RegionKind::Free,
+        }
+    }
+
+    pub(crate) const fn owner(self) -> Party {
+        Party(self.0 as u32)
+    }
+
+    /// Size class of a small region, number of regions of a run.
+    pub(crate) const fn detail(self) -> u64 {
+        self.0 >> 40
+    }
+
+    pub(crate) fn load(word: &AtomicU64) -> Self {
+        // Acquire: meets the Release of `replace`; what the former owner did is visible.
+        Self(word.load(Ordering::Acquire))
+    }
+
+    /// Changes the word from `self` to `new`; false if it was no longer `self`.
+    pub(crate) fn replace(self, word: &AtomicU64, new: Self) -> bool {
+        // Release: meets the Acquire of `load` and of the next `replace`.
+        word.compare_exchange(self.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// The word of a small block: its holder (0: free), and how often it was allocated, so that a
+/// stale reference can be told from a fresh one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockWord(u64);
+
+impl BlockWord {
+    pub(crate) fn load(word: &AtomicU64) -> Self {
+        // Acquire: meets the Release of `replace`.
+        Self(word.load(Ordering::Acquire))
+    }
+
+    pub(crate) const fn is_free(self) -> bool {
+        self.0 as u32 == 0
+    }
+
+    pub(crate) const fn holder(self) -> Party {
+        Party(self.0 as u32)
+    }
+
+    pub(crate) const fn allocated_by(self, party: Party) -> Self {
+        Self(((self.0 >> 32).wrapping_add(1) << 32) | party.0 as u64)
+    }
+
+    pub(crate) const fn held_by(self, party: Party) -> Self {
+        Self((self.0 >> 32) << 32 | party.0 as u64)
+    }
+
+    pub(crate) const fn freed(self) -> Self {
+        Self((self.0 >> 32) << 32)
+    }
+
+    pub(crate) fn replace(self, word: &AtomicU64, new: Self) -> bool {
+        // Release: what the holder did to the block's bytes is visible to the next holder.
+        word.compare_exchange(self.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_fits_its_region() {
+        for class in 0..N_CLASSES {
+            let n = n_blocks(class);
+            assert!(n >= 3, "class {class} holds {n} blocks");
+            assert!(blocks_at(n) + n * class_size(class) <= REGION);
+        }
+    }
+
+    #[test]
+    fn a_length_gets_the_smallest_class_that_takes_it() {
+        assert_eq!(class_of(0), Some(0));
+        assert_eq!(class_of(256), Some(0));
+        assert_eq!(class_of(257), Some(1));
+        assert_eq!(class_of(LARGEST_SMALL), Some(N_CLASSES - 1));
+        assert_eq!(class_of(LARGEST_SMALL + 1), None);
+    }
+
+    #[test]
+    fn a_region_word_keeps_its_parts() {
+        let word = RegionWord::run(Party(u32::MAX), 0xff_ffff);
+        assert_eq!(
+            (word.kind(), word.owner().0, word.detail()),
+            (RegionKind::Run, u32::MAX, 0xff_ffff)
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Message sockets between relatives that carry bytes and descriptors.
+//!
+//! Each message is one packet: it arrives whole or not at all, so a sender killed half-way leaves
+//! the stream intact.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+/// The most descriptors one message carries.
+pub const MAX_FDS: usize = 8;
+
+/// The longest message in bytes.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// One end of a pair of connected sockets that keep message boundaries.
+#[derive(Debug)]
+pub struct MessageSocket {
+    fd: OwnedFd,
+}
+
+/// A message as received.
+#[derive(Debug)]
+pub struct Message {
+    /// The bytes sent.
+    pub bytes: Vec<u8>,
+    /// The descriptors sent along, in order, close-on-exec.
+    pub fds: Vec<OwnedFd>,
+}
+
+impl MessageSocket {
+    /// Two connected ends.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        Ok((Self { fd: a }, Self { fd: b }))
+    }
+
+    /// Takes over an inherited descriptor.
+    pub const fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
+    /// Gives the descriptor up, for instance to a child.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    /// Sends one message. Never raises SIGPIPE: a gone peer is an error.
+    pub fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        assert!(fds.len() <= MAX_FDS && bytes.len() <= MAX_MESSAGE, "message beyond its bounds");
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        loop {
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            if !fds.is_empty() {
+                ancillary.push(SendAncillaryMessage::ScmRights(fds));
+            }
+            let parts = [IoSlice::new(bytes)];
+            match rustix::net::sendmsg(&self.fd, &parts, &mut ancillary, SendFlags::NOSIGNAL) {
+                Ok(_) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Receives one message, sleeping until there is one. `None`: the peer has closed its end.
+    pub fn receive(&self) -> io::Result<Option<Message>> {
+        self.receive_with(RecvFlags::CMSG_CLOEXEC)
+    }
+
+    /// Receives one message if there is one now: `WouldBlock` if not.
+    pub fn try_receive(&self) -> io::Result<Option<Message>> {
+        self.receive_with(RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+    }
+
+    fn receive_with(&self, flags: RecvFlags) -> io::Result<Option<Message>> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut bytes = vec![0; MAX_MESSAGE];
+        loop {
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            let n_bytes = match rustix::net::recvmsg(&self.fd, &mut parts, &mut ancillary, flags) {
+                Ok(received) => received.bytes,
+                Err(rustix::io::Errno::INTR) => continue,
+                // The peer died with unread messages of ours: as good as closed.
+                Err(rustix::io::Errno::CONNRESET) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            let mut fds = Vec::new();
+            for message in ancillary.drain() {
+                if let RecvAncillaryMessage::ScmRights(received) = message {
+                    fds.extend(received);
+                }
+            }
+            if n_bytes == 0 && fds.is_empty() {
+                return Ok(None);
+            }
+            bytes.truncate(n_bytes);
+            return Ok(Some(Message { bytes, fds }));
+        }
+    }
+}
+
+impl AsFd for MessageSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

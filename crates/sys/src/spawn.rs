@@ -1,0 +1,61 @@
+//! Starting another program without copying this one's page tables.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::pid::PidFd;
+
+/// Starts `program` (a path) with the given arguments (the first is its name) and environment
+/// entries (`NAME=value`). `stdin` becomes its descriptor 0; descriptors 1 and 2 are inherited, all
+/// others of ours are close-on-exec. It starts with SIGINT blocked, so that a Ctrl-C cannot hit it
+/// before it has said what it wants to do about it.
+pub fn spawn(
+    program: &OsStr,
+    args: &[CString],
+    env: &[CString],
+    stdin: BorrowedFd<'_>,
+) -> io::Result<(u32, PidFd)> {
+    let program = CString::new(program.as_bytes())?;
+    let argv = pointers(args);
+    let envp = pointers(env);
+    let mut pid = 0;
+    // SAFETY: all pointers are to live, NUL-terminated strings in NULL-terminated arrays; the
+    // attribute objects are initialised before use and destroyed after.
+    let rc = unsafe {
+        let mut actions = MaybeUninit::uninit();
+        let mut attributes = MaybeUninit::uninit();
+        libc::posix_spawn_file_actions_init(actions.as_mut_ptr());
+        libc::posix_spawnattr_init(attributes.as_mut_ptr());
+        libc::posix_spawn_file_actions_adddup2(actions.as_mut_ptr(), stdin.as_raw_fd(), 0);
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&mut mask, libc::SIGINT);
+        libc::posix_spawnattr_setsigmask(attributes.as_mut_ptr(), &mask);
+        let flags = libc::POSIX_SPAWN_SETSIGMASK as libc::c_short;
+        libc::posix_spawnattr_setflags(attributes.as_mut_ptr(), flags);
+        let rc = libc::posix_spawn(
+            &mut pid,
+            program.as_ptr(),
+            actions.as_ptr(),
+            attributes.as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+        );
+        libc::posix_spawn_file_actions_destroy(actions.as_mut_ptr());
+        libc::posix_spawnattr_destroy(attributes.as_mut_ptr());
+        rc
+    };
+    if rc != 0 {
+        return Err(io::Error::from_raw_os_error(rc));
+    }
+    // The child is not reaped yet, so its id is still its own.
+    Ok((pid as u32, PidFd::open(pid as u32)?))
+}
+
+fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
+    let mut pointers: Vec<_> = strings.iter().map(|text| text.as_ptr().cast_mut()).collect();
+    pointers.push(std::ptr::null_mut());
+    pointers
+}

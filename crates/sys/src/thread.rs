@@ -1,0 +1,68 @@
+//! Threads that belong to the runtime (small, named, deaf to signals), and facts about the
+//! calling one.
+
+use std::io;
+use std::thread::JoinHandle;
+
+/// Starts a thread that no signal handler ever runs in, so that the program's signals reach the
+/// program's threads.
+pub fn spawn_deaf<T: Send + 'static>(
+    name: &str,
+    stack_bytes: usize,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let before = block_all_signals();
+    let started = std::thread::Builder::new().name(name.into()).stack_size(stack_bytes).spawn(body);
+    // SAFETY: `before` is the mask this thread had.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
+    started
+}
+
+/// Blocks every signal in the calling thread and returns the mask it had.
+fn block_all_signals() -> libc::sigset_t {
+    // SAFETY: sigset_t is plain data; both sets are written before they are read.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        before
+    }
+}
+
+/// Ends the calling process at once: no destructors, no exit handlers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit is always allowed.
+    unsafe { libc::_exit(code) }
+}
+
+/// Lets SIGINT reach the calling thread again (see [`crate::spawn::spawn`]).
+pub fn unblock_interrupt() {
+    // SAFETY: sigset_t is plain data, made empty before it is read.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGINT);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// How late the calling thread's timed sleeps may end; the system's default is 50 µs.
+pub fn set_timer_slack_ns(slack_ns: u32) {
+    // SAFETY: PR_SET_TIMERSLACK takes a number.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, libc::c_ulong::from(slack_ns)) };
+}
+
+/// Whether this is the process's first thread, the one the kernel prefers for signals.
+pub fn is_main() -> bool {
+    // SAFETY: neither call takes a pointer or can fail.
+    unsafe { libc::gettid() == libc::getpid() }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    #[test]
+    fn a_started_thread_is_not_the_main_thread() {
+        assert!(!std::thread::spawn(super::is_main).join().unwrap());
+    }
+}

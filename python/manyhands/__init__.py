@@ -1,0 +1,54 @@
+"""Thread pools and process pools whose work can be stopped and whose workers may die.
+
+`manyhands.futures` has the executors, under the names of `concurrent.futures`. `install()` puts
+them under the standard names for a whole program, `manyhands run script.py` does so for a program
+that nobody touched.
+
+>>> from manyhands.futures import ThreadPoolExecutor
+>>> with ThreadPoolExecutor(max_workers=2) as cooks:
+...     list(cooks.map(abs, [-1, -2, -3]))
+[1, 2, 3]
+
+Importing this package is cheap: nothing of `concurrent.futures`, `multiprocessing` or the compiled
+runtime is loaded before it is used.
+"""
+
+from manyhands.install import install, is_installed, uninstall
+
+__all__ = [
+    "Cancelled",
+    "RemoteError",
+    "UnpicklableResult",
+    "WorkerCrashed",
+    "__version__",
+    "install",
+    "is_installed",
+    "uninstall",
+]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from manyhands._errors import Cancelled, RemoteError, UnpicklableResult, WorkerCrashed
+
+    __version__: str
+
+
+def __getattr__(name: str) -> object:
+    """Supplies the exceptions and the version on first use (PEP 562)."""
+    value: object
+    if name in ("Cancelled", "RemoteError", "UnpicklableResult", "WorkerCrashed"):
+        from manyhands import _errors
+
+        value = getattr(_errors, name)
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("manyhands")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

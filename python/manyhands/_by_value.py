@@ -1,0 +1,437 @@
+"""Pickling by value: functions and classes that a worker cannot import.
+
+A worker never imports the user's ``__main__``, so that scripts without a guard, notebooks and the
+REPL work. What lives there, and lambdas, closures and nested classes anywhere, is therefore sent
+by value. cloudpickle does most of the work; this module changes it in four places, because a pool
+has a memory that a single pickle has not:
+
+* Functions of ``__main__`` share one namespace in a worker, the worker's own ``__main__``: what an
+  ``initializer`` stores in a global variable is seen by the tasks.
+* Functions of an importable module (a lambda or a nested function) use that module's globals in
+  the worker, imported there; nothing of the module is copied.
+* A class is completed once per process. An instance sent to a worker and returned is of the very
+  class the parent has, and the parent's class is never touched by what arrives.
+* Locks and thread queues in global variables of ``__main__`` arrive as new ones of the worker,
+  which is what importing ``__main__`` again (the standard ``spawn``) would have given.
+
+Guarantees:
+    a variable the worker has rebound itself is never overwritten by one that arrives later; a
+    variable whose value did not change in the parent arrives once, so mutations that the worker
+    made in place stay; what arrives in the parent never rebinds a variable of the parent.
+
+Does not do: notice that a value was changed in place in the parent after it was sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import io
+import itertools
+import os
+import queue
+import sys
+import threading
+import types
+import typing
+import weakref
+from collections import ChainMap
+from collections.abc import Callable
+from typing import Any
+
+from cloudpickle import cloudpickle as _cp
+
+MAIN = "__main__"
+_MISSING = object()
+_DATACLASS_MISSING = dataclasses.MISSING
+
+
+def dumps(obj: Any, buffers: list[Any] | None = None, to_parent: bool = False) -> bytes:
+    """Pickle `obj`, by value whatever the other side cannot import (protocol 5).
+
+    Args:
+        obj: anything.
+        buffers: out-of-band buffers are appended to this list; None keeps them in the pickle.
+        to_parent: the reader is the process that gave this worker its classes; they are sent back
+            as a short name instead of by value.
+
+    Raises: whatever pickling raises; a too deep object is a ``pickle.PicklingError``.
+
+    >>> import pickle
+    >>> pickle.loads(dumps(lambda x: x + 1))(1)
+    2
+    """
+    with io.BytesIO() as file:
+        callback = None if buffers is None else buffers.append
+        ByValuePickler(file, callback, to_parent).dump(obj)
+        return file.getvalue()
+
+
+def by_reference(obj: Any) -> bool:
+    """Whether a worker can import the function or class `obj` by its name."""
+    return bool(_cp._should_pickle_by_reference(obj))
+
+
+def referenced_globals(fn: types.FunctionType) -> list[str]:
+    """Names of the global variables which the code of `fn` (and code nested in it) uses."""
+    return list(_cp._extract_code_globals(fn.__code__))
+
+
+def home(fn: types.FunctionType) -> str | None:
+    """Name of the module whose namespace `fn` shall use in a worker; None if it takes its own."""
+    name = fn.__globals__.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    if module is None or getattr(module, "__dict__", None) is not fn.__globals__:
+        return None
+    if name == MAIN:
+        return MAIN
+    # A module made by hand has no spec: nobody else could import it.
+    if getattr(module, "__spec__", None) is None or _cp._is_registered_pickle_by_value(module):
+        return None
+    return name
+
+
+class ByValuePickler(_cp.Pickler):  # type: ignore[misc]
+    """cloudpickle's pickler with the pool's own rules for functions and classes."""
+
+    def __init__(
+        self, file: Any, buffer_callback: Callable[..., Any] | None, to_parent: bool
+    ) -> None:
+        # Before the C initializer, which looks it up once.
+        self.dispatch_table = _dispatch_table()
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        self._to_parent = to_parent
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type):
+            return self._reduce_class(obj)
+        if obj is _DATACLASS_MISSING:
+            # dataclasses compares it by identity.
+            return "MISSING"
+        if isinstance(obj, _NAMED_BY_REDUCE) and not by_reference_anywhere(obj):
+            return _reduce_named(obj)
+        return super().reducer_override(obj)
+
+    def _reduce_class(self, cls: type) -> Any:
+        reduced = _cp._class_reduce(cls)
+        if not (isinstance(reduced, tuple) and len(reduced) == 6):
+            return reduced
+        tracker_id = _cp._get_or_create_tracker_id(cls)
+        if self._to_parent and cls in _from_parent and _returned_by_id(cls):
+            return _class_by_id, (tracker_id,)
+        if cls not in _settled:
+            _settled.add(cls)
+            if _returned_by_id(cls):
+                _own_classes[tracker_id] = cls
+        return (*reduced[:5], _Completion(_SENDER))
+
+    def _dynamic_function_reduce(self, fn: types.FunctionType) -> Any:
+        module_name = home(fn)
+        if module_name is None:
+            return super()._dynamic_function_reduce(fn)
+        closure = fn.__closure__
+        if closure is not None:
+            closure = tuple(_cp._make_empty_cell() for _ in closure)
+        state, slots = _cp._function_getstate(fn)
+        values = slots.pop("__globals__")
+        if module_name == MAIN:
+            slots["__globals__"] = (_SENDER, _stamped(values))
+        arguments = (fn.__code__, module_name, closure)
+        return make_function, arguments, (state, slots), None, None, set_function_state
+
+
+def _dispatch_table() -> ChainMap[Any, Any]:
+    """cloudpickle's reducers, then multiprocessing's (sockets, connections) if it is in use."""
+    reduction = sys.modules.get("multiprocessing.reduction")
+    extra = reduction.ForkingPickler._extra_reducers if reduction else {}
+    table = _cp.Pickler.dispatch_table
+    return ChainMap(_REDUCERS, *table.maps[:-1], extra, *table.maps[-1:])
+
+
+# --- objects that know only their name, or that hold a lock or weak references ------------------
+
+# Their own __reduce__ says "look my name up", which fails for __main__ in a worker.
+_NAMED_BY_REDUCE = (
+    functools._lru_cache_wrapper,
+    typing.NewType,
+    typing.ParamSpec,
+    typing.TypeVarTuple,
+)
+
+
+def by_reference_anywhere(obj: Any) -> bool:
+    """Whether `obj`, of any kind that has a qualified name, is found in an importable module."""
+    name = getattr(obj, "__module__", None)
+    module = sys.modules.get(name) if isinstance(name, str) and name != MAIN else None
+    if module is None or getattr(module, "__spec__", None) is None:
+        return False
+    found: Any = module
+    for part in getattr(obj, "__qualname__", obj.__name__).split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _reduce_named(obj: Any) -> tuple[Any, ...]:
+    if isinstance(obj, functools._lru_cache_wrapper):
+        return _make_cached, (obj.__wrapped__, obj.cache_parameters())
+    if isinstance(obj, typing.NewType):
+        return typing.NewType, (obj.__name__, obj.__supertype__)
+    return type(obj), (obj.__name__,)
+
+
+def _make_cached(fn: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    """A function with an empty ``lru_cache``: each worker fills its own."""
+    return functools.lru_cache(**parameters)(fn)
+
+
+def _reduce_cached_property(obj: Any) -> tuple[Any, ...]:
+    # It holds a lock before Python 3.12.
+    return _make_cached_property, (obj.func, obj.attrname)
+
+
+def _make_cached_property(fn: Callable[..., Any], name: str | None) -> Any:
+    made = functools.cached_property(fn)
+    made.attrname = name
+    return made
+
+
+def _reduce_weak_key_dictionary(obj: Any) -> tuple[Any, ...]:
+    # functools.singledispatch has one.
+    return weakref.WeakKeyDictionary, (dict(obj.items()),)
+
+
+_REDUCERS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    functools.cached_property: _reduce_cached_property,
+    weakref.WeakKeyDictionary: _reduce_weak_key_dictionary,
+}
+
+
+# --- functions ----------------------------------------------------------------------------------
+
+
+def make_function(code: types.CodeType, module_name: str, closure: tuple[Any, ...] | None) -> Any:
+    """Unpickle a function: its shell, over the namespace of its module."""
+    if module_name == MAIN:
+        namespace = sys.modules[MAIN].__dict__
+        namespace.setdefault("__builtins__", __builtins__)
+    else:
+        namespace = importlib.import_module(module_name).__dict__
+    return types.FunctionType(code, namespace, None, None, closure)
+
+
+def set_function_state(fn: types.FunctionType, state: tuple[Any, ...]) -> None:
+    """Unpickle a function: what it captured, its attributes, the globals that came with it."""
+    attributes, slots = state
+    fn.__dict__.update(attributes)
+    slots.pop("_cloudpickle_submodules", None)
+    arrived = slots.pop("__globals__", None)
+    if arrived is not None:
+        _receive_globals(*arrived)
+    for cell, arriving in zip(fn.__closure__ or (), slots.pop("__closure__") or (), strict=True):
+        try:
+            cell.cell_contents = arriving.cell_contents
+        except ValueError:
+            continue  # The cell is empty in the sender, too.
+    for name, value in slots.items():
+        setattr(fn, name, value)
+
+
+# --- the shared namespace of __main__ -----------------------------------------------------------
+
+# Who stamps what this process sends; another one after a fork.
+_SENDER = os.getpid()
+_parent: int | None = None
+_serials = itertools.count(1)
+_stamps_lock = threading.Lock()
+# Sender's side: name -> (reference to the value sent last, its serial number).
+_stamps: dict[str, tuple[Callable[[], Any], int]] = {}
+# Receiver's side: what came from the parent last, and what a forked worker inherited.
+_seen_serials: dict[str, int] = {}
+_seen_values: dict[str, Any] = {}
+_inherited: dict[str, Any] = {}
+
+
+def accept_from(parent_pid: int | None, inherited: bool = False) -> None:
+    """Let globals sent by `parent_pid` define variables of this process's ``__main__``.
+
+    Args:
+        parent_pid: the process whose pool this worker serves.
+        inherited: ``__main__`` was inherited by fork: what is in it now came from the parent.
+    """
+    global _parent
+    _parent = parent_pid
+    _seen_serials.clear()
+    _seen_values.clear()
+    _inherited.clear()
+    if inherited:
+        _inherited.update(sys.modules[MAIN].__dict__)
+        for name, (value, serial) in _stamps.items():
+            if name in _inherited and value() is _inherited[name]:
+                _seen_serials[name] = serial
+                _seen_values[name] = _inherited[name]
+
+
+def strong_or_weak(value: Any) -> Callable[[], Any]:
+    """A reference that keeps an identity comparable: weak if possible, else strong.
+
+    A weak one whose object is gone gives an object that is identical to nothing else: not None,
+    which a variable may well be bound to next.
+    """
+    try:
+        reference = weakref.ref(value)
+    except TypeError:
+        return lambda: value
+
+    def current() -> Any:
+        found = reference()
+        return _MISSING if found is None else found
+
+    return current
+
+
+def _stamped(values: dict[str, Any]) -> dict[str, tuple[int, int, Any]]:
+    """Give each global its serial number (another one only if it was rebound) and identity."""
+    stamped = {}
+    with _stamps_lock:
+        for name, value in values.items():
+            known = _stamps.get(name)
+            if known is None or known[0]() is not value:
+                known = _stamps[name] = (strong_or_weak(value), next(_serials))
+            stamped[name] = (known[1], id(value), _portable_global(value))
+    return stamped
+
+
+def _receive_globals(mark: int, arrived: dict[str, tuple[int, int, Any]]) -> None:
+    namespace = sys.modules[MAIN].__dict__
+    if mark != _parent:
+        # A worker's variables never rebind those of its parent.
+        for name, (_, _, value) in arrived.items():
+            namespace.setdefault(name, value)
+        return
+    for name, (serial, identity, value) in arrived.items():
+        if _is_news(namespace, name, serial, identity):
+            namespace[name] = _seen_values[name] = value
+        _seen_serials[name] = serial
+
+
+def _is_news(namespace: dict[str, Any], name: str, serial: int, identity: int) -> bool:
+    if name not in namespace:
+        # Deleted by the worker itself if it has come before.
+        return _seen_serials.get(name) != serial
+    if name in _seen_serials:
+        # The worker's own binding wins over the parent's.
+        return _seen_serials[name] != serial and namespace[name] is _seen_values.get(name, _MISSING)
+    if name in _inherited:
+        current = _inherited[name]
+        return id(current) != identity and namespace[name] is current
+    # Bound by the worker itself, e.g. in an initializer that did not come from __main__.
+    return False
+
+
+class _NewInWorker:
+    """Stands for a lock or queue of a global variable: unpickles as a new one."""
+
+    def __init__(self, factory: Callable[..., Any], *args: Any) -> None:
+        self._call = factory, args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._call
+
+
+_MADE_NEW: dict[type, Callable[[Any], _NewInWorker]] = {
+    type(threading.Lock()): lambda _: _NewInWorker(threading.Lock),
+    type(threading.RLock()): lambda _: _NewInWorker(threading.RLock),
+    threading.Condition: lambda _: _NewInWorker(threading.Condition),
+    threading.Event: lambda _: _NewInWorker(threading.Event),
+    threading.local: lambda _: _NewInWorker(threading.local),
+    threading.Semaphore: lambda old: _NewInWorker(threading.Semaphore, old._value),
+    threading.BoundedSemaphore: lambda old: _NewInWorker(
+        threading.BoundedSemaphore, old._initial_value
+    ),
+    queue.Queue: lambda old: _NewInWorker(queue.Queue, old.maxsize),
+    queue.LifoQueue: lambda old: _NewInWorker(queue.LifoQueue, old.maxsize),
+    queue.PriorityQueue: lambda old: _NewInWorker(queue.PriorityQueue, old.maxsize),
+    queue.SimpleQueue: lambda _: _NewInWorker(queue.SimpleQueue),
+}
+
+
+def _portable_global(value: Any) -> Any:
+    make_stand_in = _MADE_NEW.get(type(value))
+    return value if make_stand_in is None else make_stand_in(value)
+
+
+def made_new(value: Any) -> bool:
+    """Whether a global variable of ``__main__`` with this value arrives as a new object."""
+    return type(value) in _MADE_NEW
+
+
+# --- classes ------------------------------------------------------------------------------------
+
+# Classes whose definition is complete here: their own process's, and those that have arrived.
+_settled: weakref.WeakSet[type] = weakref.WeakSet()
+# Classes that arrived from the parent. They go back as their tracker id.
+_from_parent: weakref.WeakSet[type] = weakref.WeakSet()
+# Strong: an instance may come back after the program has dropped its last use of the class.
+_own_classes: dict[str, type] = {}
+
+
+def _returned_by_id(cls: type) -> bool:
+    """Whether instances come back with the class's id alone.
+
+    Not for classes made inside functions: a program may make any number of them, and keeping each
+    for its return would be a leak. They come back by value, as the same class if it still lives.
+    """
+    return "<locals>" not in cls.__qualname__
+
+
+class _Completion:
+    """Unpickling step that fills a class in, the first time it arrives."""
+
+    def __init__(self, mark: int) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Completion, (self.mark,)
+
+    def __call__(self, cls: type, state: tuple[Any, ...]) -> type:
+        if cls in _settled:
+            return cls
+        _settled.add(cls)
+        if self.mark == _parent:
+            _from_parent.add(cls)
+        try:
+            _cp._class_setstate(cls, state)
+        except BaseException:
+            _settled.discard(cls)
+            _from_parent.discard(cls)
+            raise
+        return cls
+
+
+def _class_by_id(tracker_id: str) -> type:
+    cls = _own_classes.get(tracker_id)
+    if cls is None:
+        cls = _cp._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)
+    if cls is None:
+        from pickle import UnpicklingError
+
+        raise UnpicklingError(
+            "an object of a class that was sent by value arrived in a process which does not have "
+            "the class; return it only to the process that sent the class"
+        )
+    return cls
+
+
+def _forked() -> None:
+    """In a forked child: stamps of its own, and the parent's are those it accepts."""
+    global _SENDER, _parent, _stamps_lock
+    _parent = _SENDER
+    _SENDER = os.getpid()
+    _stamps_lock = threading.Lock()
+    for cls in _own_classes.values():
+        _from_parent.add(cls)
+    _own_classes.clear()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,141 @@
+"""The end of the interpreter, and of what still works then.
+
+Guarantees:
+- work that is queued when the main program ends is done, as in the standard module; new tasks
+  are refused;
+- a program that ends by Ctrl-C does not wait for its tasks: what waits is cancelled, what runs is
+  interrupted;
+- Ctrl-C while the interpreter waits for tasks ends the program at once, with one traceback and
+  the exit status of an interrupted program.
+
+Executors of any kind register themselves; an executor that is dropped is forgotten.
+"""
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+
+from . import _runtime
+
+__all__ = ["join_threads", "register", "start_worker_thread"]
+
+#: Live executors that are not thread pools: each has ``_at_interpreter_exit(hard)``.
+_executors = weakref.WeakSet()
+
+#: Worker threads that have not ended, with their loops.
+_working = {}
+
+_stack_size_lock = threading.Lock()
+
+#: How long an interrupted thread may take to leave, in seconds, before the program goes on.
+_HARD_STOP_PATIENCE = 0.2
+
+
+def register(executor):
+    """Has ``executor._at_interpreter_exit(hard)`` called at the end of the interpreter.
+
+    ``hard`` is true when the program ends by KeyboardInterrupt: do not wait for tasks then.
+    """
+    _executors.add(executor)
+
+
+def start_worker_thread(loop, name, stack_size, threads):
+    """Starts a daemon thread that runs ``loop()``, and adds it to the set ``threads``."""
+    thread = threading.Thread(target=_work, args=(loop,), name=name, daemon=True)
+    _working[thread] = loop
+    try:
+        if stack_size is None:
+            thread.start()
+        else:
+            # The size is a global setting: nobody else may start a thread meanwhile.
+            with _stack_size_lock:
+                before = threading.stack_size(stack_size)
+                try:
+                    thread.start()
+                finally:
+                    threading.stack_size(before)
+    except BaseException:
+        _working.pop(thread, None)
+        raise
+    threads.add(thread)
+
+
+def join_threads(threads, deadline=None):
+    """Waits for the threads that stay in the set ``threads``: stuck ones are taken off it."""
+    for thread in list(threads):
+        while thread.is_alive() and thread in threads and thread is not threading.current_thread():
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+            # Cut into pieces: a thread that does not leave is given up by the dispatcher.
+            thread.join(0.05)
+
+
+def _work(loop):
+    try:
+        loop()
+    finally:
+        _working.pop(threading.current_thread(), None)
+
+
+def _ended_by_interrupt():
+    last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    return isinstance(last, KeyboardInterrupt)
+
+
+def _at_exit():
+    _runtime.refuse_new_tasks()
+    try:
+        _finish(hard=_ended_by_interrupt())
+    except KeyboardInterrupt as interrupt:
+        _die_of(interrupt)
+
+
+def _finish(hard):
+    deadline = time.monotonic() + _HARD_STOP_PATIENCE if hard else None
+    try:
+        for executor in list(_executors):
+            executor._at_interpreter_exit(hard)
+        for loop in list(_working.values()):
+            if hard:
+                loop.stop_all()
+            else:
+                loop.close()
+        for thread, loop in list(_working.items()):
+            while thread.is_alive() and not loop.is_retired:
+                if deadline is not None and time.monotonic() >= deadline:
+                    return
+                thread.join(0.05)
+    except KeyboardInterrupt:
+        if not hard:
+            _finish(hard=True)
+        raise
+
+
+def _die_of(interrupt):
+    """Ends the program as Python does when KeyboardInterrupt reaches its top.
+
+    Raised from here, the interpreter would print it as ignored and report success.
+    """
+    sys.excepthook(type(interrupt), interrupt, interrupt.__traceback__)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            # Closed or missing: there is nobody left to tell.
+            pass
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _after_fork_in_child():
+    _working.clear()
+    _runtime.after_fork_in_child()
+
+
+threading._register_atexit(_at_exit)
+os.register_at_fork(after_in_child=_after_fork_in_child)

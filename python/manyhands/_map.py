@@ -1,0 +1,112 @@
+"""``Executor.map``: results in order, with a bounded read-ahead.
+
+Guarantees:
+- at most ``window`` tasks are in flight, so inputs may be infinite;
+- an item that fails raises at its place and harms no other: the iterator can be asked for the
+  next one;
+- a result is not referenced any more once it has been handed out;
+- closing or dropping an iterator that was started cancels the rest; one that was never asked for
+  a result still gets its whole input submitted (as in the standard), if the input has a length.
+"""
+
+import itertools
+import time
+from collections import deque
+
+__all__ = ["DEFAULT_WINDOW", "ResultIterator", "check_map_arguments"]
+
+#: How many tasks `map` has in flight unless ``buffersize`` says otherwise.
+DEFAULT_WINDOW = 65_536
+
+
+def check_map_arguments(chunksize, buffersize):
+    """Raises what Python 3.14's ``map`` raises for a bad ``buffersize`` or ``chunksize``."""
+    if buffersize is not None and not isinstance(buffersize, int):
+        raise TypeError("buffersize must be an integer or None")
+    if buffersize is not None and buffersize < 1:
+        raise ValueError("buffersize must be None or > 0")
+    if chunksize < 1:
+        raise ValueError("chunksize must be >= 1.")
+
+
+class ResultIterator:
+    """The results of one ``map``, in the order of its input.
+
+    Differences from the standard module's generator: it goes on after an item that raised, and
+    ``timeout`` of the ``map`` being over cancels all items, as there.
+    """
+
+    __slots__ = (
+        "__weakref__", "_arguments", "_end_time", "_futures", "_is_sized", "_is_started", "_submit",
+    )
+
+    def __init__(self, submit, iterables, window, timeout, is_complete_on_drop):
+        self._end_time = None if timeout is None else timeout + time.monotonic()
+        self._futures = deque()
+        self._is_started = False
+        self._is_sized = is_complete_on_drop
+        self._arguments = zip(*iterables)
+        self._submit = submit
+        for args in itertools.islice(self._arguments, window):
+            self._futures.append(submit(*args))
+        if len(self._futures) < window:
+            self._forget_input()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self._is_started = True
+        futures = self._futures
+        if not futures:
+            raise StopIteration
+        if self._submit is not None:
+            self._submit_next()
+        future = futures.popleft()
+        try:
+            if self._end_time is None:
+                return future.result()
+            return future.result(self._end_time - time.monotonic())
+        finally:
+            if not future.done():
+                # The map's own time is over, or the wait was interrupted: nobody waits for this
+                # one any more, nor for those behind it.
+                future.cancel()
+                self.close()
+            # A future that failed refers to this frame by its traceback.
+            del future, futures
+
+    def close(self):
+        """Cancels what has not been handed out."""
+        self._is_started = True
+        self._forget_input()
+        futures, self._futures = self._futures, deque()
+        for future in futures:
+            future.cancel()
+
+    @property
+    def has_unsubmitted_input(self):
+        """Whether nobody has asked for a result and input is left that must be submitted."""
+        return self._submit is not None and not self._is_started and self._is_sized
+
+    def submit_rest(self):
+        """Submits the input that is left, all of it."""
+        while self._submit is not None:
+            self._submit_next()
+
+    def _submit_next(self):
+        for args in self._arguments:
+            self._futures.append(self._submit(*args))
+            return
+        self._forget_input()
+
+    def _forget_input(self):
+        # Without input left, the iterator must not keep the executor alive.
+        self._submit = self._arguments = None
+
+    def __del__(self):
+        # `__init__` may have failed half-way.
+        if getattr(self, "_submit", None) is not None and self.has_unsubmitted_input:
+            self.submit_rest()
+        elif getattr(self, "_is_started", False):
+            self.close()

@@ -1,0 +1,49 @@
+"""The view that ``executor.options()`` returns: the same workers, with options for each task."""
+
+from . import _runtime
+from ._executor import Executor
+
+__all__ = ["OptionsView"]
+
+
+class OptionsView(Executor):
+    """An executor that gives its options to each task it submits to another one."""
+
+    def __init__(self, executor, *, timeout, name):
+        _runtime.check_options(timeout, name)
+        self._executor = executor
+        self._timeout = timeout
+        self._name = name
+
+    def submit(self, fn, /, *args, **kwargs):
+        """Schedules ``fn(*args, **kwargs)`` with the options of this view."""
+        return self._executor._submit(fn, args, kwargs, self._timeout, self._name)
+
+    def _submit(self, fn, args, kwargs, timeout, name):
+        timeout = self._timeout if timeout is None else timeout
+        name = self._name if name is None else name
+        return self._executor._submit(fn, args, kwargs, timeout, name)
+
+    def options(self, *, timeout=None, name=None):
+        """Returns a view with these options; what is not given stays as it is here."""
+        timeout = self._timeout if timeout is None else timeout
+        name = self._name if name is None else name
+        return OptionsView(self._executor, timeout=timeout, name=name)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        """Shuts the executor down, not only this view."""
+        self._submit_waiting_maps()
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+
+    def statistics(self):
+        """Returns the executor's statistics."""
+        return self._executor.statistics()
+
+    def _stop_now(self):
+        self._executor._stop_now()
+
+    def __getattr__(self, name):
+        return getattr(self._executor, name)
+
+    def __repr__(self):
+        return f"<{self._executor!r} with timeout={self._timeout!r} name={self._name!r}>"

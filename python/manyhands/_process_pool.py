@@ -1,0 +1,426 @@
+"""``ProcessPoolExecutor``: processes that run tasks, and that may die without breaking the pool.
+
+Guarantees: the signature and the behaviour of `concurrent.futures.ProcessPoolExecutor`; a worker
+that dies fails the task it was running and nothing else; Ctrl-C, or the parent's death, leaves no
+worker behind; nothing is shared with workers through named files.
+
+The pool itself (scheduling, slots, deaths) is compiled; here are its parameters and its life.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from . import _exit, _runtime
+from ._executor import Executor
+from ._runtime import ProcessPoolCore
+
+__all__ = ["ProcessPoolExecutor"]
+
+#: How long killed workers may take to be gone, in seconds, before the program goes on.
+_KILL_PATIENCE_S = 1.0
+
+_START_METHODS = ("template", "spawn", "fork", "forkserver")
+
+_pool_numbers = itertools.count(1)
+
+
+class ProcessPoolExecutor(ProcessPoolCore, Executor):
+    """Runs calls in a pool of worker processes.
+
+    Args:
+        max_workers: the most processes; None: the processors this process may use (affinity,
+            container quota and ``PYTHON_CPU_COUNT`` count). They are started when needed.
+        mp_context: where workers come from: a context of `multiprocessing`, or one of the names
+            "template" (the default: forked from a clean process that has imported manyhands),
+            "spawn" (a fresh interpreter each), "fork" (copies of this process as it is at the
+            first task), "forkserver" (the same as "template").
+        initializer: called first in each worker. If it raises, the pool is broken.
+        initargs: its arguments.
+        max_tasks_per_child: tasks a worker runs before it is replaced; None: any number.
+        preload: names of modules that the template imports once, so that workers have them.
+
+    Raises:
+        ValueError: a number is not positive, a start method is unknown, or max_tasks_per_child
+            is combined with "fork".
+        TypeError: initializer is not callable, or max_tasks_per_child is no int.
+
+    Mirrors https://docs.python.org/3/library/concurrent.futures.html#processpoolexecutor.
+    Differences: a dead worker raises `manyhands.WorkerCrashed` from the future of the task it was
+    running and is replaced, while the standard pool breaks; futures can be cancelled while they
+    run and can be awaited; ``options(timeout=...)`` stops tasks; lambdas, closures and everything
+    of ``__main__`` may be submitted, and ``__main__`` is never imported in workers; ``preload``.
+
+    >>> with ProcessPoolExecutor(max_workers=2) as pool:
+    ...     list(pool.map(lambda n: n * n, range(4)))
+    [0, 1, 4, 9]
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        preload: Iterable[str] = (),
+    ) -> None:
+        if max_workers is None:
+            max_workers = _usable_cpus()
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._start_method = _start_method(mp_context)
+        _check_max_tasks(max_tasks_per_child, self._start_method)
+        self._max_workers = max_workers
+        self._max_tasks_per_child = max_tasks_per_child
+        self._given_context = mp_context
+        self._initializer = initializer
+        self._initargs = tuple(initargs)
+        self._preload = _checked_preload(preload)
+        self._open_lock = threading.Lock()
+        self._shutdown_thread = False
+        self._shares: Any = None
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Make the pool; called by the first ``submit``."""
+        with self._open_lock:
+            if self._is_open:
+                return
+            if self._shutdown_thread or _exit.has_begun():
+                raise RuntimeError(self._closed_reason())
+            launcher, inherits = self._launcher()
+            setup, fds = self._setup(inherits)
+            _exit.register(_pools)
+            self._start(
+                self._max_workers,
+                self._max_tasks_per_child,
+                inherits,
+                launcher,
+                setup,
+                fds,
+            )
+
+    def _launcher(self) -> tuple[Any, bool]:
+        """Where workers come from, and whether they inherit this process's memory."""
+        if self._start_method == "fork":
+            return _fork_template(self._initializer, self._initargs), True
+        interpreter = _interpreter()
+        environ = list(os.environ.items())
+        if self._start_method == "spawn":
+            args = [*interpreter, "-c", _program("spawned()")]
+            return _runtime.ProgramLauncher(args, environ), False
+        args = [*interpreter, "-c", _program(f"main({list(self._preload)!r})")]
+        key = "\0".join([*interpreter, *self._preload]).encode(errors="surrogateescape")
+        return _runtime.TemplateLauncher(key, args, environ), False
+
+    def _setup(self, inherits: bool) -> tuple[bytes, list[int]]:
+        """What every worker is told, pickled, and the descriptors it gets."""
+        from . import _pickling, _worker_setup
+
+        parent = _worker_setup.describe_parent()
+        setup: dict[str, Any] = {"parent": parent, "process_name": "ProcessPoolWorker"}
+        fds: list[int] = []
+        if not inherits:
+            from . import _forward, _mp_sharing
+
+            setup["initializer"], self._shares = _mp_sharing.dumps_initializer(
+                self._initializer, self._initargs
+            )
+            if parent["logging"] or not (parent["stdout_is_own"] and parent["stderr_is_own"]):
+                fds.append(_forward.receiver().worker_fd)
+        return _pickling.dumps(setup, None), fds
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Refuse further tasks and end the workers once the taken ones are done.
+
+        Args:
+            wait: return only when all tasks are done and all workers have ended.
+            cancel_futures: cancel the tasks that no worker has started.
+
+        Raises:
+            KeyboardInterrupt: on Ctrl-C while waiting; the workers are killed first.
+        """
+        if wait and not self._shutdown_thread:
+            self._submit_waiting_maps()
+        with self._open_lock:
+            self._shutdown_thread = True
+        self._close(cancel_futures)
+        if not wait:
+            return
+        try:
+            self._wait_until_ended()
+        except KeyboardInterrupt:
+            self._stop_now()
+            raise
+        self._finish()
+
+    def terminate_workers(self) -> None:
+        """Shut down without waiting, cancel what waits, and send SIGTERM to all workers.
+
+        Tasks that were running raise `manyhands.WorkerCrashed`. As in Python 3.14.
+        """
+        self.shutdown(wait=False, cancel_futures=True)
+        self._terminate()
+
+    def kill_workers(self) -> None:
+        """Shut down without waiting, cancel what waits, and kill all workers.
+
+        Tasks that were running raise `manyhands.WorkerCrashed`. As in Python 3.14.
+        """
+        self.shutdown(wait=False, cancel_futures=True)
+        self._kill(cancel_running=False)
+
+    def _stop_now(self) -> None:
+        """Cancel everything and kill the workers: the program is being interrupted."""
+        with self._open_lock:
+            self._shutdown_thread = True
+        self._kill(cancel_running=True)
+        self._wait_until_ended(_KILL_PATIENCE_S)
+        self._finish()
+
+    def _finish(self) -> None:
+        """What is left to do once no worker is left."""
+        shares, self._shares = self._shares, None
+        if shares is not None:
+            shares.close()
+        _flush_output()
+
+    def _closed_reason(self) -> str:
+        when = "interpreter shutdown" if _exit.has_begun() else "shutdown"
+        return f"cannot schedule new futures after {when}"
+
+    # --- work -----------------------------------------------------------------------------------
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Any:
+        """As `Executor.map`; with ``chunksize`` above 1 a task computes that many items.
+
+        Results arrive a chunk at a time, and an item that raises hides the rest of its chunk.
+
+        >>> with ProcessPoolExecutor(2) as pool:
+        ...     list(pool.map(pow, range(4), range(4), chunksize=2))
+        [1, 1, 4, 27]
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout, buffersize=buffersize)
+        chunks = _chunks(zip(*iterables, strict=False), chunksize)
+        run = functools.partial(_run_chunk, fn)
+        if buffersize is not None:
+            buffersize = max(1, buffersize // chunksize)
+        return _flattened(super().map(run, chunks, timeout=timeout, buffersize=buffersize))
+
+    # --- what people see ------------------------------------------------------------------------
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts of this pool since its first task, and its workers of the moment.
+
+        Returns: ``submitted``, ``finished``, ``crashed``, ``timed_out``, ``pending`` (no worker has
+        room), ``in_lanes`` (handed to a worker, waiting or running), ``workers_started``,
+        ``workers_died``, ``max_workers``, and ``workers``: a list of dicts with ``pid`` (None while
+        it starts) and ``tasks``.
+
+        >>> with ProcessPoolExecutor(1) as pool:
+        ...     _ = pool.submit(abs, -1).result()
+        ...     pool.statistics()["finished"]
+        1
+        """
+        statistics: dict[str, Any] = self._counts()
+        statistics["max_workers"] = self._max_workers
+        statistics["workers"] = [
+            {"pid": pid or None, "tasks": n_tasks} for _, pid, n_tasks, _ in self._workers()
+        ]
+        return statistics
+
+    def __repr__(self) -> str:
+        state = "broken" if self._broken else "shut down" if self._shutdown_thread else "open"
+        counts = self._counts()
+        n_waiting = counts["pending"] + counts["in_lanes"]
+        return (
+            f"<{type(self).__name__} {state}: {len(self._workers())} of {self._max_workers} "
+            f"processes, {n_waiting} tasks not done>"
+        )
+
+    def __reduce__(self) -> Any:
+        """In a worker, the pool of a task is one that runs what it is given at once."""
+        from ._inline_executor import InlineExecutor
+
+        return InlineExecutor, ()
+
+    # --- names that programs written for the standard module look at ----------------------------
+
+    @property
+    def _broken(self) -> str | bool:
+        return self._broken_reason() or False
+
+    @property
+    def _mp_context(self) -> Any:
+        import multiprocessing
+
+        if hasattr(self._given_context, "get_start_method"):
+            return self._given_context
+        if self._max_tasks_per_child is not None and self._given_context is None:
+            return multiprocessing.get_context("spawn")
+        name = "forkserver" if self._start_method == "template" else self._start_method
+        return multiprocessing.get_context(name)
+
+    @property
+    def _processes(self) -> dict[int, Any] | None:
+        from ._worker_handle import handles_of
+
+        return None if self._shutdown_thread else handles_of(self)
+
+
+ProcessPoolExecutor.__module__ = "manyhands.futures"
+
+
+class _Pools:
+    """All process pools, as the end of the interpreter sees them."""
+
+    def _at_interpreter_exit(self, hard: bool) -> None:
+        _runtime.end_process_pools(hard, _KILL_PATIENCE_S if hard else None)
+        _flush_output()
+        _runtime.stop_templates()
+
+
+_pools = _Pools()
+
+
+def _flush_output() -> None:
+    forward = sys.modules.get("manyhands._forward")
+    if forward is not None:
+        forward.flush(_KILL_PATIENCE_S)
+
+
+def _usable_cpus() -> int:
+    from ._cpu_count import usable_cpus
+
+    return usable_cpus()
+
+
+def _start_method(mp_context: Any) -> str:
+    if mp_context is None:
+        multiprocessing = sys.modules.get("multiprocessing")
+        chosen = multiprocessing.get_start_method(allow_none=True) if multiprocessing else None
+        mp_context = chosen or "template"
+    if not isinstance(mp_context, str):
+        mp_context = mp_context.get_start_method()
+    if mp_context not in _START_METHODS:
+        raise ValueError(
+            f"mp_context must be a multiprocessing context or one of {', '.join(_START_METHODS)}; "
+            f"not {mp_context!r}"
+        )
+    return "template" if mp_context == "forkserver" else mp_context
+
+
+def _check_max_tasks(max_tasks_per_child: Any, start_method: str) -> None:
+    if max_tasks_per_child is None:
+        return
+    if not isinstance(max_tasks_per_child, int):
+        raise TypeError("max_tasks_per_child must be an integer")
+    if max_tasks_per_child <= 0:
+        raise ValueError("max_tasks_per_child must be >= 1")
+    if start_method == "fork":
+        raise ValueError(
+            "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
+            "supply a different mp_context."
+        )
+
+
+def _checked_preload(preload: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(preload, str):
+        raise TypeError("preload takes a list of module names, not one string")
+    names = tuple(preload)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"preload takes names of modules, not {type(name).__name__} objects")
+    return names
+
+
+def _interpreter() -> list[str]:
+    """How to start this interpreter again, with the options it was started with."""
+    if not sys.executable:
+        raise RuntimeError(
+            "sys.executable is empty: set it to a Python interpreter, or use mp_context='fork'"
+        )
+    return [sys.executable, *subprocess._args_from_interpreter_flags()]
+
+
+def _program(call: str) -> str:
+    from . import _worker_setup
+
+    # The worker's own `sys.path` comes with its setup; this one must only find manyhands, and
+    # what the template preloads.
+    path = _worker_setup._absolute_path()
+    function = call.partition("(")[0]
+    return f"import sys; sys.path[:] = {path!r}; from manyhands._template import {function}; {call}"
+
+
+def _fork_template(initializer: Any, initargs: tuple[Any, ...]) -> Any:
+    """Fork a copy of this process, which forks the workers: they get what is in memory now."""
+    ours, theirs, root = _runtime.TemplateServer.prepare_fork()
+    # Workers of this kind know SIGINT only as the stop of a task; see `_worker`.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _be_forked_template(ours, theirs, root, initializer, initargs)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    os.close(theirs)
+    os.close(root)
+    key = f"fork {os.getpid()} {next(_pool_numbers)}".encode()
+    return _runtime.TemplateLauncher.forked(key, pid, ours)
+
+
+def _be_forked_template(
+    ours: int, theirs: int, root: int, initializer: Any, initargs: tuple[Any, ...]
+) -> None:
+    try:
+        os.close(ours)
+        from . import _template, _worker
+
+        server = _runtime.TemplateServer.forked(theirs, root)
+        _template.serve(server, _worker.Inherited(initializer, initargs))
+    finally:
+        os._exit(1)
+
+
+def _chunks(calls: Iterable[tuple[Any, ...]], chunksize: int) -> Iterable[tuple[Any, ...]]:
+    calls = iter(calls)
+    while chunk := tuple(itertools.islice(calls, chunksize)):
+        yield chunk
+
+
+def _run_chunk(fn: Callable[..., Any], chunk: tuple[tuple[Any, ...], ...]) -> list[Any]:
+    return [fn(*args) for args in chunk]
+
+
+def _flattened(chunks: Any) -> Any:
+    try:
+        for chunk in chunks:
+            chunk.reverse()
+            while chunk:
+                yield chunk.pop()
+    finally:
+        chunks.close()

@@ -1,0 +1,84 @@
+"""The template process: a clean, single-threaded interpreter that forks workers on request.
+
+It is started as a program of its own (start method *template*), or forked from the parent (start
+method ``fork``). It imports what the pool asked for, once, so that workers are ready in about a
+millisecond. It ignores Ctrl-C (SIGINT is blocked in it) and ends when the parent does.
+
+Does not do: run tasks. Nothing of the parent's ``__main__`` is imported here.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+import traceback
+
+from . import _runtime, _worker
+
+
+def main(preload: list[str]) -> None:
+    """Entry of a template started as a program: descriptor 0 is the socket to the parent."""
+    server = _runtime.TemplateServer.from_hello(0)
+    _open_null_stdin()
+    if server is None:
+        os._exit(0)
+    _import_all(preload)
+    serve(server)
+
+
+def spawned() -> None:
+    """Entry of a worker started as a program (start method ``spawn``)."""
+    launch = _runtime.receive_launch(0)
+    _open_null_stdin()
+    if launch is None:
+        os._exit(0)
+    _worker.run(launch)
+
+
+def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None = None) -> None:
+    """Fork a worker for each launch until the parent wants no more; never returns."""
+    _prepare_imports()
+    gc.collect()
+    # What exists now is never freed: collections in workers need not write to shared pages.
+    gc.freeze()
+    try:
+        while (launch := server.next_launch()) is not None:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                server.failed(launch, f"could not be forked: {error}")
+                continue
+            if pid == 0:
+                server.abandon()
+                _worker.run(launch, inherited)
+            server.started(launch, pid)
+    except (KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
+        pass
+    finally:
+        os._exit(0)
+
+
+def _prepare_imports() -> None:
+    """Import what every worker needs, so that no worker has to."""
+    for name in ("manyhands._pickling", "manyhands._worker_setup", "faulthandler", "logging"):
+        importlib.import_module(name)
+
+
+def _import_all(preload: list[str]) -> None:
+    for name in preload:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            # The tasks that need the module will say so where somebody can see it.
+            print(f"manyhands: preload={name!r} could not be imported:", file=sys.stderr)
+            traceback.print_exc()
+
+
+def _open_null_stdin() -> None:
+    """Descriptor 0 was the socket, which has moved: a worker's standard input is empty."""
+    fd = os.open(os.devnull, os.O_RDONLY)
+    if fd != 0:
+        os.dup2(fd, 0)
+        os.close(fd)

@@ -1,0 +1,103 @@
+"""``wait`` and ``as_completed``: the standard functions, fast where all futures are ours.
+
+Guarantees: the standard signatures and results; a set that also holds other futures goes to the
+standard functions, which know ours too.
+"""
+
+import concurrent.futures
+import time
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+
+from ._runtime import FutureCore, Gatherer, any_error
+
+__all__ = ["as_completed", "wait"]
+
+# Imported by name: `manyhands.install()` replaces the attributes of the standard module.
+_standard_as_completed = concurrent.futures._base.as_completed
+_standard_wait = concurrent.futures._base.wait
+_DoneAndNotDone = concurrent.futures._base.DoneAndNotDoneFutures
+
+
+def wait(fs, timeout=None, return_when=ALL_COMPLETED):
+    """Waits for futures; returns a named tuple of two sets, ``done`` and ``not_done``.
+
+    Args:
+        fs: the futures; duplicates count once.
+        timeout: seconds to wait at most; None: no limit.
+        return_when: FIRST_COMPLETED, FIRST_EXCEPTION or ALL_COMPLETED.
+
+    Mirrors https://docs.python.org/3/library/concurrent.futures.html#concurrent.futures.wait.
+
+    >>> from manyhands.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     done, not_done = wait([pool.submit(abs, -1), pool.submit(abs, -2)])
+    >>> sorted(future.result() for future in done)
+    [1, 2]
+    """
+    fs = set(fs)
+    if not all(isinstance(future, FutureCore) for future in fs):
+        return _standard_wait(fs, timeout, return_when)
+    done = {future for future in fs if future.done()}
+    if (
+        len(done) == len(fs)
+        or (return_when == FIRST_COMPLETED and done)
+        or (return_when == FIRST_EXCEPTION and any_error(done))
+    ):
+        return _DoneAndNotDone(done, fs - done)
+    _standard_check_return_when(return_when)
+    gatherer = Gatherer.of(fs - done)
+    try:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (future := gatherer.next(deadline)) is not None:
+            if return_when == FIRST_COMPLETED:
+                break
+            if return_when == FIRST_EXCEPTION and any_error((future,)):
+                break
+    finally:
+        gatherer.close()
+    done = {future for future in fs if future.done()}
+    return _DoneAndNotDone(done, fs - done)
+
+
+def as_completed(fs, timeout=None):
+    """Yields futures as they complete.
+
+    Args:
+        fs: the futures; duplicates are yielded once.
+        timeout: seconds from the first ``next()`` in which all must complete; None: no limit.
+
+    Raises:
+        TimeoutError: from ``next()``, when time is over; it says how many are unfinished.
+
+    Mirrors https://docs.python.org/3/library/concurrent.futures.html#concurrent.futures.as_completed.
+
+    >>> from manyhands.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     futures = [pool.submit(abs, -n) for n in (1, 2)]
+    ...     sorted(future.result() for future in as_completed(futures))
+    [1, 2]
+    """
+    fs = set(fs)
+    gatherer = None
+    if all(isinstance(future, FutureCore) for future in fs):
+        gatherer = Gatherer.of(fs)
+    if gatherer is None:
+        yield from _standard_as_completed(fs, timeout)
+        return
+    total = len(fs)
+    # A future that has been yielded must not be kept alive from here.
+    del fs
+    deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        while len(gatherer):
+            result = [gatherer.next(deadline)]
+            if result[0] is None:
+                raise TimeoutError(f"{len(gatherer)} (of {total}) futures unfinished")
+            yield result.pop()
+    finally:
+        gatherer.close()
+
+
+def _standard_check_return_when(return_when):
+    if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
+        raise ValueError(f"Invalid return condition: {return_when!r}")

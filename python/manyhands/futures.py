@@ -1,0 +1,38 @@
+"""The drop-in for `concurrent.futures`: change the import, keep the program.
+
+>>> from manyhands.futures import ThreadPoolExecutor, as_completed, wait
+"""
+
+from concurrent.futures import (
+    ALL_COMPLETED,
+    FIRST_COMPLETED,
+    FIRST_EXCEPTION,
+    BrokenExecutor,
+    CancelledError,
+    InvalidStateError,
+    TimeoutError,
+)
+
+from ._errors import Cancelled, UnpicklableResult, WorkerCrashed
+from ._executor import Executor
+from ._future import Future
+from ._thread_pool import ThreadPoolExecutor
+from ._wait import as_completed, wait
+
+__all__ = [
+    "ALL_COMPLETED",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
+    "BrokenExecutor",
+    "Cancelled",
+    "CancelledError",
+    "Executor",
+    "Future",
+    "InvalidStateError",
+    "ThreadPoolExecutor",
+    "TimeoutError",
+    "UnpicklableResult",
+    "WorkerCrashed",
+    "as_completed",
+    "wait",
+]

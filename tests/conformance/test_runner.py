@@ -1,0 +1,130 @@
+"""The conformance runner sees every way in which a test can end, and cannot pass by accident."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUNNER = Path(__file__).parents[2] / "conformance/run.py"
+TESTS = """
+import ctypes, os, subprocess, sys, time, unittest
+
+class Ends(unittest.TestCase):
+    def test_1_passes(self):
+        print("noise on standard output")
+    def test_2_fails(self):
+        self.fail("on purpose")
+    def test_3_errs(self):
+        raise ValueError
+    def test_4_skips(self):
+        self.skipTest("today")
+    def test_5_crashes(self):
+        os._exit(7)
+    def test_6_hangs(self):
+        time.sleep(60)
+    def test_7_passes_after_all_that(self):
+        pass
+"""
+LEAK = """
+import subprocess, sys, unittest
+
+class Leaks(unittest.TestCase):
+    def test_leak(self):
+        subprocess.Popen(["sleep", "60"])
+"""
+SHIM_USER = """
+import subprocess, sys, unittest
+SHOW = "import sys; print(sys.shim_was_here)"
+
+class UsesShim(unittest.TestCase):
+    def test_here(self):
+        self.assertTrue(sys.shim_was_here)
+    def test_in_children_even_if_isolated(self):
+        shown = subprocess.check_output([sys.executable, "-I", "-c", SHOW], text=True)
+        self.assertEqual(shown, "True\\n")
+"""
+SHIM = "import sys\ndef install():\n    sys.shim_was_here = True\n"
+HIDING_SHIM = SHIM + "    sys.hidden = True\n"
+HIDDEN = """
+import sys, unittest
+
+class Shy(unittest.TestCase):
+    def test_seen(self):
+        pass
+    if not hasattr(sys, "hidden"):
+        def test_hidden(self):
+            pass
+"""
+
+
+@pytest.fixture
+def run_conformance(tmp_path):
+    """Runs the runner on the text of a module of tests; the environment imports from tmp_path."""
+
+    def run(source, *options, shim=SHIM, exclude=""):
+        (tmp_path / "shim.py").write_text(shim, encoding="utf-8")
+        (tmp_path / "exclude.txt").write_text(exclude, encoding="utf-8")
+        tests = Path(tmp_path, "subject")
+        tests.mkdir()
+        (tests / "__init__.py").touch()
+        (tests / "test_it.py").write_text(source, encoding="utf-8")
+        command = [sys.executable, RUNNER, "subject", "--shim", "shim", "--path", tmp_path]
+        command += ["--work", tmp_path / "work", "--exclude", tmp_path / "exclude.txt", *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+    return run
+
+
+def test_every_way_to_end_is_told_apart(run_conformance):
+    ended = run_conformance(TESTS, "--timeout", "2")
+    assert "2 passed, 1 failed, 1 error, 1 skipped, 1 crashed, 1 hung" in ended.stdout
+    assert "FAILED: subject.test_it.Ends.test_2_fails" in ended.stdout
+    assert "on purpose" in ended.stdout
+    assert "CRASHED: subject.test_it.Ends.test_5_crashes" in ended.stdout
+    assert "time.sleep" not in ended.stderr
+    assert ended.returncode == 1
+
+
+def test_excluded_tests_are_not_run_and_counted(run_conformance):
+    names = ("test_2_fails", "test_3_errs", "test_5_crashes", "test_6_hangs")
+    exclude = "".join(f"subject.test_it.Ends.{name}\tshows it\n" for name in names)
+    ended = run_conformance(TESTS, exclude="# a comment\n" + exclude)
+    assert "2 passed, 1 skipped; 4 of 7 excluded, 0 faults" in ended.stdout
+    assert ended.returncode == 0
+
+
+def test_an_exclusion_needs_a_reason(run_conformance):
+    ended = run_conformance(TESTS, exclude="subject.test_it.Ends.test_2_fails\n")
+    assert "needs a tab and a reason" in ended.stderr
+    assert ended.returncode == 1
+
+
+def test_an_exclusion_of_a_test_that_does_not_exist_is_a_fault(run_conformance):
+    ended = run_conformance(HIDDEN, exclude="subject.test_it.Shy.test_gone\tobsolete\n")
+    assert "names subject.test_it.Shy.test_gone, which does not exist" in ended.stdout
+    assert ended.returncode == 1
+
+
+def test_a_process_that_outlives_its_test_is_ended_and_is_a_fault(run_conformance):
+    ended = run_conformance(LEAK)
+    assert "left behind by subject.test_it.Leaks: sleep 60" in ended.stdout
+    assert ended.returncode == 1
+
+
+def test_the_shim_is_in_every_interpreter(run_conformance):
+    ended = run_conformance(SHIM_USER)
+    assert "2 passed; 0 of 2 excluded, 0 faults" in ended.stdout, ended.stdout
+    assert ended.returncode == 0
+
+
+def test_a_test_that_the_shim_makes_disappear_is_missing(run_conformance):
+    ended = run_conformance(HIDDEN, shim=HIDING_SHIM)
+    assert "1 passed, 1 missing" in ended.stdout
+    assert ended.returncode == 1
+
+
+def test_a_run_without_any_test_fails(run_conformance):
+    ended = run_conformance(HIDDEN, "--match", "no such test")
+    assert "no test" in ended.stdout
+    assert ended.returncode == 1

@@ -1,0 +1,42 @@
+"""The source-file check accepts a good file and names each broken rule."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECK = Path(__file__).parents[2] / "tools/check_tree.py"
+
+
+def check(path, text):
+    path.write_text(text, encoding="utf-8")
+    return subprocess.run([sys.executable, CHECK, path], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", ["queue.rs", "queue.py", "queue.pyi"])
+def test_a_short_documented_file_is_accepted(tmp_path, name):
+    opening = "//! A queue.\n" if name.endswith(".rs") else '"""A queue."""\n'
+    assert check(tmp_path / name, opening * 600).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("queue.py", '"""A queue."""\n' + "x = 1\n" * 600, "601 lines"),
+        ("queue.rs", "//! A queue.\n//" + "x" * 99 + "\n", "line 2 has 101 columns"),
+        ("queue.rs", "fn main() {}\n", "open the file with //!"),
+        ("queue.py", "x = 1\n", "open the file with //! or a docstring"),
+        ("utils.py", '"""Things."""\n', "grab-bag"),
+    ],
+    ids=["too long", "too wide", "undocumented Rust", "undocumented Python", "grab-bag"],
+)
+def test_a_file_that_breaks_a_rule_is_named(tmp_path, name, text, complaint):
+    checked = check(tmp_path / name, text)
+    assert checked.returncode == 1
+    assert complaint in checked.stderr
+
+
+def test_finding_no_file_at_all_is_a_failure(tmp_path):
+    checked = subprocess.run([sys.executable, CHECK], cwd=tmp_path, capture_output=True, text=True)
+    assert checked.returncode == 1
