@@ -21,10 +21,12 @@ import weakref
 
 from . import _runtime
 
-__all__ = ["join_threads", "register", "start_worker_thread"]
+__all__ = ["has_begun", "join_threads", "register", "start_worker_thread"]
 
 #: Live executors that are not thread pools: each has ``_at_interpreter_exit(hard)``.
 _executors = weakref.WeakSet()
+
+_has_begun = False
 
 #: Worker threads that have not ended, with their loops.
 _working = {}
@@ -86,7 +88,14 @@ def _ended_by_interrupt():
     return isinstance(last, KeyboardInterrupt)
 
 
+def has_begun():
+    """Whether the interpreter has begun to end: new tasks are refused."""
+    return _has_begun
+
+
 def _at_exit():
+    global _has_begun
+    _has_begun = True
     _runtime.refuse_new_tasks()
     try:
         _finish(hard=_ended_by_interrupt())

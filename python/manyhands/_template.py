@@ -19,9 +19,8 @@ from . import _runtime, _worker
 
 
 def main(preload: list[str]) -> None:
-    """Entry of a template started as a program: descriptor 0 is the socket to the parent."""
-    server = _runtime.TemplateServer.from_hello(0)
-    _open_null_stdin()
+    """Entry of a template started as a program: the standard input is the socket to it."""
+    server = _runtime.TemplateServer.from_hello()
     if server is None:
         os._exit(0)
     _import_all(preload)
@@ -30,8 +29,7 @@ def main(preload: list[str]) -> None:
 
 def spawned() -> None:
     """Entry of a worker started as a program (start method ``spawn``)."""
-    launch = _runtime.receive_launch(0)
-    _open_null_stdin()
+    launch = _runtime.receive_launch()
     if launch is None:
         os._exit(0)
     _worker.run(launch)
@@ -54,10 +52,12 @@ def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None =
                 server.abandon()
                 _worker.run(launch, inherited)
             server.started(launch, pid)
-    except (KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
-        pass
-    finally:
-        os._exit(0)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # The parent has gone.
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 def _prepare_imports() -> None:
@@ -75,10 +75,3 @@ def _import_all(preload: list[str]) -> None:
             print(f"manyhands: preload={name!r} could not be imported:", file=sys.stderr)
             traceback.print_exc()
 
-
-def _open_null_stdin() -> None:
-    """Descriptor 0 was the socket, which has moved: a worker's standard input is empty."""
-    fd = os.open(os.devnull, os.O_RDONLY)
-    if fd != 0:
-        os.dup2(fd, 0)
-        os.close(fd)

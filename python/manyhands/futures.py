@@ -16,6 +16,7 @@ from concurrent.futures import (
 from ._errors import Cancelled, UnpicklableResult, WorkerCrashed
 from ._executor import Executor
 from ._future import Future
+from ._process_pool import ProcessPoolExecutor
 from ._thread_pool import ThreadPoolExecutor
 from ._wait import as_completed, wait
 
@@ -29,6 +30,7 @@ __all__ = [
     "Executor",
     "Future",
     "InvalidStateError",
+    "ProcessPoolExecutor",
     "ThreadPoolExecutor",
     "TimeoutError",
     "UnpicklableResult",

@@ -36,7 +36,7 @@ mod _runtime {
     #[pymodule_export]
     use super::process::launcher::{ProgramLauncher, TemplateLauncher, stop_templates};
     #[pymodule_export]
-    use super::process::pool::{ProcessPoolCore, heap_usage, usable_cpus};
+    use super::process::pool::{ProcessPoolCore, end_process_pools, heap_usage, usable_cpus};
     #[pymodule_export]
     use super::process::template::{Launch, TemplateServer, receive_launch};
     #[pymodule_export]

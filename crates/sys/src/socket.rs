@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -48,6 +48,23 @@ impl MessageSocket {
     /// Takes over an inherited descriptor.
     pub const fn from_fd(fd: OwnedFd) -> Self {
         Self { fd }
+    }
+
+    /// Takes the socket this program was started with as its standard input; from then on the
+    /// standard input is empty (`/dev/null`).
+    ///
+    /// # Safety
+    /// Nobody else in this process owns or reads descriptor 0.
+    pub unsafe fn from_stdin() -> io::Result<Self> {
+        // SAFETY: the caller's promise.
+        let mut stdin = unsafe { OwnedFd::from_raw_fd(0) };
+        // A close-on-exec copy above the standard descriptors.
+        let fd = stdin.try_clone()?;
+        let null = std::fs::File::open("/dev/null")?;
+        rustix::io::dup2(&null, &mut stdin)?;
+        // Descriptor 0 stays open, as /dev/null.
+        std::mem::forget(stdin);
+        Ok(Self { fd })
     }
 
     /// Gives the descriptor up, for instance to a child.

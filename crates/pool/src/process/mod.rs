@@ -29,7 +29,7 @@ mod task;
 mod worker;
 
 pub use family::{existing_family_heap, family_heap, forget_family_after_fork};
-pub use pool::{PoolConfig, ProcessPool, SubmitError};
+pub use pool::{PoolConfig, PoolHandle, ProcessPool, SubmitError};
 pub use schedule::{PoolCounts, WorkerInfo};
 pub use slot::ReplyKind;
 pub use task::{Body, Function, ProcessTask, Reply, TaskOptions, TaskTimes};

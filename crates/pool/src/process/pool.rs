@@ -187,9 +187,42 @@ impl ProcessPool {
         self.shared.lock().counts()
     }
 
+    /// For those who see all pools to their end.
+    pub fn handle(&self) -> PoolHandle {
+        PoolHandle { shared: Arc::clone(&self.shared) }
+    }
+
     /// Sends a signal to every worker.
     pub fn signal_workers(&self, signal: manyhands_sys::pid::Signal) {
         self.shared.lock().signal_workers(signal);
+    }
+}
+
+/// A pool that is not kept open by being held.
+#[derive(Clone)]
+pub struct PoolHandle {
+    shared: Arc<Shared>,
+}
+
+impl PoolHandle {
+    /// As [`ProcessPool::close`].
+    pub fn close(&self, cancel_pending: bool) {
+        self.shared.close(cancel_pending);
+    }
+
+    /// As [`ProcessPool::kill`].
+    pub fn kill(&self, cancel_running: bool) {
+        self.shared.kill(cancel_running);
+    }
+
+    /// As [`ProcessPool::wait_until_ended`].
+    pub fn wait_until_ended(&self, deadline: Option<Deadline>) -> Wait {
+        self.shared.ended.wait(deadline)
+    }
+
+    /// Whether nothing is left of the pool.
+    pub fn has_ended(&self) -> bool {
+        self.shared.ended.is_done()
     }
 }
 

@@ -3,7 +3,6 @@
 //! A worker understands a few functions, named by their bytes.
 
 use std::ffi::CString;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +20,8 @@ pub fn serve_if_worker() {
     if std::env::var_os(MARK).is_none() {
         return;
     }
-    // SAFETY: descriptor 0 of a launched program is its socket, used by nobody else.
-    let socket = MessageSocket::from_fd(unsafe { OwnedFd::from_raw_fd(0) });
+    // SAFETY: nothing else in a worker of the tests reads its standard input.
+    let socket = unsafe { MessageSocket::from_stdin() }.expect("a worker has a socket");
     let launch = manyhands_process::receive_launch(&socket).expect("a launch arrives");
     let Some(launch) = launch else { exit_now(0) };
     let mut end = WorkerEnd::join(launch).expect("the worker joins its family");

@@ -10,7 +10,7 @@ use manyhands_sys::pid::PidFd;
 use manyhands_sys::socket::MessageSocket;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyAnyMethods, PyType};
+use pyo3::types::PyType;
 
 /// A program for each worker (start method `spawn`).
 #[pyclass(module = "manyhands._runtime", frozen)]

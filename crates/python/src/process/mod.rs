@@ -16,6 +16,7 @@ pub mod worker;
 
 /// In the child of a fork.
 pub fn forget_after_fork() {
+    pool::all_pools::forget_after_fork();
     manyhands_process::forget_after_fork();
     manyhands_pool::process::forget_family_after_fork();
 }

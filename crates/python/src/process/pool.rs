@@ -96,6 +96,7 @@ impl ProcessPoolCore {
             fds,
         };
         let pool = std::mem::ManuallyDrop::new(py.detach(|| ProcessPool::new(config))?);
+        all_pools::add(pool.handle());
         let opened =
             Opened { pool, functions: Functions::default(), generation: Generation::current() };
         if self.opened.set(py, opened).is_err() {
@@ -196,14 +197,14 @@ impl ProcessPoolCore {
             Ok(call) => call,
             Err(error) if error.is_instance_of::<PyException>(py) => {
                 if pool.is_closed() {
-                    return Err(refusal(slf, &SubmitError::Closed));
+                    return Err(refusal(py, &SubmitError::Closed));
                 }
                 // What cannot be sent is the task's own failure, not the submitter's.
                 return failed_future(py, error);
             }
             Err(error) => return Err(error),
         };
-        let task = pool.submit(sent, body, options).map_err(|error| refusal(slf, &error))?;
+        let task = pool.submit(sent, body, options).map_err(|error| refusal(py, &error))?;
         future::create(py, Kind::Remote(Arc::new(RemoteTask::new(task))))
     }
 
@@ -267,13 +268,10 @@ fn failed_future(py: Python<'_>, error: PyErr) -> PyResult<Bound<'_, FutureCore>
     Ok(future)
 }
 
-fn refusal(slf: &Bound<'_, ProcessPoolCore>, error: &SubmitError) -> PyErr {
+fn refusal(py: Python<'_>, error: &SubmitError) -> PyErr {
     match error {
-        SubmitError::Broken(why) => broken_pool(slf.py(), why),
-        SubmitError::Closed => {
-            let reason = slf.call_method0("_closed_reason").and_then(|text| text.extract());
-            PyRuntimeError::new_err(reason.unwrap_or_else(|_| error.to_string()))
-        }
+        SubmitError::Broken(why) => broken_pool(py, why),
+        SubmitError::Closed => crate::crew::closed_error(),
     }
 }
 
@@ -283,6 +281,76 @@ fn duration(seconds: f64) -> PyResult<Duration> {
         return Err(PyValueError::new_err(text));
     }
     Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
+/// Ends all process pools of this process, at its end: waits for their tasks, or with `hard` kills
+/// the workers and waits at most `patience_s` seconds for them to be gone.
+#[pyfunction]
+#[pyo3(signature = (hard, patience_s=None))]
+pub fn end_process_pools(
+    py: Python<'_>,
+    hard: bool,
+    patience_s: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let deadline = interrupt::deadline_of(patience_s)?;
+    let pools = all_pools::living();
+    py.detach(|| {
+        for pool in &pools {
+            if hard { pool.kill(true) } else { pool.close(false) }
+        }
+    });
+    for pool in &pools {
+        interrupt::wait(py, deadline, |slice| pool.wait_until_ended(slice))?;
+    }
+    Ok(())
+}
+
+/// Every pool of this process that has not ended, also those whose executor was dropped.
+pub mod all_pools {
+    use std::ptr;
+    use std::sync::atomic::{AtomicPtr, Ordering};
+    use std::sync::{Mutex, PoisonError};
+
+    use manyhands_pool::process::PoolHandle;
+
+    type Pools = Mutex<Vec<PoolHandle>>;
+
+    /// Replaced, not reused, in a forked child: its lock may be held by a thread not there.
+    static CURRENT: AtomicPtr<Pools> = AtomicPtr::new(ptr::null_mut());
+
+    pub(super) fn add(pool: PoolHandle) {
+        let mut pools = current().lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| !pool.has_ended());
+        pools.push(pool);
+    }
+
+    pub(super) fn living() -> Vec<PoolHandle> {
+        let mut pools = current().lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| !pool.has_ended());
+        pools.clone()
+    }
+
+    /// In the child of a fork: the parent's pools are not ours.
+    pub fn forget_after_fork() {
+        CURRENT.store(ptr::null_mut(), Ordering::Release);
+    }
+
+    fn current() -> &'static Pools {
+        let mut found = CURRENT.load(Ordering::Acquire);
+        if found.is_null() {
+            let fresh = Box::into_raw(Box::default());
+            match CURRENT.compare_exchange(found, fresh, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => found = fresh,
+                Err(other) => {
+                    // SAFETY: nobody has seen `fresh`.
+                    drop(unsafe { Box::from_raw(fresh) });
+                    found = other;
+                }
+            }
+        }
+        // SAFETY: a published list is never freed.
+        unsafe { &*found }
+    }
 }
 
 /// Processors this process may use: affinity mask and cgroup quota.

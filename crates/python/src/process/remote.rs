@@ -123,7 +123,7 @@ fn crashed(py: Python<'_>, report: &CrashReport) -> PyResult<PyErr> {
     kwargs.set_item("signal", report.signal)?;
     kwargs.set_item("exitcode", report.exit_code)?;
     kwargs.set_item("traceback", report.traceback.as_deref())?;
-    Ok(PyErr::from_value(class.call((), Some(&kwargs))?))
+    Ok(PyErr::from_value(class.call((report.to_string(),), Some(&kwargs))?))
 }
 
 /// `BrokenProcessPool` with a sentence.

@@ -1,6 +1,6 @@
 //! The template process's side: launches as they come, the fork itself being Python's.
 
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use manyhands_process::serve;
@@ -37,11 +37,11 @@ impl Launch {
 
 #[pymethods]
 impl TemplateServer {
-    /// A template started as a program: its socket is descriptor `fd`, taken over. None if the
-    /// root has gone already.
+    /// A template started as a program: its socket is the standard input. None if the root has
+    /// gone already.
     #[staticmethod]
-    fn from_hello(py: Python<'_>, fd: i32) -> PyResult<Option<Self>> {
-        let socket = socket_from(fd);
+    fn from_hello(py: Python<'_>) -> PyResult<Option<Self>> {
+        let socket = stdin_socket()?;
         let server = py.detach(|| serve::TemplateServer::from_hello(socket))?;
         Ok(server.map(|server| Self { server: Mutex::new(Some(server)) }))
     }
@@ -49,15 +49,16 @@ impl TemplateServer {
     /// A template forked from the root: its end of the socket, and the root by its pidfd.
     #[classmethod]
     fn forked(_class: &Bound<'_, PyType>, fd: i32, root: i32) -> Self {
-        // SAFETY: the caller gives the descriptor away.
-        let root = PidFd::from_fd(unsafe { OwnedFd::from_raw_fd(root) });
-        Self { server: Mutex::new(Some(serve::TemplateServer::new(socket_from(fd), root))) }
+        // SAFETY: the caller gives the descriptors away.
+        let (fd, root) = unsafe { (OwnedFd::from_raw_fd(fd), OwnedFd::from_raw_fd(root)) };
+        let socket = MessageSocket::from_fd(fd);
+        let server = serve::TemplateServer::new(socket, PidFd::from_fd(root));
+        Self { server: Mutex::new(Some(server)) }
     }
 
     /// The two ends of a new socket, root's and template's, and a pidfd of this process.
     #[staticmethod]
     fn prepare_fork() -> PyResult<(i32, i32, i32)> {
-        use std::os::fd::AsFd;
         let (ours, theirs) = MessageSocket::pair()?;
         let root = PidFd::current()?.as_fd().try_clone_to_owned()?;
         Ok((ours.into_fd().into_raw_fd(), theirs.into_fd().into_raw_fd(), root.into_raw_fd()))
@@ -98,21 +99,16 @@ impl TemplateServer {
     }
 }
 
-/// Waits for the one launch that a program started as a worker gets on descriptor `fd`.
+/// Waits for the one launch that a program started as a worker gets on its standard input.
 #[pyfunction]
-pub fn receive_launch(py: Python<'_>, fd: i32) -> PyResult<Option<Launch>> {
-    let socket = socket_from(fd);
+pub fn receive_launch(py: Python<'_>) -> PyResult<Option<Launch>> {
+    let socket = stdin_socket()?;
     let launch = py.detach(|| manyhands_process::receive_launch(&socket))?;
     Ok(launch.map(Launch::new))
 }
 
-/// Takes the socket at `fd` over, to a descriptor beyond the standard ones.
-fn socket_from(fd: i32) -> MessageSocket {
-    // SAFETY: the caller gives the descriptor away.
-    let given = unsafe { OwnedFd::from_raw_fd(fd) };
-    if given.as_raw_fd() > 2 {
-        return MessageSocket::from_fd(given);
-    }
-    // `try_clone` picks a close-on-exec descriptor above 2; the caller reopens the old number.
-    MessageSocket::from_fd(given.try_clone().unwrap_or(given))
+fn stdin_socket() -> PyResult<MessageSocket> {
+    // SAFETY: called first thing in a program started for this, before anybody reads its
+    // standard input.
+    Ok(unsafe { MessageSocket::from_stdin() }?)
 }
