@@ -83,13 +83,15 @@ def test_a_callback_that_raises_is_logged_and_the_next_one_runs(pool, caplog):
 
 def test_a_callback_that_blocks_does_not_keep_results_from_their_waiters(pool):
     go_on = threading.Event()
-    blocked = pool.submit(tasks.square, 1)
+    # Long enough that the callback is there before the task ends: it must not run in this thread.
+    blocked = pool.submit(tasks.nap, 0.3)
     blocked.add_done_callback(lambda _: go_on.wait(60))
     try:
         if isinstance(pool, ThreadPoolExecutor):
             # There the callback has taken one of the two workers, as in the standard library.
             assert pool.submit(tasks.square, 5).result(60) == 25
         else:
+            assert blocked.result(60)
             assert list(pool.map(tasks.square, range(20), timeout=60))[-1] == 361
     finally:
         go_on.set()
