@@ -73,7 +73,9 @@ def as_completed(fs, timeout=None):
     fs = set(fs)
     gatherer = Gatherer.of(fs)
     if gatherer is None:
-        yield from _standard_as_completed(fs, timeout)
+        standard = _standard_as_completed(fs, timeout)
+        del fs
+        yield from standard
         return
     total = len(fs)
     # A future that has been yielded must not be kept alive from here.
