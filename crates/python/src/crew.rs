@@ -11,6 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySet, PyTuple};
 
+use crate::call::call;
 use crate::errors;
 use crate::fork::Generation;
 use crate::future::{self, FutureCore, Kind};
@@ -172,7 +173,7 @@ impl Crew {
     /// Runs the initializer; if it fails the pool is broken and the thread must end.
     pub fn initialize(&self, py: Python<'_>) -> bool {
         let Some(initializer) = &self.settings.initializer else { return true };
-        let Err(error) = initializer.bind(py).call1(self.settings.initargs.bind(py)) else {
+        let Err(error) = call(initializer.bind(py), self.settings.initargs.bind(py), None) else {
             return true;
         };
         errors::log_exception(py, "critical", "Exception in initializer:", None, &error);
@@ -245,10 +246,10 @@ impl Crew {
         roster.n_live -= 1;
         self.is_complete.store(false, Ordering::Relaxed);
         drop(roster);
-        self.forget_thread(py, &name);
-        if !self.queue.is_empty()
-            && let Err(error) = self.start_thread(py)
-        {
+        let replaced = self
+            .forget_thread(py, &name)
+            .and_then(|()| if self.queue.is_empty() { Ok(()) } else { self.start_thread(py) });
+        if let Err(error) = replaced {
             error.write_unraisable(py, None);
         }
     }
@@ -319,20 +320,15 @@ impl Crew {
     fn start_numbered(self: &Arc<Self>, py: Python<'_>, number: usize) -> PyResult<()> {
         let name = format!("{}_{number}", self.settings.thread_name_prefix);
         let work = WorkLoop { crew: Arc::clone(self), name: name.clone(), slot: OnceLock::new() };
+        let args = (Py::new(py, work)?, name, self.settings.stack_size, &self.threads);
         let start = py.import("manyhands._exit")?.getattr("start_worker_thread")?;
-        start.call1((Py::new(py, work)?, name, self.settings.stack_size, &self.threads))?;
-        Ok(())
+        call(&start, &args.into_pyobject(py)?, None).map(drop)
     }
 
     /// Takes a thread off `executor._threads`: nobody waits for it any more.
-    fn forget_thread(&self, py: Python<'_>, name: &str) {
-        let threads = self.threads.bind(py);
-        let stuck = threads.iter().find(|thread| {
-            thread.getattr("name").is_ok_and(|n| n.extract::<&str>().is_ok_and(|n| n == name))
-        });
-        if let Some(thread) = stuck {
-            drop(threads.discard(thread));
-        }
+    fn forget_thread(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        let forget = py.import("manyhands._exit")?.getattr("forget_thread")?;
+        call(&forget, &(name, &self.threads).into_pyobject(py)?, None).map(drop)
     }
 
     fn is_retired(&self, slot_address: usize) -> bool {

@@ -31,6 +31,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, ffi};
 
+use crate::call::call;
 use crate::crew::Crew;
 use crate::dispatcher;
 use crate::errors;
@@ -350,18 +351,11 @@ impl LocalTask {
 }
 
 impl Call {
+    /// What it was called with is dropped on return: before anybody is told of the end.
     #[inline]
     fn run(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let kwargs = self.kwargs.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr);
-        let unwinding = HangOnUnwind;
-        // SAFETY: three live objects (or null for no keywords), and this thread is attached.
-        let result = unsafe {
-            let raw = call_object(self.function.as_ptr(), self.args.as_ptr(), kwargs);
-            Bound::from_owned_ptr_or_err(py, raw)
-        };
-        std::mem::forget(unwinding);
-        // `self`, and with it the arguments, is dropped here: before anybody is told of the end.
-        result.map(Bound::unbind)
+        let kwargs = self.kwargs.as_ref().map(|kwargs| kwargs.bind(py));
+        call(self.function.bind(py), self.args.bind(py), kwargs).map(Bound::unbind)
     }
 }
 
@@ -369,29 +363,6 @@ unsafe extern "C" {
     /// The number by which `PyThreadState_SetAsyncExc` knows this thread.
     #[link_name = "PyThread_get_thread_ident"]
     fn get_thread_ident() -> std::ffi::c_ulong;
-}
-
-unsafe extern "C-unwind" {
-    /// `PyObject_Call`, which CPython before 3.14 may leave by `pthread_exit` when a daemon
-    /// thread comes back to an interpreter that is gone.
-    #[link_name = "PyObject_Call"]
-    #[allow(clashing_extern_declarations, reason = "the ABI differs on purpose: it may unwind")]
-    fn call_object(
-        callable: *mut ffi::PyObject,
-        args: *mut ffi::PyObject,
-        kwargs: *mut ffi::PyObject,
-    ) -> *mut ffi::PyObject;
-}
-
-/// Stops a thread for ever that CPython would unwind through our frames: 3.14 does the same.
-struct HangOnUnwind;
-
-impl Drop for HangOnUnwind {
-    fn drop(&mut self) {
-        loop {
-            std::thread::park();
-        }
-    }
 }
 
 impl Slot {
