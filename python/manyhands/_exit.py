@@ -61,8 +61,9 @@ def start_worker_thread(loop, name, stack_size, threads):
                 finally:
                     threading.stack_size(before)
     except BaseException:
-        _working.pop(thread, None)
-        threads.discard(thread)
+        if loop.abandon():
+            _working.pop(thread, None)
+            threads.discard(thread)
         raise
 
 

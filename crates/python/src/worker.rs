@@ -28,7 +28,7 @@ use manyhands_pool::injector::{Next, Offer};
 use manyhands_sys::clock::{Deadline, monotonic_ns};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, ffi};
 
 use crate::call::call;
@@ -74,6 +74,7 @@ pub struct Slot {
     thread_id: std::ffi::c_ulong,
     /// The name of the thread.
     pub name: String,
+    /// Nothing that may run Python, or let go of the GIL, is done under this lock.
     state: Mutex<SlotState>,
 }
 
@@ -415,24 +416,29 @@ impl Slot {
         if let Some(outer) = state.running.last_mut()
             && std::mem::take(&mut outer.is_stopped)
         {
-            self.raise_async(future.py(), &mut state);
+            // Known since the stop: this looks nothing up.
+            if let Ok(class) = errors::cancelled(future.py()) {
+                self.raise_async(class, &mut state);
+            }
         }
     }
 
     /// Raises `Cancelled` in this thread if it still runs `future`. True if it does.
     fn interrupt(&self, py: Python<'_>, future: &Bound<'_, FutureCore>) -> bool {
+        // Looked up before the lock is taken: an import may let go of the GIL, and a worker that
+        // gets it then would wait for the lock with it.
+        let Ok(class) = errors::cancelled(py) else { return false };
         let mut state = self.lock();
         let Some(at) = state.find(future) else { return false };
         if at + 1 == state.running.len() {
-            self.raise_async(py, &mut state);
+            self.raise_async(class, &mut state);
         } else {
             state.running[at].is_stopped = true;
         }
         true
     }
 
-    fn raise_async(&self, py: Python<'_>, state: &mut SlotState) {
-        let Ok(class) = errors::cancelled(py) else { return };
+    fn raise_async(&self, class: &Bound<'_, PyType>, state: &mut SlotState) {
         // SAFETY: attached, and the class outlives the call, which counts its own reference.
         unsafe { ffi::PyThreadState_SetAsyncExc(self.thread_id as _, class.as_ptr()) };
         state.is_interrupted = true;
