@@ -417,6 +417,8 @@ impl FutureCore {
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Py<PyAny>) -> PyResult<()> {
         if chain::is_chaining(r#fn.bind(slf.py())) {
             slf.get().is_chained.store(true, Ordering::Relaxed);
+            let chained = slf.py().import("manyhands._chained")?;
+            chained.call_method1("note", (slf, &r#fn))?;
         }
         match Self::observe(slf, Observer::Callback(r#fn))? {
             Some(observer) => observer.run(slf),
@@ -538,6 +540,12 @@ impl FutureCore {
             Some(observer) if !was_done => observer.run(slf),
             _ => Ok(()),
         }
+    }
+
+    /// Waiters of the standard module that have not been told yet.
+    fn _n_waiters(&self) -> usize {
+        let is_waiter = |observer: &&Observer| matches!(observer, Observer::Waiter(_));
+        self.lock_observers().iter().filter(is_waiter).count()
     }
 
     fn _remove_waiter(&self, waiter: &Bound<'_, PyAny>) {

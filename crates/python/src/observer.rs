@@ -5,7 +5,9 @@
 use manyhands_pool::completion::Phase;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
+use crate::call::call;
 use crate::errors;
 use crate::future::FutureCore;
 
@@ -25,14 +27,18 @@ impl Observer {
     pub fn run(self, future: &Bound<'_, FutureCore>) -> PyResult<()> {
         let py = future.py();
         let outcome = match &self {
-            Self::Callback(callback) => callback.bind(py).call1((future,)),
+            Self::Callback(callback) => {
+                PyTuple::new(py, [future]).and_then(|args| call(callback.bind(py), &args, None))
+            }
             Self::Waiter(waiter) => {
                 let method = match future.get().completion().phase() {
                     Phase::Cancelled => "add_cancelled",
                     _ if future.get().has_error(py) => "add_exception",
                     _ => "add_result",
                 };
-                waiter.bind(py).call_method1(method, (future,))
+                waiter.bind(py).getattr(method).and_then(|method| {
+                    PyTuple::new(py, [future]).and_then(|args| call(&method, &args, None))
+                })
             }
         };
         let Err(error) = outcome else { return Ok(()) };

@@ -37,6 +37,12 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Gives the calling thread a name of at most 15 bytes; the main thread's is its process's in `ps`.
+pub fn set_name(name: &std::ffi::CStr) {
+    // Only for people: that it may be refused is no concern.
+    let _ = rustix::thread::set_name(name);
+}
+
 /// Lets SIGINT reach the calling thread again (see [`crate::spawn::spawn`]).
 pub fn unblock_interrupt() {
     // SAFETY: sigset_t is plain data, made empty before it is read.
