@@ -107,7 +107,9 @@ def main(start_method, n_kills, seed):
     with ProcessPoolExecutor(max_workers=N_WORKERS, mp_context=context) as executor:
         # A first task, so that there is somebody to kill.
         assert executor.submit(tasks.square, 3).result(60) == 9
-        killer = threading.Thread(target=kill_workers, args=(executor, n_kills, seed, killed))
+        arguments = (executor, n_kills, seed, killed)
+        # A daemon, so that a pool without workers left to kill shows its error and not a hang.
+        killer = threading.Thread(target=kill_workers, args=arguments, daemon=True)
         killer.start()
         futures = []
         while killer.is_alive():

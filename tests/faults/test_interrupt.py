@@ -176,10 +176,8 @@ def test_an_interrupt_while_the_interpreter_waits_for_pending_work_ends_it(progr
 executor = {kind}PoolExecutor(max_workers=2)
 futures = [executor.submit(tasks.nap, 1000) for _ in range(20)]
 import threading
-print_when_main_ended = threading.Thread(
-    target=lambda: (threading.main_thread().join(), print("ready", flush=True)), daemon=True
-)
-print_when_main_ended.start()
+# Hooks run in reverse order, so this one says that the program ended and the pools' are next.
+threading._register_atexit(print, "ready", flush=True)
 while not futures[0].running(): time.sleep(0.01)
 """
     family = program(PROGRAM.format(body=body))
