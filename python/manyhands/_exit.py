@@ -21,11 +21,7 @@ import weakref
 
 from . import _runtime
 
-<<<<<<< HEAD
-__all__ = ["has_begun", "join_threads", "register", "start_worker_thread"]
-=======
-__all__ = ["forget_thread", "join_threads", "register", "start_worker_thread"]
->>>>>>> threads
+__all__ = ["forget_thread", "has_begun", "join_threads", "register", "start_worker_thread"]
 
 #: Live executors that are not thread pools: each has ``_at_interpreter_exit(hard)``.
 _executors = weakref.WeakSet()
