@@ -416,11 +416,15 @@ impl Schedule {
         self.closed = true;
     }
 
-    /// Cancels everything no worker has claimed.
-    pub(crate) fn cancel_pending(&mut self) -> Vec<(Arc<ProcessTask>, Ending)> {
+    /// Cancels what no worker has claimed. A worker's very next task counts as started, as in the
+    /// standard pool, unless `all` are meant.
+    pub(crate) fn cancel_pending(&mut self, all: bool) -> Vec<(Arc<ProcessTask>, Ending)> {
         let mut taken: Vec<_> = self.pending.drain(..).collect();
+        let n_spared = if all { 0 } else { 1 };
         for worker in &mut self.workers {
-            while let Some(task) = worker.take_back_last() {
+            while worker.n_tasks > n_spared
+                && let Some(task) = worker.take_back_last()
+            {
                 taken.push(task);
             }
         }
