@@ -7,7 +7,6 @@ import threading
 import weakref
 
 import pytest
-
 from manyhands.futures import (
     CancelledError,
     Future,
@@ -272,9 +271,7 @@ def test_a_subclass_keeps_attributes_and_weak_references():
 def test_every_waiting_thread_gets_the_result():
     future = Future()
     results = []
-    waiters = [
-        threading.Thread(target=lambda: results.append(future.result(60))) for _ in range(8)
-    ]
+    waiters = [threading.Thread(target=lambda: results.append(future.result(60))) for _ in range(8)]
     for waiter in waiters:
         waiter.start()
     future.set_result(5)
