@@ -6,6 +6,19 @@ from typing import Any, final
 
 from typing_extensions import disjoint_base
 
+__all__ = [
+    "FutureCore",
+    "Gatherer",
+    "ThreadPoolCore",
+    "WorkLoop",
+    "after_fork_in_child",
+    "any_error",
+    "check_options",
+    "refuse_new_tasks",
+    "run_dispatcher",
+    "set_future_class",
+]
+
 @disjoint_base
 class FutureCore:
     def __new__(cls, *_args: Any, **_kwargs: Any) -> FutureCore: ...
@@ -70,7 +83,6 @@ class ThreadPoolCore:
     def _shutdown(self) -> bool: ...
 
 @final
-@disjoint_base
 class WorkLoop:
     def __call__(self, /, *args: Any, **kwargs: Any) -> None: ...
     def abandon(self) -> bool: ...
@@ -80,7 +92,6 @@ class WorkLoop:
     def is_retired(self) -> bool: ...
 
 @final
-@disjoint_base
 class Gatherer:
     @staticmethod
     def of(futures: Iterable[Any]) -> Gatherer | None: ...

@@ -3,6 +3,7 @@
 import concurrent.futures
 import gc
 import logging
+import pickle
 import threading
 import weakref
 
@@ -278,3 +279,9 @@ def test_every_waiting_thread_gets_the_result():
     for waiter in waiters:
         waiter.join()
     assert results == [5] * 8
+
+
+def test_a_future_or_an_executor_cannot_be_pickled(pool):
+    for unpicklable in (Future(), pool.submit(int), pool):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            pickle.dumps(unpicklable)
