@@ -27,8 +27,16 @@ class WorkerCrashed(BrokenProcessPool):
     None).
     """
 
-    def __init__(self, message="", *, task=None, pid=None, signal=None, exitcode=None,
-                 traceback=None):
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        task: str | None = None,
+        pid: int | None = None,
+        signal: int | None = None,
+        exitcode: int | None = None,
+        traceback: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.task = task
         self.pid = pid

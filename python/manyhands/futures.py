@@ -10,7 +10,7 @@ from concurrent.futures import (
     BrokenExecutor,
     CancelledError,
     InvalidStateError,
-    TimeoutError,
+    TimeoutError,  # noqa: A004  # the standard module exports the builtin too
 )
 
 from ._errors import Cancelled, UnpicklableResult, WorkerCrashed
