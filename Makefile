@@ -39,21 +39,30 @@ tour: build ## run the main job on this machine's Python library: results and ti
 .PHONY: test
 test: lint test-rust test-python test-newest ## all checks and all tests: Rust, oldest and newest Python
 
-.PHONY: lint
-lint: lint-rust lint-python ## formatting, lints, types, stubs, layers, file lengths
+# Separate targets, so that `make --keep-going` shows what each of them has to say.
+.PHONY: lint format-check clippy layers tree ruff types stubs
+lint: format-check clippy layers tree ruff types stubs ## formatting, lints, types, stubs, layers, file lengths
 
-.PHONY: lint-rust
-lint-rust: $(VENV)/.installed
+format-check: $(VENV)/.installed
 	cargo fmt --all --check
+	$(BIN)/ruff format --check
+
+clippy: $(VENV)/.installed
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+layers: $(VENV)/.installed
 	$(BIN)/python tools/check_layers.py
+
+tree: $(VENV)/.installed
 	$(BIN)/python tools/check_tree.py
 
-.PHONY: lint-python
-lint-python: build
+ruff: $(VENV)/.installed
 	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+
+types: build
 	$(BIN)/mypy
+
+stubs: build
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml manyhands._runtime
 
 # cargo-nextest has a watchdog per test (.config/nextest.toml); without it, one for the whole run.
@@ -94,7 +103,7 @@ conformance: ## CPython 3.13's own test.test_concurrent_futures, on our executor
 .PHONY: docs
 docs: $(VENV)/.docs-installed ## build the user guide into site/, warnings are errors
 	$(BIN)/mkdocs build --strict
-	cargo doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 .PHONY: clean
 clean: ## remove everything that was built or installed here

@@ -21,7 +21,7 @@ import weakref
 
 from . import _runtime
 
-__all__ = ["has_begun", "join_threads", "register", "start_worker_thread"]
+__all__ = ["forget_thread", "has_begun", "join_threads", "register", "start_worker_thread"]
 
 #: Live executors that are not thread pools: each has ``_at_interpreter_exit(hard)``.
 _executors = weakref.WeakSet()
@@ -49,6 +49,8 @@ def start_worker_thread(loop, name, stack_size, threads):
     """Starts a daemon thread that runs ``loop()``, and adds it to the set ``threads``."""
     thread = threading.Thread(target=_work, args=(loop,), name=name, daemon=True)
     _working[thread] = loop
+    # Before the start: who gets the thread's first result may look for it there.
+    threads.add(thread)
     try:
         if stack_size is None:
             thread.start()
@@ -61,19 +63,35 @@ def start_worker_thread(loop, name, stack_size, threads):
                 finally:
                     threading.stack_size(before)
     except BaseException:
-        _working.pop(thread, None)
+        if loop.abandon():
+            _working.pop(thread, None)
+            threads.discard(thread)
         raise
-    threads.add(thread)
+
+
+def forget_thread(name, threads):
+    """Takes the thread called ``name`` off the set: it does not leave its task."""
+    for thread in list(threads):
+        if thread.name == name:
+            threads.discard(thread)
 
 
 def join_threads(threads, deadline=None):
     """Waits for the threads that stay in the set ``threads``: stuck ones are taken off it."""
     for thread in list(threads):
-        while thread.is_alive() and thread in threads and thread is not threading.current_thread():
-            if deadline is not None and time.monotonic() >= deadline:
-                return
-            # Cut into pieces: a thread that does not leave is given up by the dispatcher.
+        if thread is not threading.current_thread():
+            _join(thread, lambda thread=thread: thread not in threads, deadline)
+
+
+def _join(thread, is_given_up, deadline):
+    """Waits for a thread that may be given up by the dispatcher meanwhile."""
+    while not is_given_up() and (deadline is None or time.monotonic() < deadline):
+        if thread.ident is None:
+            time.sleep(0.001)  # Another thread is starting it, and waits for that itself.
+        elif thread.is_alive():
             thread.join(0.05)
+        else:
+            return
 
 
 def _work(loop):
@@ -81,6 +99,10 @@ def _work(loop):
         loop()
     finally:
         _working.pop(threading.current_thread(), None)
+
+
+def _is_gone(thread, loop):
+    return thread not in _working or loop.is_retired
 
 
 def _ended_by_interrupt():
@@ -114,10 +136,7 @@ def _finish(hard):
             else:
                 loop.close()
         for thread, loop in list(_working.items()):
-            while thread.is_alive() and not loop.is_retired:
-                if deadline is not None and time.monotonic() >= deadline:
-                    return
-                thread.join(0.05)
+            _join(thread, lambda thread=thread, loop=loop: _is_gone(thread, loop), deadline)
     except KeyboardInterrupt:
         if not hard:
             _finish(hard=True)

@@ -163,6 +163,9 @@ class _Waiters:
     def __init__(self, future):
         self._future = future
 
+    def __len__(self):
+        return self._future._n_waiters()
+
     def append(self, waiter):
         condition = self._future.__dict__.get("_held_condition")
         is_held = condition is not None and condition.holder == get_ident()

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import _exit, _runtime
+from . import _chained, _exit, _runtime
 from ._executor import Executor
 from ._runtime import ProcessPoolCore
 
@@ -160,6 +160,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         self._close(cancel_futures)
         if not wait:
             return
+        _chained.pass_cancels_on()
         try:
             self._wait_until_ended()
         except KeyboardInterrupt:

@@ -6,7 +6,7 @@ are named, seen by `threading.enumerate()`, started on demand, reused when idle.
 
 import time
 
-from . import _exit
+from . import _chained, _exit
 from ._cpu_count import usable_cpus
 from ._executor import Executor
 from ._runtime import ThreadPoolCore
@@ -66,6 +66,7 @@ class ThreadPoolExecutor(ThreadPoolCore, Executor):
         self._close(cancel_futures)
         if not wait:
             return
+        _chained.pass_cancels_on()
         try:
             _exit.join_threads(self._threads)
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""``wait`` and ``as_completed``: the standard functions, fast where all futures are ours.
+"""``wait`` and ``as_completed``: the standard functions, fast where all futures are tasks of our executors.
 
 Guarantees: the standard signatures and results; a set that also holds other futures goes to the
 standard functions, which know ours too.
@@ -8,7 +8,7 @@ import concurrent.futures
 import time
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 
-from ._runtime import FutureCore, Gatherer, any_error
+from ._runtime import Gatherer, any_error
 
 __all__ = ["as_completed", "wait"]
 
@@ -35,17 +35,10 @@ def wait(fs, timeout=None, return_when=ALL_COMPLETED):
     [1, 2]
     """
     fs = set(fs)
-    if not all(isinstance(future, FutureCore) for future in fs):
+    gatherer = Gatherer.of(fs)
+    if gatherer is None:
         return _standard_wait(fs, timeout, return_when)
-    done = {future for future in fs if future.done()}
-    if (
-        len(done) == len(fs)
-        or (return_when == FIRST_COMPLETED and done)
-        or (return_when == FIRST_EXCEPTION and any_error(done))
-    ):
-        return _DoneAndNotDone(done, fs - done)
-    _standard_check_return_when(return_when)
-    gatherer = Gatherer.of(fs - done)
+    _check_return_when(return_when)
     try:
         deadline = None if timeout is None else time.monotonic() + timeout
         while (future := gatherer.next(deadline)) is not None:
@@ -78,11 +71,11 @@ def as_completed(fs, timeout=None):
     [1, 2]
     """
     fs = set(fs)
-    gatherer = None
-    if all(isinstance(future, FutureCore) for future in fs):
-        gatherer = Gatherer.of(fs)
+    gatherer = Gatherer.of(fs)
     if gatherer is None:
-        yield from _standard_as_completed(fs, timeout)
+        standard = _standard_as_completed(fs, timeout)
+        del fs
+        yield from standard
         return
     total = len(fs)
     # A future that has been yielded must not be kept alive from here.
@@ -98,6 +91,6 @@ def as_completed(fs, timeout=None):
         gatherer.close()
 
 
-def _standard_check_return_when(return_when):
+def _check_return_when(return_when):
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise ValueError(f"Invalid return condition: {return_when!r}")

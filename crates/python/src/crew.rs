@@ -3,7 +3,7 @@
 //! Owned by the executor, by its threads and by its tasks: work that is queued is done even if
 //! the executor is dropped. Threads are Python threads, started when a task finds no idle one.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use manyhands_pool::injector::{Injector, Pushed};
@@ -11,6 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySet, PyTuple};
 
+use crate::call::call;
 use crate::errors;
 use crate::fork::Generation;
 use crate::future::{self, FutureCore, Kind};
@@ -21,7 +22,10 @@ pub struct Crew {
     /// The tasks that wait.
     pub queue: Injector<Py<FutureCore>>,
     n_max_threads: usize,
+    /// Nothing that may run Python, or let go of the GIL, is done under this lock.
     roster: Mutex<Roster>,
+    /// Whether there are as many threads as there may be; a hint that spares a look at the roster.
+    is_complete: AtomicBool,
     settings: Settings,
     /// The `threading.Thread`s that work, shown as `executor._threads`.
     pub threads: Py<PySet>,
@@ -93,12 +97,21 @@ pub struct WorkLoop {
     name: String,
     /// The address of the thread's slot, once it runs.
     slot: OnceLock<usize>,
+    /// Decided once: by the thread that begins, or by the starter that gives it up.
+    fate: AtomicU8,
 }
+
+const STARTING: u8 = 0;
+const BEGUN: u8 = 1;
+const ABANDONED: u8 = 2;
 
 #[pymethods]
 impl WorkLoop {
     fn __call__(&self, py: Python<'_>) {
         let crew = &self.crew;
+        if !self.decide(BEGUN) {
+            return;
+        }
         let slot = crew.add_slot(Slot::of_this_thread(self.name.clone()));
         // SAFETY: the crew keeps the slot, boxed, as long as it lives; `self.crew` keeps the crew.
         let slot = unsafe { &*slot };
@@ -106,8 +119,14 @@ impl WorkLoop {
         worker::work(py, crew, slot);
         // One that was retired has left the roster already.
         if !slot.is_retired() {
-            crew.lock_roster().n_live -= 1;
+            drop(crew.thread_is_gone());
         }
+    }
+
+    /// Gives the thread up before it begins. False if it has begun: a Ctrl-C can interrupt
+    /// `Thread.start()` after the thread was started.
+    fn abandon(&self) -> bool {
+        self.decide(ABANDONED)
     }
 
     /// Whether the thread's place was given to another one, because it did not leave a task.
@@ -127,6 +146,15 @@ impl WorkLoop {
     }
 }
 
+impl WorkLoop {
+    /// True if `fate` is, now or already, the one decided on.
+    fn decide(&self, fate: u8) -> bool {
+        self.fate
+            .compare_exchange(STARTING, fate, Ordering::AcqRel, Ordering::Acquire)
+            .map_or_else(|decided| decided == fate && fate == ABANDONED, |_| true)
+    }
+}
+
 impl Crew {
     /// A crew without threads.
     pub fn new(py: Python<'_>, n_max_threads: usize, settings: Settings) -> PyResult<Self> {
@@ -134,6 +162,7 @@ impl Crew {
             queue: Injector::new(),
             n_max_threads,
             roster: Mutex::default(),
+            is_complete: AtomicBool::new(false),
             settings,
             threads: PySet::empty(py)?.unbind(),
             is_broken: AtomicBool::new(false),
@@ -159,7 +188,10 @@ impl Crew {
         let future = future::create(py, Kind::Local(task))?;
         match self.queue.push(future.clone().unbind()) {
             Ok(Pushed::Taken) => {}
-            Ok(Pushed::NeedsWorker) => self.start_thread(py)?,
+            // A task whose future nobody gets must not run.
+            Ok(Pushed::NeedsWorker) => self.start_thread(py).inspect_err(|_| {
+                future.get().completion().cancel();
+            })?,
             Err(_) => return Err(closed_error()),
         }
         self.n_submitted.fetch_add(1, Ordering::Relaxed);
@@ -169,7 +201,7 @@ impl Crew {
     /// Runs the initializer; if it fails the pool is broken and the thread must end.
     pub fn initialize(&self, py: Python<'_>) -> bool {
         let Some(initializer) = &self.settings.initializer else { return true };
-        let Err(error) = initializer.bind(py).call1(self.settings.initargs.bind(py)) else {
+        let Err(error) = call(initializer.bind(py), self.settings.initargs.bind(py), None) else {
             return true;
         };
         errors::log_exception(py, "critical", "Exception in initializer:", None, &error);
@@ -240,11 +272,12 @@ impl Crew {
             return;
         };
         roster.n_live -= 1;
+        self.is_complete.store(false, Ordering::Relaxed);
         drop(roster);
-        self.forget_thread(py, &name);
-        if !self.queue.is_empty()
-            && let Err(error) = self.start_thread(py)
-        {
+        let replaced = self
+            .forget_thread(py, &name)
+            .and_then(|()| if self.queue.is_empty() { Ok(()) } else { self.start_thread(py) });
+        if let Err(error) = replaced {
             error.write_unraisable(py, None);
         }
     }
@@ -257,12 +290,13 @@ impl Crew {
 
     /// Numbers for `executor.statistics()`.
     pub fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let statistics = PyDict::new(py);
         let roster = self.lock_roster();
-        statistics.set_item("max_workers", self.n_max_threads)?;
-        statistics.set_item("workers", roster.n_live)?;
-        statistics.set_item("workers_started", roster.n_started)?;
+        let (n_live, n_started) = (roster.n_live, roster.n_started);
         drop(roster);
+        let statistics = PyDict::new(py);
+        statistics.set_item("max_workers", self.n_max_threads)?;
+        statistics.set_item("workers", n_live)?;
+        statistics.set_item("workers_started", n_started)?;
         statistics.set_item("idle_workers", self.queue.n_idle())?;
         statistics.set_item("queued", self.queue.len())?;
         statistics.set_item("submitted", self.n_submitted.load(Ordering::Relaxed))?;
@@ -293,43 +327,59 @@ impl Crew {
     /// to do the work.
     #[inline]
     fn start_thread(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        if self.is_complete.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let mut roster = self.lock_roster();
         if roster.n_live >= self.n_max_threads {
+            self.is_complete.store(true, Ordering::Relaxed);
             return Ok(());
         }
         roster.n_live += 1;
         let number = roster.n_started;
         roster.n_started += 1;
         drop(roster);
-        self.start_numbered(py, number).or_else(|error| {
-            let mut roster = self.lock_roster();
-            roster.n_live -= 1;
-            if roster.n_live > 0 { Ok(()) } else { Err(error) }
-        })
+        self.start_numbered(py, number)
     }
 
     #[cold]
     fn start_numbered(self: &Arc<Self>, py: Python<'_>, number: usize) -> PyResult<()> {
         let name = format!("{}_{number}", self.settings.thread_name_prefix);
-        let work = WorkLoop { crew: Arc::clone(self), name: name.clone(), slot: OnceLock::new() };
+        let work = WorkLoop {
+            crew: Arc::clone(self),
+            name: name.clone(),
+            slot: OnceLock::new(),
+            fate: AtomicU8::new(STARTING),
+        };
+        let work = Bound::new(py, work)?;
+        let args = (&work, name, self.settings.stack_size, &self.threads);
         let start = py.import("manyhands._exit")?.getattr("start_worker_thread")?;
-        start.call1((Py::new(py, work)?, name, self.settings.stack_size, &self.threads))?;
-        Ok(())
+        let Err(error) = call(&start, &args.into_pyobject(py)?, None) else { return Ok(()) };
+        let are_there_others =
+            if work.get().abandon() { self.thread_is_gone().n_live > 0 } else { true };
+        // No more threads for now: those that are there do the work. A KeyboardInterrupt is
+        // passed on in any case.
+        if are_there_others && error.is_instance_of::<PyRuntimeError>(py) {
+            return Ok(());
+        }
+        Err(error)
     }
 
     /// Takes a thread off `executor._threads`: nobody waits for it any more.
-    fn forget_thread(&self, py: Python<'_>, name: &str) {
-        let threads = self.threads.bind(py);
-        let stuck = threads.iter().find(|thread| {
-            thread.getattr("name").is_ok_and(|n| n.extract::<&str>().is_ok_and(|n| n == name))
-        });
-        if let Some(thread) = stuck {
-            drop(threads.discard(thread));
-        }
+    fn forget_thread(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        let forget = py.import("manyhands._exit")?.getattr("forget_thread")?;
+        call(&forget, &(name, &self.threads).into_pyobject(py)?, None).map(drop)
     }
 
     fn is_retired(&self, slot_address: usize) -> bool {
         self.lock_roster().slot_at(slot_address).is_some_and(Slot::is_retired)
+    }
+
+    fn thread_is_gone(&self) -> MutexGuard<'_, Roster> {
+        let mut roster = self.lock_roster();
+        roster.n_live -= 1;
+        self.is_complete.store(false, Ordering::Relaxed);
+        roster
     }
 
     fn add_slot(&self, slot: Slot) -> *const Slot {

@@ -3,6 +3,7 @@
 //! The standard classes come from the standard modules; manyhands' own are Python classes of
 //! `manyhands._errors`, so that they can derive from both a standard class and carry attributes.
 
+use crate::call::call;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -52,10 +53,11 @@ pub fn log_exception(
         let logger = LOGGER.import(py, "concurrent.futures._base", "LOGGER")?;
         let keywords = pyo3::types::PyDict::new(py);
         keywords.set_item("exc_info", error.value(py))?;
-        match about {
-            Some(about) => logger.call_method(level, (message, about), Some(&keywords))?,
-            None => logger.call_method(level, (message,), Some(&keywords))?,
+        let args = match about {
+            Some(about) => (message, about).into_pyobject(py)?,
+            None => (message,).into_pyobject(py)?,
         };
+        call(&logger.getattr(level)?, &args, Some(&keywords))?;
         Ok(())
     };
     if let Err(failure) = log() {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use manyhands_pool::completion::{Completion, Ending, Phase};
-use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -26,6 +26,7 @@ use crate::chain;
 use crate::errors;
 use crate::fork::Generation;
 use crate::interrupt;
+use crate::observer::Observer;
 use crate::outcome::OutcomeCell;
 use crate::worker::{self, LocalTask};
 
@@ -89,14 +90,6 @@ pub trait Backend: Send + Sync {
         let _ = statistics;
         Ok(())
     }
-}
-
-/// Who is told of the end.
-enum Observer {
-    /// A callback of `add_done_callback`.
-    Callback(Py<PyAny>),
-    /// A waiter of the standard `concurrent.futures.wait` and `as_completed`.
-    Waiter(Py<PyAny>),
 }
 
 static FUTURE_CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -192,9 +185,13 @@ impl FutureCore {
     /// # Errors
     /// As for [`announce`](Self::announce).
     pub fn run_observers(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let observers = std::mem::take(&mut *slf.get().lock_observers());
-        let (waiters, callbacks): (Vec<_>, Vec<_>) =
+        let core = slf.get();
+        let observers = std::mem::take(&mut *core.lock_observers());
+        let (mut waiters, callbacks): (Vec<_>, Vec<_>) =
             observers.into_iter().partition(|observer| matches!(observer, Observer::Waiter(_)));
+        if core.awaits_notice() {
+            core.lock_observers().append(&mut waiters);
+        }
         let mut outcome = Ok(());
         for observer in waiters.into_iter().chain(callbacks) {
             if let Err(error) = observer.run(slf) {
@@ -267,7 +264,8 @@ impl FutureCore {
             crate::dispatcher::ensure_started(slf.py())?;
         }
         let mut observers = core.lock_observers();
-        if !core.completion().mark_watched() {
+        let is_early = matches!(observer, Observer::Waiter(_)) && core.awaits_notice();
+        if !core.completion().mark_watched() && !is_early {
             return Ok(Some(observer));
         }
         let is_first = observers.is_empty();
@@ -300,15 +298,21 @@ impl FutureCore {
         }
     }
 
+    /// Whether this is a manual future that was cancelled, but whose maker has not noticed. Its
+    /// callbacks have run; the standard `wait` and `as_completed` still wait for the notice.
+    fn awaits_notice(&self) -> bool {
+        matches!(self.kind(), Kind::Manual)
+            && self.own.phase() == Phase::Cancelled
+            && !self.is_notified.load(Ordering::Acquire)
+    }
+
     fn state_name(&self) -> &'static str {
         match self.phase() {
             Phase::Pending => "PENDING",
             Phase::Running => "RUNNING",
             Phase::Finished => "FINISHED",
-            Phase::Cancelled => match self.kind() {
-                Kind::Manual if !self.is_notified.load(Ordering::Acquire) => "CANCELLED",
-                _ => "CANCELLED_AND_NOTIFIED",
-            },
+            Phase::Cancelled if self.awaits_notice() => "CANCELLED",
+            Phase::Cancelled => "CANCELLED_AND_NOTIFIED",
         }
     }
 
@@ -318,30 +322,6 @@ impl FutureCore {
             return Err(errors::error_of(errors::invalid_state_error(slf.py()), sentence));
         };
         Self::announce(slf, ending)
-    }
-}
-
-impl Observer {
-    fn run(self, future: &Bound<'_, FutureCore>) -> PyResult<()> {
-        let py = future.py();
-        let outcome = match &self {
-            Self::Callback(callback) => callback.bind(py).call1((future,)),
-            Self::Waiter(waiter) => {
-                let method = match future.get().completion().phase() {
-                    Phase::Cancelled => "add_cancelled",
-                    _ if future.get().has_error(py) => "add_exception",
-                    _ => "add_result",
-                };
-                waiter.bind(py).call_method1(method, (future,))
-            }
-        };
-        let Err(error) = outcome else { return Ok(()) };
-        if !error.is_instance_of::<PyException>(py) {
-            return Err(error);
-        }
-        let about = Some(future.as_any());
-        errors::log_exception(py, "error", "exception calling callback for %r", about, &error);
-        Ok(())
     }
 }
 
@@ -437,6 +417,8 @@ impl FutureCore {
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Py<PyAny>) -> PyResult<()> {
         if chain::is_chaining(r#fn.bind(slf.py())) {
             slf.get().is_chained.store(true, Ordering::Relaxed);
+            let chained = slf.py().import("manyhands._chained")?;
+            chained.call_method1("note", (slf, &r#fn))?;
         }
         match Self::observe(slf, Observer::Callback(r#fn))? {
             Some(observer) => observer.run(slf),
@@ -450,6 +432,7 @@ impl FutureCore {
         if core.completion().phase() == Phase::Cancelled
             && !core.is_notified.swap(true, Ordering::AcqRel)
         {
+            Self::run_observers(slf)?;
             return Ok(false);
         }
         if core.completion().phase() == Phase::Pending && core.own.claim() {
@@ -557,6 +540,12 @@ impl FutureCore {
             Some(observer) if !was_done => observer.run(slf),
             _ => Ok(()),
         }
+    }
+
+    /// Waiters of the standard module that have not been told yet.
+    fn _n_waiters(&self) -> usize {
+        let is_waiter = |observer: &&Observer| matches!(observer, Observer::Waiter(_));
+        self.lock_observers().iter().filter(is_waiter).count()
     }
 
     fn _remove_waiter(&self, waiter: &Bound<'_, PyAny>) {

@@ -10,7 +10,7 @@ use manyhands_pool::completion::WatchId;
 use manyhands_pool::wait::Gathering;
 use pyo3::prelude::*;
 
-use crate::future::FutureCore;
+use crate::future::{FutureCore, Kind};
 use crate::interrupt;
 use crate::worker;
 
@@ -23,7 +23,8 @@ pub struct Gatherer {
 
 #[pymethods]
 impl Gatherer {
-    /// Watches `futures`; None if one of them is not ours.
+    /// Watches `futures`; None if one of them is not ours, or was made by hand: a cancel of such
+    /// a one only counts once its maker has noticed, which the standard functions know.
     #[staticmethod]
     fn of(futures: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
         let gathering = Gathering::new();
@@ -31,6 +32,9 @@ impl Gatherer {
         let mut all = Vec::new();
         for future in futures.try_iter()? {
             let Ok(future) = future?.cast_into::<FutureCore>() else { return Ok(None) };
+            if matches!(future.get().kind(), Kind::Manual) {
+                return Ok(None);
+            }
             if !future.get().completion().is_done() {
                 future.get().check_generation()?;
             }

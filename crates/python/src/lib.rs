@@ -3,6 +3,7 @@
 //! Extract, detach, call, map the error: what a class here does beyond that is what only an
 //! attached thread can do (running callables, keeping references).
 
+mod call;
 mod chain;
 mod crew;
 mod dispatcher;
@@ -11,6 +12,7 @@ mod fork;
 mod future;
 mod gatherer;
 mod interrupt;
+mod observer;
 mod outcome;
 mod process;
 mod thread_pool;

@@ -28,9 +28,10 @@ use manyhands_pool::injector::{Next, Offer};
 use manyhands_sys::clock::{Deadline, monotonic_ns};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, ffi};
 
+use crate::call::call;
 use crate::crew::Crew;
 use crate::dispatcher;
 use crate::errors;
@@ -73,6 +74,7 @@ pub struct Slot {
     thread_id: std::ffi::c_ulong,
     /// The name of the thread.
     pub name: String,
+    /// Nothing that may run Python, or let go of the GIL, is done under this lock.
     state: Mutex<SlotState>,
 }
 
@@ -350,18 +352,11 @@ impl LocalTask {
 }
 
 impl Call {
+    /// What it was called with is dropped on return: before anybody is told of the end.
     #[inline]
     fn run(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let kwargs = self.kwargs.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr);
-        let unwinding = HangOnUnwind;
-        // SAFETY: three live objects (or null for no keywords), and this thread is attached.
-        let result = unsafe {
-            let raw = call_object(self.function.as_ptr(), self.args.as_ptr(), kwargs);
-            Bound::from_owned_ptr_or_err(py, raw)
-        };
-        std::mem::forget(unwinding);
-        // `self`, and with it the arguments, is dropped here: before anybody is told of the end.
-        result.map(Bound::unbind)
+        let kwargs = self.kwargs.as_ref().map(|kwargs| kwargs.bind(py));
+        call(self.function.bind(py), self.args.bind(py), kwargs).map(Bound::unbind)
     }
 }
 
@@ -369,29 +364,6 @@ unsafe extern "C" {
     /// The number by which `PyThreadState_SetAsyncExc` knows this thread.
     #[link_name = "PyThread_get_thread_ident"]
     fn get_thread_ident() -> std::ffi::c_ulong;
-}
-
-unsafe extern "C-unwind" {
-    /// `PyObject_Call`, which CPython before 3.14 may leave by `pthread_exit` when a daemon
-    /// thread comes back to an interpreter that is gone.
-    #[link_name = "PyObject_Call"]
-    #[allow(clashing_extern_declarations, reason = "the ABI differs on purpose: it may unwind")]
-    fn call_object(
-        callable: *mut ffi::PyObject,
-        args: *mut ffi::PyObject,
-        kwargs: *mut ffi::PyObject,
-    ) -> *mut ffi::PyObject;
-}
-
-/// Stops a thread for ever that CPython would unwind through our frames: 3.14 does the same.
-struct HangOnUnwind;
-
-impl Drop for HangOnUnwind {
-    fn drop(&mut self) {
-        loop {
-            std::thread::park();
-        }
-    }
 }
 
 impl Slot {
@@ -444,24 +416,29 @@ impl Slot {
         if let Some(outer) = state.running.last_mut()
             && std::mem::take(&mut outer.is_stopped)
         {
-            self.raise_async(future.py(), &mut state);
+            // Known since the stop: this looks nothing up.
+            if let Ok(class) = errors::cancelled(future.py()) {
+                self.raise_async(class, &mut state);
+            }
         }
     }
 
     /// Raises `Cancelled` in this thread if it still runs `future`. True if it does.
     fn interrupt(&self, py: Python<'_>, future: &Bound<'_, FutureCore>) -> bool {
+        // Looked up before the lock is taken: an import may let go of the GIL, and a worker that
+        // gets it then would wait for the lock with it.
+        let Ok(class) = errors::cancelled(py) else { return false };
         let mut state = self.lock();
         let Some(at) = state.find(future) else { return false };
         if at + 1 == state.running.len() {
-            self.raise_async(py, &mut state);
+            self.raise_async(class, &mut state);
         } else {
             state.running[at].is_stopped = true;
         }
         true
     }
 
-    fn raise_async(&self, py: Python<'_>, state: &mut SlotState) {
-        let Ok(class) = errors::cancelled(py) else { return };
+    fn raise_async(&self, class: &Bound<'_, PyType>, state: &mut SlotState) {
         // SAFETY: attached, and the class outlives the call, which counts its own reference.
         unsafe { ffi::PyThreadState_SetAsyncExc(self.thread_id as _, class.as_ptr()) };
         state.is_interrupted = true;

@@ -1,6 +1,7 @@
 //! Threads that belong to the runtime (small, named, deaf to signals), and facts about the
 //! calling one.
 
+use std::cell::Cell;
 use std::io;
 use std::thread::JoinHandle;
 
@@ -36,6 +37,12 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Gives the calling thread a name of at most 15 bytes; the main thread's is its process's in `ps`.
+pub fn set_name(name: &std::ffi::CStr) {
+    // Only for people: that it may be refused is no concern.
+    let _ = rustix::thread::set_name(name);
+}
+
 /// Lets SIGINT reach the calling thread again (see [`crate::spawn::spawn`]).
 pub fn unblock_interrupt() {
     // SAFETY: sigset_t is plain data, made empty before it is read.
@@ -55,8 +62,19 @@ pub fn set_timer_slack_ns(slack_ns: u32) {
 
 /// Whether this is the process's first thread, the one the kernel prefers for signals.
 pub fn is_main() -> bool {
-    // SAFETY: neither call takes a pointer or can fail.
-    unsafe { libc::gettid() == libc::getpid() }
+    thread_local! {
+        static THREAD_ID: Cell<(u32, bool)> = const { Cell::new((0, false)) };
+    }
+    // A fork makes any thread the main one of the child: asked anew in each process.
+    let pid = std::process::id();
+    let (asked_in, is_main) = THREAD_ID.get();
+    if asked_in == pid {
+        return is_main;
+    }
+    // SAFETY: takes no pointer and cannot fail.
+    let is_main = unsafe { libc::gettid() } as u32 == pid;
+    THREAD_ID.set((pid, is_main));
+    is_main
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,8 +1,8 @@
 //! The collector: one thread per pool that turns what workers did into finished futures.
 //!
-//! It never touches an interpreter. While results trickle it sleeps on the pool's bell and the
-//! ringing worker wakes it; while they pour it naps between rounds and no worker spends a system
-//! call on it.
+//! It never touches an interpreter. While there are no more tasks than workers it sleeps on the
+//! pool's bell, and the ringing worker wakes it; while short tasks queue up it naps between rounds,
+//! and neither workers nor submitters spend a system call on it or on each other.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -15,9 +15,6 @@ use super::pool::Shared;
 use super::schedule::Finished;
 
 const STACK_BYTES: usize = 256 * 1024;
-
-/// So many results in one round are a burst.
-const BURST: usize = 4;
 
 /// The nap of a burst: short against the time a full lane keeps a worker busy.
 const NAP: Duration = Duration::from_micros(40);
@@ -38,7 +35,7 @@ fn run(shared: &Arc<Shared>) {
     let mut parked = false;
     loop {
         let rings = shared.bell().rings();
-        let turn = turn(shared, &mut finished);
+        let turn = turn(shared, parked, &mut finished);
         let n_finished = finished.len();
         for done in finished.drain(..) {
             done.settle();
@@ -47,20 +44,17 @@ fn run(shared: &Arc<Shared>) {
             return;
         }
         if n_finished > 0 || turn.had_events {
-            if parked {
-                parked = false;
-                shared.bell().set_parked(false);
-            }
-            if n_finished > BURST {
-                // Rings of workers do not end it: nobody is parked. Only loud ones do.
+            parked = false;
+            if turn.n_under_way + n_finished > turn.n_workers {
+                // More tasks than workers: they queue anyway, and results are worth collecting
+                // by the dozen. Rings of workers do not end it: nobody is parked. Only loud ones do.
                 shared.bell().sleep(shared.bell().rings(), Some(Deadline::after(NAP)));
             }
         } else if parked {
             shared.bell().sleep(rings, turn.deadline_ns.map(Deadline::at_ns));
         } else {
-            // Look once more before sleeping: a worker that rang before this did not wake us.
+            // Look once more before sleeping: whoever rang before the next look did not wake us.
             parked = true;
-            shared.bell().set_parked(true);
         }
     }
 }
@@ -68,21 +62,33 @@ fn run(shared: &Arc<Shared>) {
 struct Turn {
     had_events: bool,
     ended: bool,
+    n_workers: usize,
+    /// Tasks given to workers, or waiting, whose time is too short to sleep over.
+    n_under_way: usize,
     deadline_ns: Option<u64>,
 }
 
 /// One look at everything: deaths, results, deadlines; then the freed workers get new tasks.
-fn turn(shared: &Arc<Shared>, finished: &mut Vec<Finished>) -> Turn {
+/// With `parked` it is the last one before sleeping, and ringers are told so first.
+fn turn(shared: &Arc<Shared>, parked: bool, finished: &mut Vec<Finished>) -> Turn {
     let events = std::mem::take(&mut *shared.events.lock().unwrap_or_else(PoisonError::into_inner));
     let had_events = !events.is_empty();
     let mut schedule = shared.lock();
+    shared.bell().set_parked(parked);
     for event in events {
         schedule.on_event(event, shared, finished);
     }
     schedule.harvest(shared, finished);
     let deadline_ns = schedule.enforce(monotonic_ns(), finished);
     schedule.pump(shared);
+    schedule.wake_workers();
     schedule.report_broken(finished);
     schedule.let_idle_workers_leave();
-    Turn { had_events, ended: schedule.has_ended(), deadline_ns }
+    Turn {
+        had_events,
+        ended: schedule.has_ended(),
+        n_workers: schedule.n_workers(),
+        n_under_way: schedule.n_short_tasks(),
+        deadline_ns,
+    }
 }

@@ -168,7 +168,7 @@ impl LaneView {
     }
 
     /// Root: wakes the worker if it sleeps.
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let parked = &self.header().parked;
         // SeqCst fence: meets the one in `park`.
         fence(Ordering::SeqCst);
@@ -200,7 +200,8 @@ impl LaneRoot {
         self.head - self.tail < N_SLOTS
     }
 
-    /// Publishes a task: `fill` writes the free slot's content. Returns its position.
+    /// Publishes a task: `fill` writes the free slot's content. Returns its position. The worker
+    /// is not woken: see [`LaneRoot::wake`].
     pub(crate) fn publish(&mut self, fill: impl FnOnce(&mut super::slot::Content)) -> u64 {
         assert!(self.has_room(), "a lane is filled only while it has room");
         let position = self.head;
@@ -210,8 +211,17 @@ impl LaneRoot {
         slot.started_ns.store(0, Ordering::Relaxed);
         slot.put(position, State::Pending);
         self.head += 1;
-        self.view.wake();
         position
+    }
+
+    /// Wakes the worker if it sleeps.
+    pub(crate) fn wake(&self) {
+        self.view.wake();
+    }
+
+    /// Whether the task published last has not been claimed.
+    pub(crate) fn has_unclaimed(&self) -> bool {
+        self.state(self.head - 1) == State::Pending
     }
 
     pub(crate) fn state(&self, position: u64) -> State {
@@ -281,6 +291,11 @@ impl Bell {
     /// Rings so far: what [`Bell::sleep`] compares with.
     pub(crate) fn rings(&self) -> u32 {
         self.rings.load(Ordering::SeqCst)
+    }
+
+    /// Whether the collector sleeps or is about to. If not, it will look at everything once more.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::SeqCst) == 1
     }
 
     /// From now on (or no longer) a ring must wake.

@@ -100,6 +100,12 @@ pub struct WorkerInfo {
 const AHEAD_NS: u64 = 1_000_000;
 const MAX_AHEAD: u64 = 128;
 
+/// So many tasks on their way to a worker are a burst.
+const BURST: usize = 2;
+
+/// Tasks below this are short: their results come faster than it pays to be woken for each.
+const SHORT_NS: u64 = 50_000;
+
 /// Work below this is not worth moving to another worker.
 const WORTH_MOVING_NS: u64 = 20_000;
 
@@ -153,9 +159,9 @@ impl Schedule {
                 self.saturated = true;
                 return;
             };
-            self.give(idx, task);
+            self.give(idx, task, shared);
         }
-        self.level();
+        self.level(shared);
     }
 
     /// A worker for the next task: idle, else new, else the least busy one with room.
@@ -230,17 +236,24 @@ impl Schedule {
         })
     }
 
-    fn give(&mut self, idx: usize, task: Arc<ProcessTask>) {
+    fn give(&mut self, idx: usize, task: Arc<ProcessTask>, shared: &Shared) {
         let quota = self.max_tasks_per_worker;
         let worker = &mut self.workers[idx];
+        // In a burst the collector is awake and wakes the worker for many tasks at once: a
+        // system call less for each submit. That it is parked is decided under our lock, so it
+        // either sees this task or is seen here.
+        let in_burst = worker.n_tasks >= BURST && !shared.bell().is_parked();
         worker.give(task);
+        if !in_burst {
+            worker.lane.wake();
+        }
         if quota.is_some_and(|quota| worker.n_given >= quota) {
             worker.leave();
         }
     }
 
     /// Moves waiting tasks from busy lanes to idle workers.
-    fn level(&mut self) {
+    fn level(&mut self, shared: &Shared) {
         loop {
             let is_idle = |worker: &Worker| worker.ready && !worker.leaving && worker.n_tasks == 0;
             let Some(idle) = self.workers.iter().position(is_idle) else { return };
@@ -261,7 +274,7 @@ impl Schedule {
             }
             for task in moved.into_iter().rev() {
                 if self.workers[idle].takes_one_more() {
-                    self.give(idle, task);
+                    self.give(idle, task, shared);
                 } else {
                     self.pending.push_back(task);
                 }
@@ -372,6 +385,15 @@ impl Schedule {
         }
         if finished.len() > n_before {
             self.saturated = false;
+        }
+    }
+
+    /// Wakes the workers that were given tasks without being woken.
+    pub(crate) fn wake_workers(&self) {
+        for worker in &self.workers {
+            if worker.n_tasks > 0 && worker.lane.has_unclaimed() {
+                worker.lane.wake();
+            }
         }
     }
 
@@ -487,6 +509,16 @@ impl Schedule {
     pub(crate) fn counts(&self) -> PoolCounts {
         let in_lanes = self.workers.iter().map(|worker| worker.n_tasks as u64).sum();
         PoolCounts { pending: self.pending.len() as u64, in_lanes, ..self.counts }
+    }
+
+    pub(crate) const fn n_workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Tasks on their way through workers whose tasks are short.
+    pub(crate) fn n_short_tasks(&self) -> usize {
+        let short = self.workers.iter().filter(|worker| worker.mean_ns < SHORT_NS);
+        short.map(|worker| worker.n_tasks).sum::<usize>()
     }
 
     pub(super) fn count_timeout(&mut self) {

@@ -170,6 +170,11 @@ impl ProcessTask {
         self.options.name.as_deref()
     }
 
+    /// How long it may run.
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.options.timeout
+    }
+
     /// When things happened to it.
     pub fn times(&self) -> TaskTimes {
         let mut times = TaskTimes {

@@ -26,6 +26,16 @@ impl RemoteTask {
     }
 }
 
+impl RemoteTask {
+    fn timed_out(&self) -> PyErr {
+        let task = self.task.task_name().map_or("the task".to_owned(), |name| format!("{name:?}"));
+        let seconds = self.task.timeout().unwrap_or_default().as_secs_f64();
+        PyTimeoutError::new_err(format!(
+            "{task} ran longer than its timeout of {seconds} s and was stopped"
+        ))
+    }
+}
+
 impl Backend for RemoteTask {
     fn completion(&self) -> &Completion {
         self.task.outcome().completion()
@@ -35,6 +45,7 @@ impl Backend for RemoteTask {
         // SAFETY: the future asks once, and there is one future per task.
         match unsafe { self.task.outcome().take() } {
             Some(Ok(reply)) => unpickle(py, reply),
+            Some(Err(TaskError::TimedOut)) => Err(self.timed_out()),
             Some(Err(error)) => Err(to_python(py, error)),
             None => Err(PyRuntimeError::new_err("the task ended without a result")),
         }
@@ -108,7 +119,6 @@ fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
 /// The Python exception for a task that has no reply.
 fn to_python(py: Python<'_>, error: TaskError) -> PyErr {
     match error {
-        TaskError::TimedOut => PyTimeoutError::new_err(error.to_string()),
         TaskError::Crashed(report) => crashed(py, &report).unwrap_or_else(|failure| failure),
         TaskError::PoolBroken(why) => broken_pool(py, &why),
         other => PyRuntimeError::new_err(other.to_string()),

@@ -42,6 +42,7 @@ impl TemplateServer {
     #[staticmethod]
     fn from_hello(py: Python<'_>) -> PyResult<Option<Self>> {
         let socket = stdin_socket()?;
+        manyhands_sys::thread::set_name(c"mh-template");
         let server = py.detach(|| serve::TemplateServer::from_hello(socket))?;
         Ok(server.map(|server| Self { server: Mutex::new(Some(server)) }))
     }
@@ -52,6 +53,7 @@ impl TemplateServer {
         // SAFETY: the caller gives the descriptors away.
         let (fd, root) = unsafe { (OwnedFd::from_raw_fd(fd), OwnedFd::from_raw_fd(root)) };
         let socket = MessageSocket::from_fd(fd);
+        manyhands_sys::thread::set_name(c"mh-template");
         let server = serve::TemplateServer::new(socket, PidFd::from_fd(root));
         Self { server: Mutex::new(Some(server)) }
     }

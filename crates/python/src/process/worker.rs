@@ -40,6 +40,7 @@ impl WorkerLoop {
     #[new]
     fn new(launch: &Launch) -> PyResult<Self> {
         let end = WorkerEnd::join(launch.take()?)?;
+        manyhands_sys::thread::set_name(c"mh-worker");
         Ok(Self {
             end: Mutex::new(end),
             functions: Mutex::default(),
