@@ -37,6 +37,7 @@ pub fn existing_family_heap() -> Option<Arc<Heap>> {
 /// its lock may have been held by a thread that does not exist here.
 pub fn forget_family_after_fork() {
     CURRENT.store(ptr::null_mut(), Ordering::Release);
+    manyhands_shm::forget_after_fork();
 }
 
 fn limit() -> io::Result<Option<u64>> {
