@@ -219,9 +219,9 @@ impl LaneRoot {
         self.view.wake();
     }
 
-    /// Whether the task published last has not been claimed.
-    pub(crate) fn has_unclaimed(&self) -> bool {
-        self.state(self.head - 1) == State::Pending
+    /// Whether the worker still has to claim, or to pass, the oldest slot not harvested.
+    pub(crate) fn awaits_worker(&self) -> bool {
+        matches!(self.state(self.tail), State::Pending | State::Revoked)
     }
 
     pub(crate) fn state(&self, position: u64) -> State {
