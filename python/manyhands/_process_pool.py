@@ -109,8 +109,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
                 self._max_tasks_per_child,
                 inherits,
                 launcher,
-                setup,
-                fds,
+                (setup, fds),
             )
 
     def _launcher(self) -> tuple[Any, bool]:

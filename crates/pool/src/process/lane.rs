@@ -219,6 +219,11 @@ impl LaneRoot {
         self.view.wake();
     }
 
+    /// Whether the worker still has to claim, or to pass, the oldest slot not harvested.
+    pub(crate) fn awaits_worker(&self) -> bool {
+        matches!(self.state(self.tail), State::Pending | State::Revoked)
+    }
+
     pub(crate) fn state(&self, position: u64) -> State {
         self.view.slot(position).state(position)
     }

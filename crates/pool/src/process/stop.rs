@@ -9,7 +9,8 @@ use std::time::Duration;
 use manyhands_sys::clock::monotonic_ns;
 use manyhands_sys::pid::Signal;
 
-use super::schedule::{Finished, Schedule, Worker};
+use super::root_worker::Worker;
+use super::schedule::{Finished, Schedule};
 use super::slot::State;
 use super::task::ProcessTask;
 use crate::error::TaskError;
@@ -87,7 +88,7 @@ impl Worker {
         }
         let grace = task.options.grace;
         *n_timed_out += 1;
-        task.set_times(started_ns, now_ns, 0, self.pid());
+        task.set_times(started_ns, now_ns, 0, self.pid);
         finished.push(Finished { task, end: Err(TaskError::TimedOut) });
         self.begin_stop(position, grace);
         None
