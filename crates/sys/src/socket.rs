@@ -109,8 +109,9 @@ impl MessageSocket {
             let n_bytes = match rustix::net::recvmsg(&self.fd, &mut parts, &mut ancillary, flags) {
                 Ok(received) => received.bytes,
                 Err(rustix::io::Errno::INTR) => continue,
-                // The peer died with unread messages of ours: as good as closed.
-                Err(rustix::io::Errno::CONNRESET) => 0,
+                // The peer died with unread messages of ours. That is told once, and before the
+                // messages it had sent: those come now, then the end.
+                Err(rustix::io::Errno::CONNRESET) => continue,
                 Err(error) => return Err(error.into()),
             };
             let mut fds = Vec::new();
