@@ -11,6 +11,7 @@ use manyhands_process::{Event, Events, Launcher};
 use manyhands_shm::{Block, Heap, OutOfMemory};
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::pid::PidFd;
+use manyhands_sys::socket::MAX_FDS;
 
 use super::collector;
 use super::lane::{Bell, BellView};
@@ -30,7 +31,7 @@ pub struct PoolConfig {
     pub launcher: Arc<dyn Launcher>,
     /// What every worker is told before its first task.
     pub setup: Vec<u8>,
-    /// Descriptors every worker gets.
+    /// Descriptors every worker gets, six at most.
     pub fds: Vec<OwnedFd>,
 }
 
@@ -81,12 +82,19 @@ pub(crate) struct Note {
     pub(crate) setup: (u64, u64),
 }
 
+/// A launch carries the heap and the root besides.
+const MAX_EXTRA_FDS: usize = MAX_FDS - 2;
+
 impl ProcessPool {
     /// A pool without any worker yet.
     ///
     /// # Errors
     /// If shared memory, a descriptor or the collector's thread cannot be had.
     pub fn new(config: PoolConfig) -> io::Result<Self> {
+        if config.fds.len() > MAX_EXTRA_FDS {
+            let text = format!("a pool's workers get at most {MAX_EXTRA_FDS} descriptors");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let heap = super::family_heap()?;
         let out_of_memory = |error: OutOfMemory| io::Error::new(io::ErrorKind::OutOfMemory, error);
         let mut setup = heap.alloc(config.setup.len() as u64).map_err(out_of_memory)?;
