@@ -15,7 +15,8 @@ use crate::template::TemplateUse;
 /// A child as its owner numbers it; unique within the owner.
 pub type ChildId = u64;
 
-/// What happens to a child. `Started` or `Failed` comes first, `Exited` once after `Started`.
+/// What happens to a child: `Failed`, or `Started` and then once `Exited`. A child that dies at
+/// birth may have no `Started`.
 #[derive(Debug)]
 pub enum Event {
     /// It runs.
@@ -95,7 +96,7 @@ impl Launcher for Program {
         events: Arc<dyn Events>,
     ) -> io::Result<()> {
         let (socket, pid, process) = self.start()?;
-        let for_owner = process.try_clone()?;
+        let for_owner = process.try_clone().inspect_err(|_| process.end_now())?;
         // A child that died at once makes the send fail; its exit is an event like any other.
         let _ = send_launch(&socket, id, note, fds);
         events.notify(Event::Started { id, pid, process: for_owner });

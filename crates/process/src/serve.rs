@@ -17,12 +17,14 @@ pub struct TemplateServer {
     socket: MessageSocket,
     root: PidFd,
     children: Vec<(u64, PidFd)>,
+    /// The launch that was taken last.
+    taken: Option<u64>,
 }
 
 impl TemplateServer {
     /// A template that serves `socket` until it closes or `root` ends.
     pub const fn new(socket: MessageSocket, root: PidFd) -> Self {
-        Self { socket, root, children: Vec::new() }
+        Self { socket, root, children: Vec::new(), taken: None }
     }
 
     /// A template started as a program: the first message on its socket carries the root's pidfd.
@@ -45,7 +47,11 @@ impl TemplateServer {
             self.reap()?;
             if ready.contains(&0) {
                 match self.socket.receive()? {
-                    Some(message) => return decode_launch(message).map(Some),
+                    Some(message) => {
+                        let launch = decode_launch(message)?;
+                        self.taken = Some(launch.id);
+                        return Ok(Some(launch));
+                    }
                     None => return Ok(None),
                 }
             }
@@ -58,6 +64,17 @@ impl TemplateServer {
         self.socket.send(&encode(&Report::Started { id, pid }), &[child.as_fd()])?;
         self.children.push((id, child));
         Ok(())
+    }
+
+    /// In the child of the fork, first thing: says itself that it runs, and lets go of the socket.
+    ///
+    /// The template says so too, but it may be killed right after the fork. As the child holds the
+    /// socket until it has spoken, the root hears of every child before it hears the socket's end,
+    /// and never gives a launch up whose child runs.
+    pub fn become_child(self) -> io::Result<()> {
+        let Some(id) = self.taken else { return Ok(()) };
+        let started = Report::Started { id, pid: std::process::id() };
+        self.socket.send(&encode(&started), &[PidFd::current()?.as_fd()])
     }
 
     /// Tells the root that the launch `id` came to nothing.

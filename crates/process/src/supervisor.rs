@@ -47,6 +47,9 @@ const STACK_BYTES: usize = 256 * 1024;
 /// How long a template may take to say how a child ended.
 const REPORT_PATIENCE: Duration = Duration::from_millis(300);
 
+/// How long a template may take to leave when the program ends.
+const LEAVE_PATIENCE: Duration = Duration::from_millis(200);
+
 /// In the child of a fork: the parent's children are not ours to watch.
 pub fn forget_after_fork() {
     CURRENT.forget();
@@ -64,9 +67,10 @@ pub fn stop_templates() {
     drop(state);
     for template in all {
         template.close_if_unused(true);
-        let _ = template.process.signal(manyhands_sys::pid::Signal::TERM);
-        template.process.wait_until_exited();
-        template.process.try_reap();
+        template.dismiss();
+        let patience = Some(Deadline::after(LEAVE_PATIENCE));
+        let _ = poll(&[template.process.as_fd()], patience);
+        template.process.end_now();
     }
 }
 
@@ -84,8 +88,13 @@ impl Supervisor {
         events: Arc<dyn Events>,
     ) -> io::Result<()> {
         let mut state = self.lock();
+        if let Err(error) = self.keep_running(&mut state) {
+            process.end_now();
+            return Err(error);
+        }
         state.children.push(Arc::new(Child { id, process, events }));
-        self.keep_running(&mut state)
+        state.wake();
+        Ok(())
     }
 
     pub(crate) fn template(
@@ -99,8 +108,13 @@ impl Supervisor {
         let template = Template::start(key, start)?;
         let in_use = TemplateUse::new(Arc::clone(&template)).expect("a new template is open");
         let mut state = self.lock();
+        if let Err(error) = self.keep_running(&mut state) {
+            drop(state);
+            template.process.end_now();
+            return Err(error);
+        }
         state.templates.push(template);
-        self.keep_running(&mut state)?;
+        state.wake();
         Ok(in_use)
     }
 
@@ -118,8 +132,11 @@ impl Supervisor {
     fn keep_running(&'static self, state: &mut State) -> io::Result<()> {
         if state.alarm.is_none() {
             let alarm = Arc::new(EventFd::new()?);
-            state.alarm = Some(Arc::clone(&alarm));
-            spawn_deaf("mh-supervisor", STACK_BYTES, move || self.run(&alarm))?;
+            let for_thread = Arc::clone(&alarm);
+            spawn_deaf("mh-supervisor", STACK_BYTES, move || self.run(&for_thread))?;
+            // The thread's first look waits for our lock. Without a thread there is no alarm, so
+            // that the next caller tries again.
+            state.alarm = Some(alarm);
         }
         state.wake();
         Ok(())
@@ -185,6 +202,8 @@ impl Supervisor {
         let mut state = self.lock();
         state.templates.retain(|other| !Arc::ptr_eq(other, template));
         state.leaving.push(Arc::clone(template));
+        // Those whose exit was among the template's last words are not news any more.
+        state.orphans.retain(|orphan| orphan.is_needed());
         let running: Vec<_> = state.orphans.iter().map(|orphan| orphan.child).collect();
         drop(state);
         template.bury(&running);
@@ -204,11 +223,12 @@ impl Supervisor {
 
     /// A forked child has ended. Its template reports how; without a template nobody can.
     fn bury_orphan(&self, orphan: &Arc<OrphanWatch>) {
-        if orphan.template.awaits_exit_of(orphan.child) {
-            // The report is on its way, or the template is dying: either way its socket speaks.
-            // A stopped template is not waited for: the death matters more than its reason.
-            let patience = Some(Deadline::after(REPORT_PATIENCE));
-            let _ = poll(&[orphan.template.socket.as_fd()], patience);
+        // The report is on its way, perhaps behind others, or the template is dying: either way
+        // its socket speaks. A stopped template is not waited for: the death matters more than
+        // its reason.
+        let patience = Deadline::after(REPORT_PATIENCE);
+        while orphan.template.awaits_exit_of(orphan.child) && !patience.has_passed() {
+            let _ = poll(&[orphan.template.socket.as_fd()], Some(patience));
             self.hear(&orphan.template);
         }
         let mut state = self.lock();
@@ -252,7 +272,7 @@ impl State {
     fn retire_templates(&mut self) {
         let due = |template: &Arc<Template>| template.close_if_unused(false);
         for template in self.templates.extract_if(.., |template| due(template)) {
-            let _ = template.process.signal(manyhands_sys::pid::Signal::TERM);
+            template.dismiss();
             self.leaving.push(template);
         }
     }

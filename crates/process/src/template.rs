@@ -4,14 +4,14 @@
 //! [`LINGER`] after its last user has gone, so that the next pool starts warm. A template that
 //! dies costs nobody more than the exit status of its children.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::pid::{ExitStatus, PidFd};
+use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
 use manyhands_sys::socket::{Message, MessageSocket};
 
 use crate::launch::{ChildId, Event, Events, Program};
@@ -53,6 +53,8 @@ struct State {
     /// Owners may use the same child ids; on the wire each launch has a number of its own.
     next_launch: u64,
     launches: HashMap<u64, (usize, ChildId)>,
+    /// Launches whose child is known to run: child and template both say so.
+    started: HashSet<u64>,
 }
 
 impl TemplateUse {
@@ -138,13 +140,21 @@ impl Template {
         let (socket, process) = match start {
             TemplateStart::Forked(socket, process) => (socket, process),
             TemplateStart::Program(program) => {
-                let (socket, _pid, process) = program.start()?;
                 let root = PidFd::current()?;
-                socket.send(b"hello", &[root.as_fd()])?;
+                let (socket, _pid, process) = program.start()?;
+                // One that died at once makes the send fail; its end is noticed like any other.
+                let _ = socket.send(b"hello", &[root.as_fd()]);
                 (socket, process)
             }
         };
         Ok(Arc::new(Self { key: key.to_vec(), socket, process, state: Mutex::default() }))
+    }
+
+    /// Tells the template to go: also one that is stopped, which would not hear of it.
+    pub(crate) fn dismiss(&self) {
+        for signal in [Signal::TERM, Signal::CONT] {
+            let _ = self.process.signal(signal);
+        }
     }
 
     /// When the supervisor should let the template go, if nothing changes.
@@ -168,6 +178,9 @@ impl Template {
             Report::Started { id: launch, pid } => {
                 let process = PidFd::from_fd(message.fds.into_iter().next()?);
                 let (child, events) = this.look_up(launch, false)?;
+                if !this.lock().started.insert(launch) {
+                    return None;
+                }
                 let watch = process.try_clone().ok()?;
                 events.notify(Event::Started { id: child.1, pid, process });
                 Some(OrphanWatch { template: Arc::clone(this), child, process: watch, events })
@@ -191,6 +204,7 @@ impl Template {
         let events = Arc::clone(state.children.get(&child)?);
         if last {
             state.launches.remove(&launch);
+            state.started.remove(&launch);
             state.children.remove(&child);
         }
         Some((child, events))

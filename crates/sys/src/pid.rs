@@ -73,6 +73,14 @@ impl PidFd {
         }
     }
 
+    /// Kills a child of ours and reaps it.
+    pub fn end_now(&self) {
+        if self.signal(Signal::KILL).is_ok() {
+            self.wait_until_exited();
+        }
+        let _ = self.try_reap();
+    }
+
     /// Reaps the process if it is a child of ours that has ended. `None`: it still runs.
     pub fn try_reap(&self) -> Option<ExitStatus> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;

@@ -51,7 +51,14 @@ pub fn spawn(
         return Err(io::Error::from_raw_os_error(rc));
     }
     // The child is not reaped yet, so its id is still its own.
-    Ok((pid as u32, PidFd::open(pid as u32)?))
+    let process = PidFd::open(pid as u32).inspect_err(|_| {
+        // SAFETY: takes no pointer but a null one; the child is ours and not reaped.
+        unsafe {
+            libc::kill(pid, libc::SIGKILL);
+            libc::waitpid(pid, std::ptr::null_mut(), 0);
+        }
+    })?;
+    Ok((pid as u32, process))
 }
 
 fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {

@@ -87,7 +87,9 @@ impl TemplateServer {
 
     /// In a forked worker: the template's descriptors are not ours.
     fn abandon(&self) {
-        drop(self.server.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A root that has gone is noticed elsewhere.
+        let _ = server.map(serve::TemplateServer::become_child);
     }
 }
 
