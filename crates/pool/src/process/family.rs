@@ -33,6 +33,7 @@ pub fn existing_family_heap() -> Option<Arc<Heap>> {
 /// In the child of a fork: the parent's family is not ours.
 pub fn forget_family_after_fork() {
     CURRENT.forget();
+    manyhands_shm::forget_after_fork();
 }
 
 fn limit() -> io::Result<Option<u64>> {

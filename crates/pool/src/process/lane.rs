@@ -233,6 +233,13 @@ impl LaneRoot {
         self.view.slot(position).swap_from_pending(position, State::Revoked)
     }
 
+    /// The worker has claimed the task but not said when (it may be stopped just there): now.
+    pub(crate) fn assume_started(&self, position: u64, now_ns: u64) {
+        let started_ns = &self.view.slot(position).started_ns;
+        // The worker's own word, if it comes after all, is the better one: it just stores it.
+        let _ = started_ns.compare_exchange(0, now_ns, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
     /// Frees the Done slot at the tail after `read` has seen its content.
     pub(crate) fn harvest<T>(
         &mut self,

@@ -134,7 +134,8 @@ impl Worker {
             self.mean_ns =
                 if self.mean_ns == 0 { ran_ns } else { (self.mean_ns * 7 + ran_ns) / 8 }.max(1);
             task.place.clear();
-            counts.replied += 1;
+            // One that was stopped at its timeout has ended before, and counts as that.
+            counts.replied += u64::from(!task.outcome.completion().is_done());
             let lost = || TaskError::Other("the worker's reply is not in the heap".to_owned());
             finished.push(Finished { task, end: reply.ok_or_else(lost) });
         }

@@ -28,6 +28,8 @@ pub(crate) struct Schedule {
     next_worker: u64,
     /// No worker has room: until one does, a new task just waits.
     saturated: bool,
+    /// Look again so soon whether what waits in a lane should move; 0: no need.
+    level_in_ns: u64,
     closed: bool,
     broken: Option<String>,
     /// Workers in a row that ended before they were ready.
@@ -84,6 +86,9 @@ const SHORT_NS: u64 = 50_000;
 /// Work below this is not worth moving to another worker.
 const WORTH_MOVING_NS: u64 = 20_000;
 
+/// A lane that was to be done soon, and is not after this, is stuck.
+const OVERDUE_NS: u64 = 1_000_000;
+
 /// So many workers in a row that end before they are ready break the pool.
 const MAX_STILLBORN: u32 = 3;
 
@@ -101,6 +106,7 @@ impl Schedule {
             workers: Vec::new(),
             next_worker: 0,
             saturated: false,
+            level_in_ns: 0,
             closed: false,
             broken: None,
             n_stillborn: 0,
@@ -122,6 +128,7 @@ impl Schedule {
 
     /// Gives waiting tasks to workers that have room, as far as they reach.
     pub(crate) fn pump(&mut self, shared: &Arc<Shared>) {
+        let looked_ns = std::mem::take(&mut self.level_in_ns);
         if self.saturated {
             return;
         }
@@ -136,7 +143,7 @@ impl Schedule {
             };
             self.give(idx, task, shared);
         }
-        self.level(shared);
+        self.level(shared, looked_ns);
     }
 
     /// A worker for the next task: idle, else new, else the least busy one with room.
@@ -214,7 +221,7 @@ impl Schedule {
     }
 
     /// Moves waiting tasks from busy lanes to idle workers.
-    fn level(&mut self, shared: &Shared) {
+    fn level(&mut self, shared: &Shared, looked_ns: u64) {
         loop {
             let is_idle = |worker: &Worker| worker.ready && !worker.leaving && worker.n_tasks == 0;
             let Some(idle) = self.workers.iter().position(is_idle) else { return };
@@ -222,7 +229,12 @@ impl Schedule {
             let Some((busy, n_movable)) = busiest.map(|(idx, w)| (idx, w.n_movable())) else {
                 return;
             };
-            if n_movable == 0 || self.workers[busy].would_be_done_in(WORTH_MOVING_NS) {
+            if n_movable == 0 {
+                return;
+            }
+            if looked_ns < OVERDUE_NS && self.workers[busy].would_be_done_in(WORTH_MOVING_NS) {
+                // Nobody rings when it turns out to be wrong: look again, ever less often.
+                self.level_in_ns = WORTH_MOVING_NS.max(looked_ns * 2);
                 return;
             }
             let mut moved = Vec::new();
@@ -301,7 +313,7 @@ impl Schedule {
                 unclaimed.push(task);
                 continue;
             }
-            self.counts.crashed += 1;
+            self.counts.crashed += u64::from(!task.outcome.completion().is_done());
             task.set_times(0, manyhands_sys::clock::monotonic_ns(), 0, worker.pid);
             let report = crash_report(&task, worker.pid, status, text.clone());
             finished.push(Finished { task, end: Err(TaskError::Crashed(report)) });
@@ -335,24 +347,27 @@ impl Schedule {
 
     /// Collects the replies of all workers.
     pub(crate) fn harvest(&mut self, shared: &Arc<Shared>, finished: &mut Vec<Finished>) {
-        let n_before = finished.len();
         for worker in &mut self.workers {
+            let tail = worker.lane.tail;
             if !worker.ready && worker.was_ready() {
                 worker.ready = true;
                 self.n_stillborn = 0;
                 self.saturated = false;
             }
             worker.harvest(shared, finished, &mut self.counts);
-        }
-        if finished.len() > n_before {
-            self.saturated = false;
+            // Also a slot that was taken back makes room once the worker has passed it.
+            if worker.lane.tail != tail {
+                self.saturated = false;
+                self.level_in_ns = 0;
+            }
         }
     }
 
     /// Wakes the workers that were given tasks without being woken.
     pub(crate) fn wake_workers(&self) {
         for worker in &self.workers {
-            if worker.lane.awaits_worker() {
+            // Also when the oldest is just done: the look in `wake` is cheap, and exact.
+            if worker.n_tasks > 0 || worker.lane.awaits_worker() {
                 worker.lane.wake();
             }
         }
@@ -486,6 +501,11 @@ impl Schedule {
         short.map(|worker| worker.n_tasks).sum::<usize>()
     }
 
+    /// When to look again whether waiting tasks should move to idle workers.
+    pub(crate) fn level_at_ns(&self, now_ns: u64) -> Option<u64> {
+        (self.level_in_ns != 0).then(|| now_ns + self.level_in_ns)
+    }
+
     pub(super) fn count_timeout(&mut self) {
         self.counts.timed_out += 1;
     }
@@ -494,7 +514,10 @@ impl Schedule {
 impl Finished {
     /// Ends the task's future and gives its arguments back.
     pub(crate) fn settle(self) {
-        self.task.drop_body();
+        // A task stopped at its timeout still reads its arguments; they go when it has left.
+        if !matches!(self.end, Err(TaskError::TimedOut)) {
+            self.task.drop_body();
+        }
         self.task.outcome.settle(self.end);
     }
 }

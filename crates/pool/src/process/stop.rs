@@ -78,6 +78,7 @@ impl Worker {
         }
         let started_ns = self.started_ns(position);
         if started_ns == 0 {
+            self.lane.assume_started(position, now_ns);
             return Some(now_ns + SOON_NS);
         }
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
