@@ -70,8 +70,8 @@ impl ProcessPoolCore {
         Self::submit_with(slf, r#fn, args, kwargs, options)
     }
 
-    /// Opens the pool; called by `_open` when the first task comes.
-    #[pyo3(signature = (max_workers, max_tasks, start_all, launcher, setup, fds))]
+    /// Opens the pool; called by `_open` when the first task comes. `setup` is what every worker
+    /// is told, and the descriptors it gets, which the pool copies.
     fn _start(
         &self,
         py: Python<'_>,
@@ -79,9 +79,9 @@ impl ProcessPoolCore {
         max_tasks: Option<u64>,
         start_all: bool,
         launcher: &Bound<'_, PyAny>,
-        setup: Vec<u8>,
-        fds: Vec<i32>,
+        setup: (Vec<u8>, Vec<i32>),
     ) -> PyResult<()> {
+        let (setup, fds) = setup;
         let owned = |fd: i32| -> std::io::Result<OwnedFd> {
             // SAFETY: the caller keeps the descriptor open during this call.
             unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
