@@ -107,8 +107,8 @@ def _worker_of(executor: Any, future: Any) -> int | None:
     if hasattr(future, "statistics"):
         worker: int | None = future.statistics()["worker"] if future.running() else None
         return worker
-    pids: dict[int, Any] = executor._processes
-    return next(iter(pids))
+    any_pid: int = next(iter(executor._processes))
+    return any_pid
 
 
 def _kill(pid: int) -> int:
