@@ -108,4 +108,3 @@ def _initialize(
         loop.set_failed(f"the initializer of a worker failed:\n{text}")
         return False
     return True
-

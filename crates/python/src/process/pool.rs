@@ -70,8 +70,8 @@ impl ProcessPoolCore {
         Self::submit_with(slf, r#fn, args, kwargs, options)
     }
 
-    /// Opens the pool; called by `_open` when the first task comes. `setup` is what each worker is
-    /// told, and the descriptors it gets.
+    /// Opens the pool; called by `_open` when the first task comes. `setup` is what every worker
+    /// is told, and the descriptors it gets, which the pool copies.
     fn _start(
         &self,
         py: Python<'_>,
