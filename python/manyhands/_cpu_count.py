@@ -6,11 +6,12 @@ also on Python versions whose `os.cpu_count` does not.
 
 import math
 import os
+from collections.abc import Callable, Iterator
 
 __all__ = ["usable_cpus"]
 
 
-def usable_cpus():
+def usable_cpus() -> int:
     """Returns the number of processors this process may use, at least 1.
 
     >>> usable_cpus() >= 1
@@ -24,9 +25,9 @@ def usable_cpus():
     return max(1, count if quota is None else min(count, math.ceil(quota)))
 
 
-def _cgroup_quota():
+def _cgroup_quota() -> float | None:
     """The CPU quota in processors of this process's control group, or None."""
-    quotas = []
+    quotas: list[float] = []
     try:
         with open("/proc/self/cgroup", encoding="ascii", errors="replace") as file:
             lines = file.read().splitlines()
@@ -41,7 +42,7 @@ def _cgroup_quota():
     return min(quotas, default=None)
 
 
-def _quotas_along(root, path, read):
+def _quotas_along(root: str, path: str, read: Callable[[str], float | None]) -> Iterator[float]:
     """The quotas of a group and of all groups it lies in: the smallest one counts."""
     parts = [part for part in path.split("/") if part]
     for depth in range(len(parts) + 1):
@@ -50,7 +51,7 @@ def _quotas_along(root, path, read):
             yield quota
 
 
-def _quota_v2(folder):
+def _quota_v2(folder: str) -> float | None:
     text = _read(f"{folder}/cpu.max")
     if text is None or text.startswith("max"):
         return None
@@ -58,14 +59,14 @@ def _quota_v2(folder):
     return int(quota) / int(period)
 
 
-def _quota_v1(folder):
+def _quota_v1(folder: str) -> float | None:
     quota, period = _read(f"{folder}/cpu.cfs_quota_us"), _read(f"{folder}/cpu.cfs_period_us")
     if quota is None or period is None or int(quota) <= 0:
         return None
     return int(quota) / int(period)
 
 
-def _read(path):
+def _read(path: str) -> str | None:
     try:
         with open(path, encoding="ascii") as file:
             return file.read().strip()

@@ -1,12 +1,13 @@
-"""The exceptions of manyhands: each derives from the standard class it refines.
+"""The exceptions of manyhands.
 
-Guarantees: code that catches the standard library's exceptions catches these too.
+Guarantees: where the standard library has an exception for the case, ours derives from it, so
+code that catches the standard one catches ours too.
 """
 
 import pickle
 from concurrent.futures.process import BrokenProcessPool
 
-__all__ = ["Cancelled", "UnpicklableResult", "WorkerCrashed"]
+__all__ = ["Cancelled", "RemoteError", "UnpicklableResult", "WorkerCrashed"]
 
 
 class Cancelled(BaseException):
@@ -27,8 +28,16 @@ class WorkerCrashed(BrokenProcessPool):
     None).
     """
 
-    def __init__(self, message="", *, task=None, pid=None, signal=None, exitcode=None,
-                 traceback=None):
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        task: str | None = None,
+        pid: int | None = None,
+        signal: int | None = None,
+        exitcode: int | None = None,
+        traceback: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.task = task
         self.pid = pid
@@ -41,6 +50,29 @@ class UnpicklableResult(BrokenProcessPool, pickle.UnpicklingError):
     """An argument, result or exception cannot be unpickled on the other side."""
 
 
-for _class in (Cancelled, WorkerCrashed, UnpicklableResult):
+class RemoteError(Exception):
+    """Stands for an exception of a task that could not be sent to the parent.
+
+    Its text names the original type, its message and why it could not travel; the worker's
+    traceback is its ``__cause__``. The standard module breaks the whole pool in this case.
+
+    >>> str(RemoteError("app.Odd", "no luck", "its class cannot be pickled"))
+    'app.Odd: no luck (the exception itself stayed in the worker: its class cannot be pickled)'
+    """
+
+    def __init__(self, type_name: str, message: str, reason: str) -> None:
+        super().__init__(type_name, message, reason)
+        self.type_name = type_name
+        self.message = message
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.type_name}: {self.message} "
+            f"(the exception itself stayed in the worker: {self.reason})"
+        )
+
+
+for _class in (Cancelled, WorkerCrashed, UnpicklableResult, RemoteError):
     _class.__module__ = "manyhands"
 del _class

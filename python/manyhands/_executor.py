@@ -10,9 +10,15 @@ and KeyboardInterrupt goes on.
 import concurrent.futures
 import functools
 import weakref
-from collections.abc import Sized
+from collections.abc import Callable, Iterable, Sized
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
 
+from ._future import Future
 from ._map import DEFAULT_WINDOW, ResultIterator, check_map_arguments
+
+if TYPE_CHECKING:
+    from ._options import OptionsView
 
 __all__ = ["Executor"]
 
@@ -20,11 +26,36 @@ __all__ = ["Executor"]
 class Executor(concurrent.futures.Executor):
     """The base of `ThreadPoolExecutor` and `ProcessPoolExecutor`."""
 
-    def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
+    def _submit(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        timeout: float | None,
+        name: str | None,
+    ) -> Future[Any]:
+        raise NotImplementedError
+
+    def _stop_now(self) -> None:
+        raise NotImplementedError
+
+    def statistics(self) -> dict[str, Any]:
+        """Returns numbers about the workers and tasks of this executor."""
+        raise NotImplementedError
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> ResultIterator:
         """Returns an iterator over ``fn`` of each item, computed in parallel.
 
         Args:
             fn: called with one item of each iterable.
+            *iterables: where the items come from; the shortest one ends the map.
             timeout: seconds from this call until ``next()`` raises TimeoutError; None: no limit.
             chunksize: how many items go to a process at a time; ignored for threads.
             buffersize: how many items may be in flight; None: 65,536.
@@ -45,7 +76,13 @@ class Executor(concurrent.futures.Executor):
         check_map_arguments(chunksize, buffersize)
         return self._map(functools.partial(self.submit, fn), iterables, timeout, buffersize)
 
-    def _map(self, submit, iterables, timeout, buffersize):
+    def _map(
+        self,
+        submit: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        buffersize: int | None,
+    ) -> ResultIterator:
         window = DEFAULT_WINDOW if buffersize is None else buffersize
         is_sized = buffersize is None and any(isinstance(each, Sized) for each in iterables)
         results = ResultIterator(submit, iterables, window, timeout, is_sized)
@@ -53,13 +90,13 @@ class Executor(concurrent.futures.Executor):
             self.__dict__.setdefault("_waiting_maps", weakref.WeakSet()).add(results)
         return results
 
-    def _submit_waiting_maps(self):
+    def _submit_waiting_maps(self) -> None:
         """Submits the input of maps that nobody has asked for a result, before a shutdown."""
         for results in list(self.__dict__.get("_waiting_maps", ())):
             if results.has_unsubmitted_input:
                 results.submit_rest()
 
-    def options(self, *, timeout=None, name=None):
+    def options(self, *, timeout: float | None = None, name: str | None = None) -> "OptionsView":
         """Returns a view of this executor that gives these options to each task.
 
         Args:
@@ -79,7 +116,12 @@ class Executor(concurrent.futures.Executor):
 
         return OptionsView(self, timeout=timeout, name=name)
 
-    def __exit__(self, exc_type, exc_value, traceback):
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Literal[False]:
         if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
             self._stop_now()
         else:

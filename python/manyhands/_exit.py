@@ -12,24 +12,34 @@ Executors of any kind register themselves; an executor that is dropped is forgot
 """
 
 import atexit
+import functools
 import os
 import signal
 import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from typing import Protocol
 
 from . import _runtime
 
 __all__ = ["forget_thread", "has_begun", "join_threads", "register", "start_worker_thread"]
 
+
+class ExitingExecutor(Protocol):
+    """What an executor that registers itself has."""
+
+    def _at_interpreter_exit(self, hard: bool) -> None: ...
+
+
 #: Live executors that are not thread pools: each has ``_at_interpreter_exit(hard)``.
-_executors = weakref.WeakSet()
+_executors: weakref.WeakSet[ExitingExecutor] = weakref.WeakSet()
 
 _has_begun = False
 
 #: Worker threads that have not ended, with their loops.
-_working = {}
+_working: dict[threading.Thread, _runtime.WorkLoop] = {}
 
 _stack_size_lock = threading.Lock()
 
@@ -37,7 +47,7 @@ _stack_size_lock = threading.Lock()
 _HARD_STOP_PATIENCE = 0.2
 
 
-def register(executor):
+def register(executor: ExitingExecutor) -> None:
     """Has ``executor._at_interpreter_exit(hard)`` called at the end of the interpreter.
 
     ``hard`` is true when the program ends by KeyboardInterrupt: do not wait for tasks then.
@@ -45,7 +55,9 @@ def register(executor):
     _executors.add(executor)
 
 
-def start_worker_thread(loop, name, stack_size, threads):
+def start_worker_thread(
+    loop: _runtime.WorkLoop, name: str, stack_size: int | None, threads: set[threading.Thread]
+) -> None:
     """Starts a daemon thread that runs ``loop()``, and adds it to the set ``threads``."""
     thread = threading.Thread(target=_work, args=(loop,), name=name, daemon=True)
     _working[thread] = loop
@@ -69,21 +81,27 @@ def start_worker_thread(loop, name, stack_size, threads):
         raise
 
 
-def forget_thread(name, threads):
+def forget_thread(name: str, threads: set[threading.Thread]) -> None:
     """Takes the thread called ``name`` off the set: it does not leave its task."""
     for thread in list(threads):
         if thread.name == name:
             threads.discard(thread)
 
 
-def join_threads(threads, deadline=None):
+def join_threads(threads: set[threading.Thread], deadline: float | None = None) -> None:
     """Waits for the threads that stay in the set ``threads``: stuck ones are taken off it."""
     for thread in list(threads):
         if thread is not threading.current_thread():
-            _join(thread, lambda thread=thread: thread not in threads, deadline)
+            _join(thread, functools.partial(_is_given_up, thread, threads), deadline)
 
 
-def _join(thread, is_given_up, deadline):
+def _is_given_up(thread: threading.Thread, threads: set[threading.Thread]) -> bool:
+    return thread not in threads
+
+
+def _join(
+    thread: threading.Thread, is_given_up: Callable[[], bool], deadline: float | None
+) -> None:
     """Waits for a thread that may be given up by the dispatcher meanwhile."""
     while not is_given_up() and (deadline is None or time.monotonic() < deadline):
         if thread.ident is None:
@@ -94,28 +112,28 @@ def _join(thread, is_given_up, deadline):
             return
 
 
-def _work(loop):
+def _work(loop: _runtime.WorkLoop) -> None:
     try:
         loop()
     finally:
         _working.pop(threading.current_thread(), None)
 
 
-def _is_gone(thread, loop):
+def _is_gone(thread: threading.Thread, loop: _runtime.WorkLoop) -> bool:
     return thread not in _working or loop.is_retired
 
 
-def _ended_by_interrupt():
+def _ended_by_interrupt() -> bool:
     last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return isinstance(last, KeyboardInterrupt)
 
 
-def has_begun():
+def has_begun() -> bool:
     """Whether the interpreter has begun to end: new tasks are refused."""
     return _has_begun
 
 
-def _at_exit():
+def _at_exit() -> None:
     global _has_begun
     _has_begun = True
     _runtime.refuse_new_tasks()
@@ -125,7 +143,7 @@ def _at_exit():
         _die_of(interrupt)
 
 
-def _finish(hard):
+def _finish(hard: bool) -> None:
     deadline = time.monotonic() + _HARD_STOP_PATIENCE if hard else None
     try:
         for executor in list(_executors):
@@ -136,14 +154,14 @@ def _finish(hard):
             else:
                 loop.close()
         for thread, loop in list(_working.items()):
-            _join(thread, lambda thread=thread, loop=loop: _is_gone(thread, loop), deadline)
+            _join(thread, functools.partial(_is_gone, thread, loop), deadline)
     except KeyboardInterrupt:
         if not hard:
             _finish(hard=True)
         raise
 
 
-def _die_of(interrupt):
+def _die_of(interrupt: KeyboardInterrupt) -> None:
     """Ends the program as Python does when KeyboardInterrupt reaches its top.
 
     Raised from here, the interpreter would print it as ignored and report success.
@@ -160,10 +178,10 @@ def _die_of(interrupt):
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _after_fork_in_child():
+def _after_fork_in_child() -> None:
     _working.clear()
     _runtime.after_fork_in_child()
 
 
-threading._register_atexit(_at_exit)
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # as the standard does
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -353,7 +353,7 @@ class ForwardedStream(io.TextIOBase):
 
     def at_fork(self) -> None:
         """In a child that a task forked: another thread of the worker may have been printing."""
-        self._lock._at_fork_reinit()  # type: ignore[attr-defined]
+        self._lock._at_fork_reinit()
 
     def _forward(self, text: str) -> None:
         for start in range(0, len(text), CHUNK_CHARS):

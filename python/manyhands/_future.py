@@ -11,22 +11,25 @@ it was acquired: that thread reads that state, and a waiter it appends is told o
 change exactly once.
 """
 
-import asyncio
 import concurrent.futures
 import threading
 import weakref
+from collections.abc import Generator
 from threading import get_ident
+from typing import Any, TypeVar
 
 from . import _runtime
 from ._runtime import FutureCore
 
 __all__ = ["Future"]
 
+_T = TypeVar("_T")
+
 _DONE_STATES = ("CANCELLED_AND_NOTIFIED", "FINISHED")
-_core_state = FutureCore._state.__get__
+_core_state = FutureCore.__dict__["_state"].__get__
 
 
-class Future(FutureCore, concurrent.futures.Future):
+class Future(FutureCore, concurrent.futures.Future[_T]):
     """The result of a task, before it is there.
 
     It has every method of `concurrent.futures.Future`. Differences from the standard class:
@@ -44,22 +47,25 @@ class Future(FutureCore, concurrent.futures.Future):
     42
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         # Everything is done by FutureCore.__new__; the standard __init__ must not run.
         pass
 
-    def __await__(self):
+    def __await__(self) -> Generator[Any, None, _T]:
         """Waits for the task in the running asyncio event loop."""
+        # Not at the top: programs without an event loop need not load asyncio.
+        import asyncio
+
         return asyncio.wrap_future(self).__await__()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = _core_state(self).lower().replace("_and_notified", "")
         outcome = self._outcome_class() if state == "finished" else None
         shown = f"{state} {' '.join(outcome)}" if outcome else state
         name = f" name={self.name!r}" if self.name is not None else ""
         return f"<{type(self).__name__} at {id(self):#x} state={shown}{name}>"
 
-    def set_running_or_notify_cancel(self):
+    def set_running_or_notify_cancel(self) -> bool:
         """Marks the future as running; returns False if it was cancelled.
 
         Raises RuntimeError if it runs or is done. For those who write executors.
@@ -73,14 +79,14 @@ class Future(FutureCore, concurrent.futures.Future):
             raise
 
     @property
-    def _state(self):
+    def _state(self) -> str:
         condition = self.__dict__.get("_held_condition")
         if condition is not None and condition.holder == get_ident():
-            return condition.frozen_state
-        return _core_state(self)
+            return str(condition.frozen_state)
+        return str(_core_state(self))
 
     @_state.setter
-    def _state(self, state):
+    def _state(self, state: str) -> None:
         condition = self.__dict__.get("_held_condition")
         if condition is not None and condition.holder == get_ident():
             condition.frozen_state = condition.next_state = state
@@ -88,48 +94,51 @@ class Future(FutureCore, concurrent.futures.Future):
             self._force_state(state)
 
     @property
-    def _condition(self):
-        return self.__dict__.setdefault("_held_condition", _Condition(self))
+    def _condition(self) -> "_Condition":  # type: ignore[override]  # made when asked for
+        condition: _Condition = self.__dict__.setdefault("_held_condition", _Condition(self))
+        return condition
 
     @property
-    def _waiters(self):
+    def _waiters(self) -> "_Waiters":  # type: ignore[override]  # not a list, but used as one
         return _Waiters(self)
 
     @property
-    def _done_callbacks(self):
+    def _done_callbacks(self) -> list[Any]:
         return []
 
 
 class _Condition(threading.Condition):
     """A condition that shows its holder the future's state as it was when it was acquired."""
 
-    def __init__(self, future):
-        super().__init__()
+    def __init__(self, future: Future[Any]) -> None:
+        self._lock = threading.RLock()
+        super().__init__(self._lock)
         # The base class puts the lock's own methods into the instance, in front of ours.
-        del self.acquire, self.release
+        self.__dict__.pop("acquire", None)
+        self.__dict__.pop("release", None)
         self._future = weakref.ref(future)
         self._depth = 0
-        self.holder = None
-        self.frozen_state = None
-        self.next_state = None
+        self.holder: int | None = None
+        self.frozen_state: str | None = None
+        self.next_state: str | None = None
 
-    def acquire(self, *args, **kwargs):
-        acquired = self._lock.acquire(*args, **kwargs)
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        acquired = bool(self._lock.acquire(blocking, timeout))
         if acquired:
             self._freeze()
         return acquired
 
-    def release(self):
+    def release(self) -> None:
         self._thaw()
         self._lock.release()
 
-    def __enter__(self):
+    def __enter__(self) -> bool:
         return self.acquire()
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self.release()
 
-    def wait(self, timeout=None):
+    def wait(self, timeout: float | None = None) -> bool:
         depth, self._depth = self._depth, 1
         self._thaw()
         try:
@@ -138,14 +147,14 @@ class _Condition(threading.Condition):
             self._freeze()
             self._depth = depth
 
-    def _freeze(self):
+    def _freeze(self) -> None:
         self._depth += 1
         if self._depth == 1:
             future = self._future()
             self.frozen_state = None if future is None else _core_state(future)
             self.holder = get_ident()
 
-    def _thaw(self):
+    def _thaw(self) -> None:
         self._depth -= 1
         if self._depth == 0:
             self.holder = None
@@ -160,19 +169,22 @@ class _Waiters:
 
     __slots__ = ("_future",)
 
-    def __init__(self, future):
+    def __init__(self, future: Future[Any]) -> None:
         self._future = future
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._future._n_waiters()
 
-    def append(self, waiter):
-        condition = self._future.__dict__.get("_held_condition")
-        is_held = condition is not None and condition.holder == get_ident()
-        was_done = is_held and condition.frozen_state in _DONE_STATES
+    def append(self, waiter: object) -> None:
+        condition: _Condition | None = self._future.__dict__.get("_held_condition")
+        was_done = (
+            condition is not None
+            and condition.holder == get_ident()
+            and condition.frozen_state in _DONE_STATES
+        )
         self._future._add_waiter(waiter, was_done)
 
-    def remove(self, waiter):
+    def remove(self, waiter: object) -> None:
         self._future._remove_waiter(waiter)
 
 

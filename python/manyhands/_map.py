@@ -12,6 +12,10 @@ Guarantees:
 import itertools
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ._future import Future
 
 __all__ = ["DEFAULT_WINDOW", "ResultIterator", "check_map_arguments"]
 
@@ -19,7 +23,7 @@ __all__ = ["DEFAULT_WINDOW", "ResultIterator", "check_map_arguments"]
 DEFAULT_WINDOW = 65_536
 
 
-def check_map_arguments(chunksize, buffersize):
+def check_map_arguments(chunksize: int, buffersize: int | None) -> None:
     """Raises what Python 3.14's ``map`` raises for a bad ``buffersize`` or ``chunksize``."""
     if buffersize is not None and not isinstance(buffersize, int):
         raise TypeError("buffersize must be an integer or None")
@@ -37,25 +41,38 @@ class ResultIterator:
     """
 
     __slots__ = (
-        "__weakref__", "_arguments", "_end_time", "_futures", "_is_sized", "_is_started", "_submit",
+        "__weakref__",
+        "_arguments",
+        "_end_time",
+        "_futures",
+        "_is_sized",
+        "_is_started",
+        "_submit",
     )
 
-    def __init__(self, submit, iterables, window, timeout, is_complete_on_drop):
+    def __init__(
+        self,
+        submit: Callable[..., Future[Any]],
+        iterables: tuple[Iterable[Any], ...],
+        window: int,
+        timeout: float | None,
+        is_sized: bool,
+    ) -> None:
         self._end_time = None if timeout is None else timeout + time.monotonic()
-        self._futures = deque()
+        self._futures: deque[Future[Any]] = deque()
         self._is_started = False
-        self._is_sized = is_complete_on_drop
-        self._arguments = zip(*iterables)
-        self._submit = submit
+        self._is_sized = is_sized
+        self._arguments: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+        self._submit: Callable[..., Future[Any]] | None = submit
         for args in itertools.islice(self._arguments, window):
             self._futures.append(submit(*args))
         if len(self._futures) < window:
             self._forget_input()
 
-    def __iter__(self):
+    def __iter__(self) -> "ResultIterator":
         return self
 
-    def __next__(self):
+    def __next__(self) -> Any:
         self._is_started = True
         futures = self._futures
         if not futures:
@@ -76,7 +93,7 @@ class ResultIterator:
             # A future that failed refers to this frame by its traceback.
             del future, futures
 
-    def close(self):
+    def close(self) -> None:
         """Cancels what has not been handed out."""
         self._is_started = True
         self._forget_input()
@@ -85,26 +102,28 @@ class ResultIterator:
             future.cancel()
 
     @property
-    def has_unsubmitted_input(self):
+    def has_unsubmitted_input(self) -> bool:
         """Whether nobody has asked for a result and input is left that must be submitted."""
         return self._submit is not None and not self._is_started and self._is_sized
 
-    def submit_rest(self):
+    def submit_rest(self) -> None:
         """Submits the input that is left, all of it."""
         while self._submit is not None:
             self._submit_next()
 
-    def _submit_next(self):
-        for args in self._arguments:
+    def _submit_next(self) -> None:
+        args = next(self._arguments, None)
+        if args is None or self._submit is None:
+            self._forget_input()
+        else:
             self._futures.append(self._submit(*args))
-            return
-        self._forget_input()
 
-    def _forget_input(self):
+    def _forget_input(self) -> None:
         # Without input left, the iterator must not keep the executor alive.
-        self._submit = self._arguments = None
+        self._submit = None
+        self._arguments = iter(())
 
-    def __del__(self):
+    def __del__(self) -> None:
         # `__init__` may have failed half-way.
         if getattr(self, "_submit", None) is not None and self.has_unsubmitted_input:
             self.submit_rest()

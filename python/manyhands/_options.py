@@ -1,7 +1,11 @@
 """The view that ``executor.options()`` returns: the same workers, with options for each task."""
 
+from collections.abc import Callable
+from typing import Any
+
 from . import _runtime
 from ._executor import Executor
+from ._future import Future
 
 __all__ = ["OptionsView"]
 
@@ -9,41 +13,48 @@ __all__ = ["OptionsView"]
 class OptionsView(Executor):
     """An executor that gives its options to each task it submits to another one."""
 
-    def __init__(self, executor, *, timeout, name):
+    def __init__(self, executor: Executor, *, timeout: float | None, name: str | None) -> None:
         _runtime.check_options(timeout, name)
         self._executor = executor
         self._timeout = timeout
         self._name = name
 
-    def submit(self, fn, /, *args, **kwargs):
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Schedules ``fn(*args, **kwargs)`` with the options of this view."""
         return self._executor._submit(fn, args, kwargs, self._timeout, self._name)
 
-    def _submit(self, fn, args, kwargs, timeout, name):
+    def _submit(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        timeout: float | None,
+        name: str | None,
+    ) -> Future[Any]:
         timeout = self._timeout if timeout is None else timeout
         name = self._name if name is None else name
         return self._executor._submit(fn, args, kwargs, timeout, name)
 
-    def options(self, *, timeout=None, name=None):
+    def options(self, *, timeout: float | None = None, name: str | None = None) -> "OptionsView":
         """Returns a view with these options; what is not given stays as it is here."""
         timeout = self._timeout if timeout is None else timeout
         name = self._name if name is None else name
         return OptionsView(self._executor, timeout=timeout, name=name)
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shuts the executor down, not only this view."""
         self._submit_waiting_maps()
         self._executor.shutdown(wait, cancel_futures=cancel_futures)
 
-    def statistics(self):
+    def statistics(self) -> dict[str, Any]:
         """Returns the executor's statistics."""
         return self._executor.statistics()
 
-    def _stop_now(self):
+    def _stop_now(self) -> None:
         self._executor._stop_now()
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._executor, name)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self._executor!r} with timeout={self._timeout!r} name={self._name!r}>"

@@ -102,7 +102,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
             if self._shutdown_thread or _exit.has_begun():
                 raise RuntimeError(self._closed_reason())
             launcher, inherits = self._launcher()
-            setup, fds = self._setup(inherits)
+            setup = self._setup(inherits)
             _exit.register(_pools)
             self._start(
                 self._max_workers,
@@ -110,7 +110,6 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
                 inherits,
                 launcher,
                 setup,
-                fds,
             )
 
     def _launcher(self) -> tuple[Any, bool]:
@@ -364,7 +363,8 @@ def _interpreter() -> list[str]:
         raise RuntimeError(
             "sys.executable is empty: set it to a Python interpreter, or use mp_context='fork'"
         )
-    return [sys.executable, *subprocess._args_from_interpreter_flags()]
+    private: Any = subprocess  # What multiprocessing itself uses; the type information omits it.
+    return [sys.executable, *private._args_from_interpreter_flags()]
 
 
 def _program(call: str) -> str:

@@ -72,6 +72,6 @@ def _import_all(preload: list[str]) -> None:
             importlib.import_module(name)
         except Exception:
             # The tasks that need the module will say so where somebody can see it.
-            print(f"manyhands: preload={name!r} could not be imported:", file=sys.stderr)
+            note = f"manyhands: preload={name!r} could not be imported:"
+            print(note, file=sys.stderr)  # noqa: T201 - standard error is its only way out
             traceback.print_exc()
-

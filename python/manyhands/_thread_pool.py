@@ -5,6 +5,8 @@ are named, seen by `threading.enumerate()`, started on demand, reused when idle.
 """
 
 import time
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from . import _chained, _exit
 from ._cpu_count import usable_cpus
@@ -41,8 +43,15 @@ class ThreadPoolExecutor(ThreadPoolCore, Executor):
     1024
     """
 
-    def __init__(self, max_workers=None, thread_name_prefix="", initializer=None, initargs=(),
-                 *, stack_size=None):
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        *,
+        stack_size: int | None = None,
+    ) -> None:
         if max_workers is None:
             max_workers = min(32, usable_cpus() + 4)
         if max_workers <= 0:
@@ -51,7 +60,7 @@ class ThreadPoolExecutor(ThreadPoolCore, Executor):
             raise TypeError("initializer must be a callable")
         self._set_up(max_workers, thread_name_prefix, initializer, tuple(initargs), stack_size)
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuses further tasks and frees the threads once the queued ones are done.
 
         Args:
@@ -73,12 +82,12 @@ class ThreadPoolExecutor(ThreadPoolCore, Executor):
             self._stop_now()
             raise
 
-    def _stop_now(self):
+    def _stop_now(self) -> None:
         """Cancels what waits, interrupts what runs, and waits a moment for the threads."""
         self._stop_all()
         _exit.join_threads(self._threads, deadline=time.monotonic() + _STOP_PATIENCE)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         numbers = self.statistics()
         state = "broken" if self._broken else "shut down" if self._shutdown else "open"
         return (

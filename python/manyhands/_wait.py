@@ -1,4 +1,4 @@
-"""``wait`` and ``as_completed``: the standard functions, fast where all futures are tasks of our executors.
+"""``wait`` and ``as_completed``: fast where all futures are tasks of our executors.
 
 Guarantees: the standard signatures and results; a set that also holds other futures goes to the
 standard functions, which know ours too.
@@ -6,11 +6,15 @@ standard functions, which know ours too.
 
 import concurrent.futures
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+from typing import TypeVar
 
 from ._runtime import Gatherer, any_error
 
 __all__ = ["as_completed", "wait"]
+
+_T = TypeVar("_T")
 
 # Imported by name: `manyhands.install()` replaces the attributes of the standard module.
 _standard_as_completed = concurrent.futures._base.as_completed
@@ -18,7 +22,11 @@ _standard_wait = concurrent.futures._base.wait
 _DoneAndNotDone = concurrent.futures._base.DoneAndNotDoneFutures
 
 
-def wait(fs, timeout=None, return_when=ALL_COMPLETED):
+def wait(
+    fs: Iterable[concurrent.futures.Future[_T]],
+    timeout: float | None = None,
+    return_when: str = ALL_COMPLETED,
+) -> concurrent.futures._base.DoneAndNotDoneFutures[_T]:
     """Waits for futures; returns a named tuple of two sets, ``done`` and ``not_done``.
 
     Args:
@@ -52,7 +60,9 @@ def wait(fs, timeout=None, return_when=ALL_COMPLETED):
     return _DoneAndNotDone(done, fs - done)
 
 
-def as_completed(fs, timeout=None):
+def as_completed(
+    fs: Iterable[concurrent.futures.Future[_T]], timeout: float | None = None
+) -> Iterator[concurrent.futures.Future[_T]]:
     """Yields futures as they complete.
 
     Args:
@@ -91,6 +101,6 @@ def as_completed(fs, timeout=None):
         gatherer.close()
 
 
-def _check_return_when(return_when):
+def _check_return_when(return_when: str) -> None:
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise ValueError(f"Invalid return condition: {return_when!r}")

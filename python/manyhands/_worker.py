@@ -52,7 +52,8 @@ def _run(launch: _runtime.Launch, inherited: Inherited | None) -> int:
     _keep_last_words(loop)
     _connect_output(loop, setup, inherited)
     if not _initialize(loop, setup, inherited):
-        _worker_setup.flush_streams()
+        # What the initializer started or queued for the parent ends in order all the same.
+        _worker_setup.finish()
         return 1
     loop.run()
     _worker_setup.finish()
@@ -107,4 +108,3 @@ def _initialize(
         loop.set_failed(f"the initializer of a worker failed:\n{text}")
         return False
     return True
-

@@ -3,11 +3,11 @@
 import concurrent.futures
 import gc
 import logging
+import pickle
 import threading
 import weakref
 
 import pytest
-
 from manyhands.futures import (
     CancelledError,
     Future,
@@ -272,12 +272,16 @@ def test_a_subclass_keeps_attributes_and_weak_references():
 def test_every_waiting_thread_gets_the_result():
     future = Future()
     results = []
-    waiters = [
-        threading.Thread(target=lambda: results.append(future.result(60))) for _ in range(8)
-    ]
+    waiters = [threading.Thread(target=lambda: results.append(future.result(60))) for _ in range(8)]
     for waiter in waiters:
         waiter.start()
     future.set_result(5)
     for waiter in waiters:
         waiter.join()
     assert results == [5] * 8
+
+
+def test_a_future_or_an_executor_cannot_be_pickled(pool):
+    for unpicklable in (Future(), pool.submit(int), pool):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            pickle.dumps(unpicklable)

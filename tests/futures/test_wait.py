@@ -6,7 +6,6 @@ import threading
 import weakref
 
 import pytest
-
 from manyhands import futures
 from manyhands.futures import (
     FIRST_COMPLETED,
@@ -75,9 +74,14 @@ def test_wait_gives_up_at_its_timeout(module, pool, stuck):
 def test_futures_of_both_kinds_can_be_awaited_together(module, pool):
     with concurrent.futures.ThreadPoolExecutor(1) as standard:
         tasks = {pool.submit(int), standard.submit(int), Future()}
-        [made_by_hand] = [task for task in tasks if not task.done() and type(task) is Future
-                          and task.statistics()["state"] == "pending"
-                          and "worker" not in task.statistics()]
+        [made_by_hand] = [
+            task
+            for task in tasks
+            if not task.done()
+            and type(task) is Future
+            and task.statistics()["state"] == "pending"
+            and "worker" not in task.statistics()
+        ]
         pool.submit(made_by_hand.set_result, 0)
         assert module.wait(tasks).done == tasks
         assert set(module.as_completed(tasks)) == tasks

@@ -6,10 +6,16 @@ import sys
 
 WATCHDOG_S = 60
 
+PROLOGUE = "from manyhands.futures import *\nimport time\n"
+
 
 def run(program):
     process = subprocess.run(
-        [sys.executable, "-c", "from manyhands.futures import *; import threading, time\n" + program],
+        [
+            sys.executable,
+            "-c",
+            PROLOGUE + program,
+        ],
         capture_output=True,
         text=True,
         timeout=WATCHDOG_S,

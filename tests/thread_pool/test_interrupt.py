@@ -133,7 +133,9 @@ def test_one_ctrl_c_ends_the_program_with_one_traceback(place, body):
 
 
 def test_a_program_that_catches_ctrl_c_goes_on_and_ends_well():
-    program = PROLOGUE + """
+    program = (
+        PROLOGUE
+        + """
 try:
     with pool:
         pool.submit(in_bytecode)
@@ -146,5 +148,6 @@ except KeyboardInterrupt:
         assert other.submit(abs, -1).result() == 1
     sys.exit(7)
 """
+    )
     status, errors = run_and_interrupt(program)
     assert (status, errors) == (7, "")

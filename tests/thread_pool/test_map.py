@@ -6,7 +6,6 @@ import threading
 import weakref
 
 import pytest
-
 from manyhands._map import DEFAULT_WINDOW
 from manyhands.futures import ThreadPoolExecutor
 

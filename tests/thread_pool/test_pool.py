@@ -9,7 +9,6 @@ import time
 import weakref
 
 import pytest
-
 from manyhands.futures import CancelledError, ThreadPoolExecutor, as_completed, wait
 
 
@@ -95,12 +94,12 @@ def test_a_failing_initializer_breaks_the_pool(caplog):
     def initialize():
         raise OSError("no gas")
 
-    with caplog.at_level(logging.CRITICAL, "concurrent.futures"):
-        with ThreadPoolExecutor(1, initializer=initialize) as pool:
-            with pytest.raises(concurrent.futures.BrokenExecutor, match="initializer failed"):
-                pool.submit(int).result()
-            with pytest.raises(concurrent.futures.thread.BrokenThreadPool):
-                pool.submit(int)
+    caplog.set_level(logging.CRITICAL, "concurrent.futures")
+    with ThreadPoolExecutor(1, initializer=initialize) as pool:
+        with pytest.raises(concurrent.futures.BrokenExecutor, match="initializer failed"):
+            pool.submit(int).result()
+        with pytest.raises(concurrent.futures.thread.BrokenThreadPool):
+            pool.submit(int)
     assert "Exception in initializer:" in caplog.text
     assert "no gas" in caplog.text
     assert "initializer failed" in pool._broken

@@ -5,7 +5,6 @@ import threading
 import time
 
 import pytest
-
 from manyhands.futures import Cancelled, CancelledError, ThreadPoolExecutor
 
 

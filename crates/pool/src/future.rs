@@ -77,7 +77,7 @@ unsafe impl<T: Send> Sync for Outcome<T> {}
 
 impl<T> Outcome<T> {
     /// The outcome of a task nobody has started.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self { completion: Completion::new(), value: UnsafeCell::new(None) }
     }
 

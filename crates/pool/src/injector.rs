@@ -12,9 +12,8 @@
 //! starts no threads; [`Pushed::NeedsWorker`] says that another one would help.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard};
 
+use manyhands_sys::atomic::{Mutex, MutexGuard, Ordering};
 use manyhands_sys::futex::{Futex, Private};
 
 /// A first-in first-out queue with a crew of workers that sleep when it is empty.
@@ -62,16 +61,9 @@ struct State<T> {
 
 impl<T> Injector<T> {
     /// An empty queue without workers.
-    pub const fn new() -> Self {
-        Self {
-            state: Mutex::new(State {
-                items: VecDeque::new(),
-                n_idle: 0,
-                n_called: 0,
-                is_closed: false,
-            }),
-            bell: Futex::new(0),
-        }
+    pub fn new() -> Self {
+        let state = State { items: VecDeque::new(), n_idle: 0, n_called: 0, is_closed: false };
+        Self { state: Mutex::new(state), bell: Futex::new(0) }
     }
 
     /// Queues `item` and calls an idle worker for it.
@@ -197,7 +189,7 @@ impl<T> Default for Injector<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;
@@ -273,5 +265,50 @@ mod tests {
         queue.close();
         workers.into_iter().for_each(|worker| worker.join().unwrap());
         assert_eq!(sum.load(Ordering::Relaxed), 3 * 5_000 * 5_001 / 2);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc;
+
+    #[test]
+    fn an_idle_worker_gets_every_item_and_then_the_end() {
+        loom::model(|| {
+            let queue = Arc::new(Injector::new());
+            let submitter = Arc::clone(&queue);
+            let submits = loom::thread::spawn(move || {
+                assert!(submitter.push(1).is_ok());
+                assert!(submitter.push(2).is_ok());
+                submitter.close();
+            });
+            assert_eq!(queue.pop(), Next::Item(1));
+            assert_eq!(queue.pop(), Next::Item(2));
+            assert_eq!(queue.pop(), Next::Closed);
+            submits.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn two_workers_share_one_item_and_both_end() {
+        loom::model(|| {
+            let queue = Arc::new(Injector::new());
+            let other = Arc::clone(&queue);
+            let worker = loom::thread::spawn(move || {
+                let mut n_items = 0;
+                while let Next::Item(()) = other.pop() {
+                    n_items += 1;
+                }
+                n_items
+            });
+            assert!(queue.push(()).is_ok());
+            queue.close();
+            let mut n_items = 0;
+            while let Next::Item(()) = queue.pop() {
+                n_items += 1;
+            }
+            assert_eq!(n_items + worker.join().unwrap(), 1);
+        });
     }
 }

@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_panic_comes_back_with_message_and_location() {
-        let error = catch(|| panic!("no {}", "rice")).map(|()| ()).unwrap_err();
+        let error = catch(|| -> () { panic!("no {}", "rice") }).unwrap_err();
         let TaskError::Panicked { message, location } = error else { panic!("{error:?}") };
         assert_eq!(message, "no rice");
         assert!(location.unwrap().contains("panics.rs"));
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_panic_inside_a_caught_body_that_catches_itself_is_told_apart() {
-        let inner = catch(|| catch(|| panic!("inner")).map(|()| ()));
+        let inner = catch(|| catch(|| -> () { panic!("inner") }));
         assert!(matches!(inner, Ok(Err(TaskError::Panicked { .. }))));
     }
 }

@@ -96,13 +96,14 @@ static FUTURE_CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// Makes `class` (a subclass of `FutureCore`) what executors hand out.
 #[pyfunction]
-pub fn set_future_class(py: Python<'_>, class: Py<PyType>) -> PyResult<()> {
-    if !class.bind(py).is_subclass_of::<FutureCore>()? {
+#[pyo3(signature = (class_, /))]
+pub fn set_future_class(py: Python<'_>, class_: Py<PyType>) -> PyResult<()> {
+    if !class_.bind(py).is_subclass_of::<FutureCore>()? {
         return Err(pyo3::exceptions::PyTypeError::new_err(
             "the future class must be a subclass of FutureCore",
         ));
     }
-    let _ = FUTURE_CLASS.set(py, class);
+    let _ = FUTURE_CLASS.set(py, class_);
     Ok(())
 }
 

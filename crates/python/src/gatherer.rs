@@ -18,8 +18,11 @@ use crate::worker;
 #[pyclass(module = "manyhands._runtime", frozen)]
 pub struct Gatherer {
     gathering: Gathering,
-    awaited: Mutex<HashMap<usize, (Py<FutureCore>, Option<WatchId>)>>,
+    awaited: Mutex<Awaited>,
 }
+
+/// The futures that have not been handed out, by the index under which they are watched.
+type Awaited = HashMap<usize, (Py<FutureCore>, Option<WatchId>)>;
 
 #[pymethods]
 impl Gatherer {
@@ -114,7 +117,7 @@ impl Gatherer {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<usize, (Py<FutureCore>, Option<WatchId>)>> {
+    fn lock(&self) -> MutexGuard<'_, Awaited> {
         self.awaited.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

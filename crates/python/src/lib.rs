@@ -24,7 +24,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _runtime {
     #[pymodule_export]
-    use super::crew::refuse_new_tasks;
+    use super::crew::{WorkLoop, refuse_new_tasks};
     #[pymodule_export]
     use super::dispatcher::run_dispatcher;
     #[pymodule_export]

@@ -45,6 +45,7 @@ impl Scope for Shared {
 /// Wakes the sleepers of a word that may be gone by then: it keeps the address, never reads it.
 /// On a word that is gone the kernel finds no sleeper, or wakes one of whatever lies there now,
 /// spuriously, which every wait allows.
+#[cfg(not(loom))]
 #[derive(Debug)]
 pub struct Waker<S: Scope> {
     address: usize,

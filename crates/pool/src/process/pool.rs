@@ -16,7 +16,7 @@ use super::collector;
 use super::lane::{Bell, BellView};
 use super::schedule::{PoolCounts, Schedule, WorkerInfo};
 use super::task::{Body, Function, ProcessTask, TaskOptions};
-use crate::completion::{Completion, Wait};
+use crate::completion::{Completion, Ending, Wait};
 
 /// What a pool is made of.
 pub struct PoolConfig {
@@ -150,8 +150,8 @@ impl ProcessPool {
         Ok(task)
     }
 
-    /// Takes no more tasks; those taken are finished, or with `cancel_pending` cancelled if no
-    /// worker has claimed them. Workers leave when nothing is left to do.
+    /// Takes no more tasks; those taken are finished, or with `cancel_pending` cancelled if they
+    /// are not about to run. Workers leave when nothing is left to do.
     pub fn close(&self, cancel_pending: bool) {
         self.shared.close(cancel_pending);
     }
@@ -246,10 +246,19 @@ impl Shared {
     }
 
     fn close(&self, cancel_pending: bool) {
+        self.close_and_cancel(|schedule| {
+            if cancel_pending { schedule.cancel_pending(false) } else { Vec::new() }
+        });
+    }
+
+    fn close_and_cancel(
+        &self,
+        cancel: impl FnOnce(&mut Schedule) -> Vec<(Arc<ProcessTask>, Ending)>,
+    ) {
         let cancelled = {
             let mut schedule = self.lock();
             schedule.close();
-            if cancel_pending { schedule.cancel_pending() } else { Vec::new() }
+            cancel(&mut schedule)
         };
         for (task, ending) in cancelled {
             task.drop_body();
@@ -259,7 +268,7 @@ impl Shared {
     }
 
     fn kill(&self, cancel_running: bool) {
-        self.close(true);
+        self.close_and_cancel(|schedule| schedule.cancel_pending(true));
         if cancel_running {
             // The futures end first: the death of their workers is no news then.
             let claimed = self.lock().claimed();
@@ -275,6 +284,11 @@ impl Shared {
         // Under the lock: no task is handed to a worker between the look and the cancel.
         let ending = self.lock().cancel(task);
         let cancelled = ending.is_some();
+        if cancelled {
+            // The worker passes over the task without a word. That there is room for a waiting
+            // one now, or that a closed pool has no more work, the collector has to see.
+            self.bell().ring();
+        }
         if let Some(ending) = ending {
             task.drop_body();
             task.outcome.completion().announce(ending);
