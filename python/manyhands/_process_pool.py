@@ -123,7 +123,9 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
             return _runtime.ProgramLauncher(args, environ), False
         args = [*interpreter, "-c", _program(f"main({list(self._preload)!r})")]
         key = "\0".join([*interpreter, *self._preload]).encode(errors="surrogateescape")
-        return _runtime.TemplateLauncher(key, args, environ), False
+        launcher = _runtime.TemplateLauncher(key, args, environ)
+        launcher.warm_up()
+        return launcher, False
 
     def _setup(self, inherits: bool) -> tuple[bytes, list[int]]:
         """What every worker is told, pickled, and the descriptors it gets."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import itertools
 import os
 import re
@@ -27,6 +28,7 @@ import traceback
 import types
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 _FORK_WARNING = r".*multi-threaded, use of fork\(\)"
@@ -79,7 +81,7 @@ def prepare(data: dict[str, Any], *, name: str | None = None, inherited: bool = 
     is usable without them.
     """
     forget_parent_handlers()
-    _become_pool_process(data, name)
+    _once_imported("multiprocessing", lambda _module: _become_pool_process(data, name))
     if not inherited:
         _apply_paths(data)
         _apply_environ(data["environ"])
@@ -87,9 +89,14 @@ def prepare(data: dict[str, Any], *, name: str | None = None, inherited: bool = 
         apply_logging(data["logging"])
         _reseed()
     _apply_interpreter(data)
-    from . import _by_value, _pickling
+    from . import _pickling
 
-    _by_value.accept_from(data["pid"], inherited)
+    def accept(by_value: Any) -> None:
+        by_value.accept_from(data["pid"], inherited)
+
+    if inherited:
+        importlib.import_module("manyhands._by_value")
+    _once_imported("manyhands._by_value", accept)
     _pickling.register_connection_reducers()
     _detach_stdin()
     write_whole_lines()
@@ -241,6 +248,18 @@ def apply_logging(settings: dict[str, Any] | None) -> None:
         logger.propagate = propagate
     logging.disable(settings["disable"])
     logging.captureWarnings(settings["capture_warnings"])
+
+
+def _once_imported(name: str, act: Callable[[Any], None]) -> None:
+    """Call ``act(module)`` now if the module is loaded, else when it is: most workers never need
+    it, and importing it would take longer than all else."""
+    module = sys.modules.get(name)
+    if module is not None:
+        act(module)
+        return
+    from ._import_hook import AfterImport
+
+    sys.meta_path.insert(0, AfterImport({name: act}))
 
 
 def _become_pool_process(data: dict[str, Any], name: str | None) -> None:
