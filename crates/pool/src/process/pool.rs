@@ -132,6 +132,11 @@ impl ProcessPool {
         Ok(Arc::new(Function { id, code: block }))
     }
 
+    /// Starts all workers now, not when tasks need them.
+    pub fn start_workers(&self) {
+        self.shared.lock().start_missing(&self.shared);
+    }
+
     /// Submits a task.
     ///
     /// # Errors

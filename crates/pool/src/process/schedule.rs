@@ -177,6 +177,18 @@ impl Schedule {
         idlest
     }
 
+    /// Starts the workers that are missing, without waiting for tasks that need them.
+    pub(crate) fn start_missing(&mut self, shared: &Arc<Shared>) {
+        if self.closed {
+            return;
+        }
+        let n_staying = self.workers.iter().filter(|worker| !worker.leaving).count();
+        for _ in n_staying..self.max_workers {
+            self.start_worker(shared);
+        }
+        self.saturated = false;
+    }
+
     fn start_worker(&mut self, shared: &Arc<Shared>) {
         if self.broken.is_some() {
             return;
