@@ -6,19 +6,19 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::event::{EventFd, poll};
+use manyhands_sys::per_process::PerProcess;
 use manyhands_sys::pid::PidFd;
 use manyhands_sys::thread::spawn_deaf;
 
 use crate::launch::{ChildId, Event, Events};
 use crate::template::{OrphanWatch, Template, TemplateStart, TemplateUse};
 
+#[derive(Default)]
 pub(crate) struct Supervisor {
     state: Mutex<State>,
 }
@@ -40,17 +40,16 @@ struct Child {
     events: Arc<dyn Events>,
 }
 
-static CURRENT: AtomicPtr<Supervisor> = AtomicPtr::new(ptr::null_mut());
+static CURRENT: PerProcess<Supervisor> = PerProcess::new();
 
 const STACK_BYTES: usize = 256 * 1024;
 
 /// How long a template may take to say how a child ended.
 const REPORT_PATIENCE: Duration = Duration::from_millis(300);
 
-/// In the child of a fork: the parent's children are not ours to watch. The old state is leaked on
-/// purpose: its locks may have been held by threads that do not exist here.
+/// In the child of a fork: the parent's children are not ours to watch.
 pub fn forget_after_fork() {
-    CURRENT.store(ptr::null_mut(), Ordering::Release);
+    CURRENT.forget();
 }
 
 /// Ends all templates now and waits for their end.
@@ -74,20 +73,7 @@ pub fn stop_templates() {
 impl Supervisor {
     /// This process's supervisor.
     pub(crate) fn current() -> &'static Self {
-        let mut current = CURRENT.load(Ordering::Acquire);
-        if current.is_null() {
-            let fresh = Box::into_raw(Box::new(Self { state: Mutex::default() }));
-            match CURRENT.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => current = fresh,
-                Err(other) => {
-                    // SAFETY: nobody has seen `fresh`.
-                    drop(unsafe { Box::from_raw(fresh) });
-                    current = other;
-                }
-            }
-        }
-        // SAFETY: a published supervisor is never freed.
-        unsafe { &*current }
+        CURRENT.get()
     }
 
     /// Watches a direct child and reaps it.

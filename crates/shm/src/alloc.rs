@@ -8,7 +8,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 
-use crate::block::{Block, BlockRef};
+use crate::block::{Block, BlockRef, Stamp};
 use crate::heap::{Heap, OutOfMemory};
 use crate::layout::{
     BlockWord, N_CLASSES, Party, REGION, RegionKind, RegionWord, blocks_at, class_of, class_size,
@@ -52,11 +52,11 @@ impl Heap {
     /// # Errors
     /// [`OutOfMemory`] if the heap's limit, the machine or its control group lacks the room.
     pub fn alloc(self: &Arc<Self>, len: u64) -> Result<Block, OutOfMemory> {
-        let offset = match class_of(len) {
+        let (offset, stamp) = match class_of(len) {
             Some(class) => self.alloc_small(class, len)?,
             None => self.alloc_run(len)?,
         };
-        Ok(Block::new(Arc::clone(self), BlockRef { offset, len }))
+        Ok(Block::new(Arc::clone(self), BlockRef { offset, len }, stamp))
     }
 
     /// A large block whose pages appear only when touched: for blocks that are mostly address
@@ -65,14 +65,16 @@ impl Heap {
     /// # Errors
     /// [`OutOfMemory`] if the heap's limit is reached.
     pub fn alloc_sparse(self: &Arc<Self>, len: u64) -> Result<Block, OutOfMemory> {
-        let n = len.div_ceil(REGION);
-        let offset = self.layout.region_at(self.claim(n, RegionWord::run(self.me, n), len)?);
-        Ok(Block::new(Arc::clone(self), BlockRef { offset, len }))
+        let n = len.div_ceil(REGION).max(1);
+        let idx = self.claim(n, RegionWord::run(self.me, n), len)?;
+        let at = BlockRef { offset: self.layout.region_at(idx), len };
+        Ok(Block::new(Arc::clone(self), at, self.stamp_of(idx, 0)))
     }
 
     /// Makes the caller the holder of a block that `from` hands over. `None`: it was not `from`'s.
     pub fn take_over(self: &Arc<Self>, at: BlockRef, from: Party) -> Option<Block> {
-        self.change_holder(at.offset, from, Some(self.me)).then(|| Block::new(Arc::clone(self), at))
+        let stamp = self.change_holder(at, from, None, Some(self.me))?;
+        Some(Block::new(Arc::clone(self), at, stamp))
     }
 
     /// Gives regions of ours without any held block back to the system.
@@ -87,52 +89,96 @@ impl Heap {
         }
     }
 
-    /// Gives the block at `offset` back. False if the caller's process does not hold it.
-    pub(crate) fn free(&self, offset: u64) -> bool {
-        self.change_holder(offset, self.me, None)
-    }
-
-    /// The one transition of blocks: from one holder to another, or to nobody.
-    pub(crate) fn change_holder(&self, offset: u64, from: Party, to: Option<Party>) -> bool {
-        let Some(idx) = self.layout.region_of(offset) else { return false };
+    /// The one transition of blocks: from one holder to another, or to nobody. `None`: there is no
+    /// such block, `from` does not hold it, or it is not the one with this `stamp`.
+    pub(crate) fn change_holder(
+        &self,
+        at: BlockRef,
+        from: Party,
+        stamp: Option<Stamp>,
+        to: Option<Party>,
+    ) -> Option<Stamp> {
+        let idx = self.layout.region_of(at.offset)?;
         let region = RegionWord::load(self.region_word(idx));
+        let within = at.offset - self.layout.region_at(idx);
         match region.kind() {
             RegionKind::Small => {
-                let class = region.detail() as usize;
-                let within = offset - self.layout.region_at(idx);
-                let block_idx = (within - blocks_at(n_blocks(class))) / class_size(class);
-                let word = self.block_word(idx, block_idx);
-                let before = BlockWord::load(word);
-                before.holder() == from
-                    && before.replace(word, to.map_or(before.freed(), |to| before.held_by(to)))
-                    && {
-                        if to.is_none() {
-                            self.freed_counter(idx).fetch_add(1, Ordering::Relaxed);
-                        }
-                        true
-                    }
+                let block_idx = block_at(region.detail() as usize, within, at.len)?;
+                self.change_block(idx, block_idx, from, stamp, to)
             }
-            RegionKind::Run if region.owner() == from => match to {
-                Some(to) => {
-                    region.replace(self.region_word(idx), RegionWord::run(to, region.detail()))
-                }
-                None => {
-                    self.release_run(idx, region);
-                    true
-                }
-            },
-            _ => false,
+            RegionKind::Run if within == 0 && at.len <= region.detail() * REGION => {
+                self.change_run(idx, region, from, stamp, to)
+            }
+            _ => None,
         }
     }
 
-    fn alloc_small(&self, class: usize, len: u64) -> Result<u64, OutOfMemory> {
+    fn change_block(
+        &self,
+        idx: u64,
+        block_idx: u64,
+        from: Party,
+        wanted: Option<Stamp>,
+        to: Option<Party>,
+    ) -> Option<Stamp> {
+        let word = self.block_word(idx, block_idx);
+        let before = BlockWord::load(word);
+        // After the load of the word: who sees a word of the region's next life sees its count.
+        let stamp = self.stamp_of(idx, before.n_allocated());
+        if before.holder() != from || wanted.is_some_and(|wanted| wanted != stamp) {
+            return None;
+        }
+        let after = to.map_or(before.freed(), |to| before.held_by(to));
+        if !before.replace(word, after) {
+            return None;
+        }
+        if to.is_none() {
+            self.count_freed(idx);
+        }
+        Some(stamp)
+    }
+
+    fn change_run(
+        &self,
+        idx: u64,
+        region: RegionWord,
+        from: Party,
+        wanted: Option<Stamp>,
+        to: Option<Party>,
+    ) -> Option<Stamp> {
+        let stamp = self.stamp_of(idx, 0);
+        if region.owner() != from || wanted.is_some_and(|wanted| wanted != stamp) {
+            return None;
+        }
+        let after = to.map_or(region.leaving(), |to| RegionWord::run(to, region.detail()));
+        if !region.replace(self.region_word(idx), after) {
+            return None;
+        }
+        if to.is_none() {
+            self.finish_release(idx, after);
+        }
+        Some(stamp)
+    }
+
+    fn stamp_of(&self, idx: u64, n_allocated: u32) -> Stamp {
+        // Ordered by the Acquire of the word that was loaded before, or by owning the region.
+        Stamp { n_released: self.release_count(idx).load(Ordering::Relaxed), n_allocated }
+    }
+
+    /// Tells the region's owner that it is worth a look again.
+    pub(crate) fn count_freed(&self, idx: u64) {
+        // Release: meets the Acquire in `take_block`; who sees the count sees the free block.
+        self.freed_counter(idx).fetch_add(1, Ordering::Release);
+    }
+
+    fn alloc_small(&self, class: usize, len: u64) -> Result<(u64, Stamp), OutOfMemory> {
         let mut local = self.lock_local();
         let state = &mut local.classes[class];
         for _ in 0..state.regions.len() {
             let n_regions = state.regions.len();
             state.cursor %= n_regions;
-            if let Some(offset) = self.take_block(&mut state.regions[state.cursor], class) {
-                return Ok(offset);
+            if let Some(taken) = self.take_block(&mut state.regions[state.cursor], class) {
+                return Ok(taken);
             }
             state.cursor += 1;
         }
@@ -143,8 +189,9 @@ impl Heap {
         Ok(self.take_block(region, class).expect("a fresh region is empty"))
     }
 
-    fn take_block(&self, region: &mut OwnedRegion, class: usize) -> Option<u64> {
-        let n_freed = self.freed_counter(region.idx).load(Ordering::Relaxed);
+    fn take_block(&self, region: &mut OwnedRegion, class: usize) -> Option<(u64, Stamp)> {
+        // Acquire: meets the Release of `count_freed`.
+        let n_freed = self.freed_counter(region.idx).load(Ordering::Acquire);
         if region.full_at == Some(n_freed) {
             return None;
         }
@@ -153,18 +200,20 @@ impl Heap {
             let block_idx = (region.next_block + step) % n;
             let word = self.block_word(region.idx, block_idx);
             let before = BlockWord::load(word);
-            if before.is_free() && before.replace(word, before.allocated_by(self.me)) {
+            let after = before.allocated_by(self.me);
+            if before.is_free() && before.replace(word, after) {
                 region.next_block = (block_idx + 1) % n;
                 region.full_at = None;
                 let start = self.layout.region_at(region.idx) + blocks_at(n);
-                return Some(start + block_idx * class_size(class));
+                let stamp = self.stamp_of(region.idx, after.n_allocated());
+                return Some((start + block_idx * class_size(class), stamp));
             }
         }
         region.full_at = Some(n_freed);
         None
     }
 
-    fn alloc_run(&self, len: u64) -> Result<u64, OutOfMemory> {
+    fn alloc_run(&self, len: u64) -> Result<(u64, Stamp), OutOfMemory> {
         if len >= ASK_FIRST {
             let available = manyhands_sys::machine::available_bytes().unwrap_or(u64::MAX);
             if len > available {
@@ -180,7 +229,7 @@ impl Heap {
             self.release_run(idx, word);
             return Err(OutOfMemory::new(len, error.to_string()));
         }
-        Ok(offset)
+        Ok((offset, self.stamp_of(idx, 0)))
     }
 
     /// Claims `n` regions in a row, the first with `head`.
@@ -230,21 +279,32 @@ impl Heap {
         Ok(())
     }
 
-    /// Gives a run back, finishing also what a dead party began: pages, tails, and the head last.
-    pub(crate) fn release_run(&self, idx: u64, head: RegionWord) {
+    /// Gives a run back that is the caller's or a dead party's.
+    pub(crate) fn release_run(&self, idx: u64, run: RegionWord) {
+        let leaving = run.leaving();
+        // A dead party may have left it in either state.
+        if run == leaving || run.replace(self.region_word(idx), leaving) {
+            self.finish_release(idx, leaving);
+        }
+    }
+
+    /// The rest of a release, also of one cut short: pages, tails, and the head last.
+    fn finish_release(&self, idx: u64, leaving: RegionWord) {
         let mut end = idx + 1;
-        let limit = (idx + head.detail()).min(self.layout.n_regions);
+        let limit = (idx + leaving.detail()).min(self.layout.n_regions);
         while end < limit && RegionWord::load(self.region_word(end)).kind() == RegionKind::Tail {
             end += 1;
         }
         self.punch(idx, end - idx);
-        self.release_words(idx, end, head);
+        self.release_words(idx, end, leaving);
     }
 
     fn release_words(&self, idx: u64, end: u64, head: RegionWord) {
         for tail in (idx + 1..end).rev() {
             store_free(self.region_word(tail));
         }
+        // Before the region is free: a stale `Block` sees the count of whoever claims it next.
+        self.release_count(idx).fetch_add(1, Ordering::Relaxed);
         head.replace(self.region_word(idx), RegionWord::FREE);
         self.header().low_hint.fetch_min(idx, Ordering::Relaxed);
     }
@@ -272,6 +332,14 @@ impl Heap {
     pub(crate) fn lock_local(&self) -> MutexGuard<'_, Local> {
         self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Which block of a small region starts `within` bytes into it, if one does and takes `len` bytes.
+fn block_at(class: usize, within: u64, len: u64) -> Option<u64> {
+    let (n, size) = (n_blocks(class), class_size(class));
+    let from_first = within.checked_sub(blocks_at(n))?;
+    let block_idx = from_first / size;
+    (from_first % size == 0 && block_idx < n && len <= size).then_some(block_idx)
 }
 
 fn store_free(word: &AtomicU64) {

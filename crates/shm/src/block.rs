@@ -21,11 +21,20 @@ pub struct BlockRef {
 pub struct Block {
     heap: Arc<Heap>,
     at: BlockRef,
+    stamp: Stamp,
+}
+
+/// Which of the many blocks that come to lie at one place this is: how often the region was
+/// released before, and how often the block was allocated since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) n_released: u32,
+    pub(crate) n_allocated: u32,
 }
 
 impl Block {
-    pub(crate) const fn new(heap: Arc<Heap>, at: BlockRef) -> Self {
-        Self { heap, at }
+    pub(crate) const fn new(heap: Arc<Heap>, at: BlockRef, stamp: Stamp) -> Self {
+        Self { heap, at, stamp }
     }
 
     /// Where the block lies.
@@ -45,9 +54,9 @@ impl Block {
 
     /// Hands the block to another party, which becomes its holder at once.
     pub fn give_to(self, party: Party) -> BlockRef {
-        let heap = Arc::clone(&self.heap);
+        let (heap, stamp) = (Arc::clone(&self.heap), self.stamp);
         let at = self.leave_to_receiver();
-        heap.change_holder(at.offset, heap.me(), Some(party));
+        heap.change_holder(at, heap.me(), Some(stamp), Some(party));
         at
     }
 }
@@ -73,8 +82,12 @@ impl DerefMut for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // False if a party we lent it to has taken it over meanwhile: then it is theirs to free.
-        let _ = self.heap.free(self.at.offset);
+        if self.heap.is_copy() {
+            return;
+        }
+        // `None` if a party we lent it to has taken it over meanwhile: then it is theirs to give
+        // back, and if they did, what lies there now is another block with another stamp.
+        let _ = self.heap.change_holder(self.at, self.heap.me(), Some(self.stamp), None);
     }
 }
 

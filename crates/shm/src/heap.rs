@@ -19,6 +19,8 @@ pub struct Heap {
     pub(crate) layout: Layout,
     pub(crate) me: Party,
     pub(crate) local: Mutex<Local>,
+    /// [`FORKS`] when this process joined.
+    forks: u32,
 }
 
 /// How large a new heap may become.
@@ -33,6 +35,15 @@ pub struct HeapConfig {
 pub struct OutOfMemory {
     pub(crate) wanted: u64,
     pub(crate) why: String,
+}
+
+/// How often this process has been forked away from the one it was.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// In the child of a fork: blocks made before are the parent's, and dropping the child's copies
+/// of them must not give them back. The child joins a heap of its own if it needs one.
+pub fn forget_after_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Address space that is tried first; a limit on address space makes it smaller.
@@ -94,7 +105,13 @@ impl Heap {
     }
 
     fn new(file: MemoryFile, map: Mapping, layout: Layout, me: Party) -> Self {
-        Self { file, map, layout, me, local: Mutex::new(Local::default()) }
+        let forks = FORKS.load(Ordering::Relaxed);
+        Self { file, map, layout, me, local: Mutex::new(Local::default()), forks }
+    }
+
+    /// Whether the calling process is a forked copy of the member this heap was made for.
+    pub(crate) fn is_copy(&self) -> bool {
+        FORKS.load(Ordering::Relaxed) != self.forks
     }
 
     /// Who the caller's process is in the family.
@@ -144,6 +161,14 @@ impl Heap {
         assert!(idx < self.layout.n_regions);
         // SAFETY: the table has a word for each region; it is only ever used as an atomic.
         unsafe { self.address(self.layout.words_at + idx * 8, 8).cast().as_ref() }
+    }
+
+    /// How often the region became free again: what tells a stale [`crate::Block`] of it from a
+    /// fresh one. Changed only by who releases the region, before the region's word is Free.
+    pub(crate) fn release_count(&self, idx: u64) -> &AtomicU32 {
+        assert!(idx < self.layout.n_regions);
+        // SAFETY: as for `region_word`.
+        unsafe { self.address(self.layout.releases_at + idx * 4, 4).cast().as_ref() }
     }
 
     /// How many blocks of the region were given back so far: a hint for its owner.

@@ -4,6 +4,7 @@
 //! offset 0          header (one page)
 //!        4096       region words   8 bytes a region   who owns it, and as what
 //!        …          freed counters 4 bytes a region   a hint: blocks given back so far
+//!        …          release counts 4 bytes a region   how often the region became free again
 //!        data_start region 0, region 1, …            256 KiB each
 //! ```
 //!
@@ -47,7 +48,7 @@ pub(crate) struct Header {
 const _: () = assert!(size_of::<Header>() == 40);
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"manyhand");
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const REGION: u64 = 256 * 1024;
 
@@ -62,6 +63,7 @@ pub(crate) struct Layout {
     pub(crate) n_regions: u64,
     pub(crate) words_at: u64,
     pub(crate) freed_at: u64,
+    pub(crate) releases_at: u64,
     pub(crate) data_at: u64,
 }
 
@@ -69,8 +71,9 @@ impl Layout {
     pub(crate) const fn new(n_regions: u64) -> Self {
         let words_at = PAGE;
         let freed_at = (words_at + n_regions * 8).next_multiple_of(PAGE);
-        let data_at = (freed_at + n_regions * 4).next_multiple_of(REGION);
-        Self { n_regions, words_at, freed_at, data_at }
+        let releases_at = (freed_at + n_regions * 4).next_multiple_of(PAGE);
+        let data_at = (releases_at + n_regions * 4).next_multiple_of(REGION);
+        Self { n_regions, words_at, freed_at, releases_at, data_at }
     }
 
     pub(crate) const fn file_len(&self) -> u64 {
@@ -119,12 +122,13 @@ pub(crate) const fn blocks_at(n: u64) -> u64 {
 
 /// The word of a region. One store changes what the region is and whose.
 ///
-/// | kind  | owner                        | detail            |
-/// |-------|------------------------------|-------------------|
-/// | Free  | nobody                       | 0                 |
-/// | Small | who allocates blocks from it | size class        |
-/// | Run   | who holds the large block    | regions in it     |
-/// | Tail  | nobody: part of the run before it | 0            |
+/// | kind    | owner                        | detail            |
+/// |---------|------------------------------|-------------------|
+/// | Free    | nobody                       | 0                 |
+/// | Small   | who allocates blocks from it | size class        |
+/// | Run     | who holds the large block    | regions in it     |
+/// | Tail    | nobody: part of the run before it | 0            |
+/// | Leaving | who gives the run back       | regions in it     |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RegionWord(u64);
 
@@ -134,6 +138,7 @@ pub(crate) enum RegionKind {
     Small,
     Run,
     Tail,
+    Leaving,
 }
 
 impl RegionWord {
@@ -152,11 +157,17 @@ impl RegionWord {
         Self::new(RegionKind::Run, owner.0, n_regions)
     }
 
+    /// The same run while its holder gives it back: from here on it can only become free.
+    pub(crate) const fn leaving(self) -> Self {
+        Self::new(RegionKind::Leaving, self.owner().0, self.detail())
+    }
+
     pub(crate) const fn kind(self) -> RegionKind {
         match (self.0 >> 32) & 0xff {
             1 => RegionKind::Small,
             2 => RegionKind::Run,
             3 => RegionKind::Tail,
+            4 => RegionKind::Leaving,
             _ => RegionKind::Free,
         }
     }
@@ -199,6 +210,11 @@ impl BlockWord {
 
     pub(crate) const fn holder(self) -> Party {
         Party(self.0 as u32)
+    }
+
+    /// How often the block was allocated since its region was claimed.
+    pub(crate) const fn n_allocated(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 
     pub(crate) const fn allocated_by(self, party: Party) -> Self {

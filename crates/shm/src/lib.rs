@@ -23,6 +23,6 @@ mod layout;
 mod sweep;
 
 pub use block::{Block, BlockRef};
-pub use heap::{Heap, HeapConfig, OutOfMemory};
+pub use heap::{Heap, HeapConfig, OutOfMemory, forget_after_fork};
 pub use layout::Party;
 pub use sweep::Swept;

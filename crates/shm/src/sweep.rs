@@ -31,7 +31,7 @@ impl Heap {
             let region = RegionWord::load(self.region_word(idx));
             match region.kind() {
                 RegionKind::Small => self.sweep_small(idx, region, dead, &mut local, &mut swept),
-                RegionKind::Run if region.owner() == dead => {
+                RegionKind::Run | RegionKind::Leaving if region.owner() == dead => {
                     self.release_run(idx, region);
                     swept.n_runs += 1;
                 }
@@ -54,10 +54,12 @@ impl Heap {
             let word = self.block_word(idx, block_idx);
             let before = BlockWord::load(word);
             if before.holder() == dead && before.replace(word, before.freed()) {
-                self.freed_counter(idx).fetch_add(1, Ordering::Relaxed);
                 swept.n_blocks += 1;
             }
         }
+        // Also where the dead party held nothing: it may have died between giving a block back
+        // and counting it, and the owner would never look there again.
+        self.count_freed(idx);
         let mine = RegionWord::small(self.me, class);
         let adopted = region.owner() == dead && region.replace(self.region_word(idx), mine);
         if adopted && !self.release_if_empty(idx, class) {

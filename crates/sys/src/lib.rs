@@ -15,6 +15,7 @@ pub mod event;
 pub mod futex;
 pub mod machine;
 pub mod memory;
+pub mod per_process;
 pub mod pid;
 pub mod socket;
 pub mod spawn;

@@ -81,6 +81,8 @@ fn turn(shared: &Arc<Shared>, parked: bool, finished: &mut Vec<Finished>) -> Tur
     schedule.harvest(shared, finished);
     let deadline_ns = schedule.enforce(monotonic_ns(), finished);
     schedule.pump(shared);
+    let level_at_ns = schedule.level_at_ns(monotonic_ns());
+    let deadline_ns = [deadline_ns, level_at_ns].into_iter().flatten().min();
     schedule.wake_workers();
     schedule.report_broken(finished);
     schedule.let_idle_workers_leave();

@@ -1,15 +1,12 @@
 //! The one heap of this process's family: made when first needed, gone with its last user.
 
 use std::io;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use manyhands_shm::{Heap, HeapConfig};
+use manyhands_sys::per_process::PerProcess;
 
-type Current = Mutex<Weak<Heap>>;
-
-static CURRENT: AtomicPtr<Current> = AtomicPtr::new(ptr::null_mut());
+static CURRENT: PerProcess<Mutex<Weak<Heap>>> = PerProcess::new();
 
 /// The variable that limits a new heap, in bytes.
 const LIMIT_VARIABLE: &str = "MANYHANDS_HEAP_LIMIT";
@@ -19,7 +16,7 @@ const LIMIT_VARIABLE: &str = "MANYHANDS_HEAP_LIMIT";
 /// # Errors
 /// If shared memory cannot be had, or `MANYHANDS_HEAP_LIMIT` is not a number of bytes.
 pub fn family_heap() -> io::Result<Arc<Heap>> {
-    let mut current = current().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut current = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(heap) = current.upgrade() {
         return Ok(heap);
     }
@@ -30,13 +27,13 @@ pub fn family_heap() -> io::Result<Arc<Heap>> {
 
 /// The heap, if there is one at the moment.
 pub fn existing_family_heap() -> Option<Arc<Heap>> {
-    current().lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner).upgrade()
 }
 
-/// In the child of a fork: the parent's family is not ours. The old cell is leaked on purpose:
-/// its lock may have been held by a thread that does not exist here.
+/// In the child of a fork: the parent's family is not ours.
 pub fn forget_family_after_fork() {
-    CURRENT.store(ptr::null_mut(), Ordering::Release);
+    CURRENT.forget();
+    manyhands_shm::forget_after_fork();
 }
 
 fn limit() -> io::Result<Option<u64>> {
@@ -45,21 +42,4 @@ fn limit() -> io::Result<Option<u64>> {
         let text = format!("{LIMIT_VARIABLE} must be a whole number of bytes, not {text:?}");
         io::Error::new(io::ErrorKind::InvalidInput, text)
     })
-}
-
-fn current() -> &'static Current {
-    let mut found = CURRENT.load(Ordering::Acquire);
-    if found.is_null() {
-        let fresh = Box::into_raw(Box::default());
-        match CURRENT.compare_exchange(found, fresh, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => found = fresh,
-            Err(other) => {
-                // SAFETY: nobody has seen `fresh`.
-                drop(unsafe { Box::from_raw(fresh) });
-                found = other;
-            }
-        }
-    }
-    // SAFETY: a published cell is never freed.
-    unsafe { &*found }
 }

@@ -219,9 +219,9 @@ impl LaneRoot {
         self.view.wake();
     }
 
-    /// Whether the task published last has not been claimed.
-    pub(crate) fn has_unclaimed(&self) -> bool {
-        self.state(self.head - 1) == State::Pending
+    /// Whether the worker still has to claim, or to pass, the oldest slot not harvested.
+    pub(crate) fn awaits_worker(&self) -> bool {
+        matches!(self.state(self.tail), State::Pending | State::Revoked)
     }
 
     pub(crate) fn state(&self, position: u64) -> State {
@@ -231,6 +231,13 @@ impl LaneRoot {
     /// Takes a pending task back; false if the worker has claimed it.
     pub(crate) fn revoke(&self, position: u64) -> bool {
         self.view.slot(position).swap_from_pending(position, State::Revoked)
+    }
+
+    /// The worker has claimed the task but not said when (it may be stopped just there): now.
+    pub(crate) fn assume_started(&self, position: u64, now_ns: u64) {
+        let started_ns = &self.view.slot(position).started_ns;
+        // The worker's own word, if it comes after all, is the better one: it just stores it.
+        let _ = started_ns.compare_exchange(0, now_ns, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// Frees the Done slot at the tail after `read` has seen its content.

@@ -22,6 +22,7 @@ mod collector;
 mod family;
 mod lane;
 mod pool;
+mod root_worker;
 mod schedule;
 mod slot;
 mod stop;

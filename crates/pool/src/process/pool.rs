@@ -284,6 +284,11 @@ impl Shared {
         // Under the lock: no task is handed to a worker between the look and the cancel.
         let ending = self.lock().cancel(task);
         let cancelled = ending.is_some();
+        if cancelled {
+            // The worker passes over the task without a word. That there is room for a waiting
+            // one now, or that a closed pool has no more work, the collector has to see.
+            self.bell().ring();
+        }
         if let Some(ending) = ending {
             task.drop_body();
             task.outcome.completion().announce(ending);

@@ -8,15 +8,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use manyhands_process::Event;
-use manyhands_shm::Party;
-use manyhands_sys::atomic::Ordering;
-use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
+use manyhands_sys::pid::{ExitStatus, Signal};
 
 use super::lane::{LaneRoot, Status};
 use super::pool::{Shared, SubmitError};
-use super::slot::{ANNOUNCE_START, ReplyKind, State};
-use super::stop::Stop;
-use super::task::{Body, ProcessTask, Reply};
+use super::root_worker::Worker;
+use super::slot::State;
+use super::task::{ProcessTask, Reply};
 use crate::completion::Ending;
 use crate::error::{CrashReport, TaskError};
 
@@ -30,30 +28,13 @@ pub(crate) struct Schedule {
     next_worker: u64,
     /// No worker has room: until one does, a new task just waits.
     saturated: bool,
+    /// Look again so soon whether what waits in a lane should move; 0: no need.
+    level_in_ns: u64,
     closed: bool,
     broken: Option<String>,
     /// Workers in a row that ended before they were ready.
     n_stillborn: u32,
     counts: PoolCounts,
-}
-
-/// One worker process and its lane.
-pub(super) struct Worker {
-    pub(super) id: u64,
-    party: Party,
-    pub(super) lane: LaneRoot,
-    /// What is in the lane, from its tail; `None`: taken back.
-    pub(super) tasks: VecDeque<Option<Arc<ProcessTask>>>,
-    n_tasks: usize,
-    pub(super) process: Option<PidFd>,
-    pid: u32,
-    ready: bool,
-    leaving: bool,
-    kill_on_start: bool,
-    n_given: u64,
-    /// Running mean of how long its tasks take; 0: not known yet.
-    mean_ns: u64,
-    pub(super) stop: Option<Stop>,
 }
 
 /// A task that has ended, to be told outside the lock.
@@ -96,10 +77,6 @@ pub struct WorkerInfo {
     pub ready: bool,
 }
 
-/// A worker is given at most this much work ahead.
-const AHEAD_NS: u64 = 1_000_000;
-const MAX_AHEAD: u64 = 128;
-
 /// So many tasks on their way to a worker are a burst.
 const BURST: usize = 2;
 
@@ -108,6 +85,9 @@ const SHORT_NS: u64 = 50_000;
 
 /// Work below this is not worth moving to another worker.
 const WORTH_MOVING_NS: u64 = 20_000;
+
+/// A lane that was to be done soon, and is not after this, is stuck.
+const OVERDUE_NS: u64 = 1_000_000;
 
 /// So many workers in a row that end before they are ready break the pool.
 const MAX_STILLBORN: u32 = 3;
@@ -126,6 +106,7 @@ impl Schedule {
             workers: Vec::new(),
             next_worker: 0,
             saturated: false,
+            level_in_ns: 0,
             closed: false,
             broken: None,
             n_stillborn: 0,
@@ -147,6 +128,7 @@ impl Schedule {
 
     /// Gives waiting tasks to workers that have room, as far as they reach.
     pub(crate) fn pump(&mut self, shared: &Arc<Shared>) {
+        let looked_ns = std::mem::take(&mut self.level_in_ns);
         if self.saturated {
             return;
         }
@@ -161,7 +143,7 @@ impl Schedule {
             };
             self.give(idx, task, shared);
         }
-        self.level(shared);
+        self.level(shared, looked_ns);
     }
 
     /// A worker for the next task: idle, else new, else the least busy one with room.
@@ -219,21 +201,7 @@ impl Schedule {
         let party = shared.heap.new_party();
         let note = shared.note(id, party.number(), lane.at().offset);
         shared.launch(id, &note).map_err(|error| error.to_string())?;
-        Ok(Worker {
-            id,
-            party,
-            lane,
-            tasks: VecDeque::new(),
-            n_tasks: 0,
-            process: None,
-            pid: 0,
-            ready: false,
-            leaving: false,
-            kill_on_start: false,
-            n_given: 0,
-            mean_ns: 0,
-            stop: None,
-        })
+        Ok(Worker::new(id, party, lane))
     }
 
     fn give(&mut self, idx: usize, task: Arc<ProcessTask>, shared: &Shared) {
@@ -253,7 +221,7 @@ impl Schedule {
     }
 
     /// Moves waiting tasks from busy lanes to idle workers.
-    fn level(&mut self, shared: &Shared) {
+    fn level(&mut self, shared: &Shared, looked_ns: u64) {
         loop {
             let is_idle = |worker: &Worker| worker.ready && !worker.leaving && worker.n_tasks == 0;
             let Some(idle) = self.workers.iter().position(is_idle) else { return };
@@ -261,7 +229,12 @@ impl Schedule {
             let Some((busy, n_movable)) = busiest.map(|(idx, w)| (idx, w.n_movable())) else {
                 return;
             };
-            if n_movable == 0 || self.workers[busy].would_be_done_in(WORTH_MOVING_NS) {
+            if n_movable == 0 {
+                return;
+            }
+            if looked_ns < OVERDUE_NS && self.workers[busy].would_be_done_in(WORTH_MOVING_NS) {
+                // Nobody rings when it turns out to be wrong: look again, ever less often.
+                self.level_in_ns = WORTH_MOVING_NS.max(looked_ns * 2);
                 return;
             }
             let mut moved = Vec::new();
@@ -340,7 +313,7 @@ impl Schedule {
                 unclaimed.push(task);
                 continue;
             }
-            self.counts.crashed += 1;
+            self.counts.crashed += u64::from(!task.outcome.completion().is_done());
             task.set_times(0, manyhands_sys::clock::monotonic_ns(), 0, worker.pid);
             let report = crash_report(&task, worker.pid, status, text.clone());
             finished.push(Finished { task, end: Err(TaskError::Crashed(report)) });
@@ -374,24 +347,27 @@ impl Schedule {
 
     /// Collects the replies of all workers.
     pub(crate) fn harvest(&mut self, shared: &Arc<Shared>, finished: &mut Vec<Finished>) {
-        let n_before = finished.len();
         for worker in &mut self.workers {
+            let tail = worker.lane.tail;
             if !worker.ready && worker.was_ready() {
                 worker.ready = true;
                 self.n_stillborn = 0;
                 self.saturated = false;
             }
             worker.harvest(shared, finished, &mut self.counts);
-        }
-        if finished.len() > n_before {
-            self.saturated = false;
+            // Also a slot that was taken back makes room once the worker has passed it.
+            if worker.lane.tail != tail {
+                self.saturated = false;
+                self.level_in_ns = 0;
+            }
         }
     }
 
     /// Wakes the workers that were given tasks without being woken.
     pub(crate) fn wake_workers(&self) {
         for worker in &self.workers {
-            if worker.n_tasks > 0 && worker.lane.has_unclaimed() {
+            // Also when the oldest is just done: the look in `wake` is cheap, and exact.
+            if worker.n_tasks > 0 || worker.lane.awaits_worker() {
                 worker.lane.wake();
             }
         }
@@ -525,148 +501,23 @@ impl Schedule {
         short.map(|worker| worker.n_tasks).sum::<usize>()
     }
 
+    /// When to look again whether waiting tasks should move to idle workers.
+    pub(crate) fn level_at_ns(&self, now_ns: u64) -> Option<u64> {
+        (self.level_in_ns != 0).then(|| now_ns + self.level_in_ns)
+    }
+
     pub(super) fn count_timeout(&mut self) {
         self.counts.timed_out += 1;
-    }
-}
-
-impl Worker {
-    /// Room for another task: an unknown or slow worker gets one ahead of the running one.
-    fn takes_one_more(&self) -> bool {
-        let ahead = match (self.ready, self.mean_ns) {
-            (false, _) => 0,
-            (true, 0) => 1,
-            (true, mean_ns) => (AHEAD_NS / mean_ns).clamp(1, MAX_AHEAD),
-        };
-        !self.leaving && self.lane.has_room() && self.n_tasks as u64 <= ahead
-    }
-
-    fn give(&mut self, task: Arc<ProcessTask>) {
-        let announce = if task.options.timeout.is_some() { ANNOUNCE_START } else { 0 };
-        let body = task.body.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let position = self.lane.publish(|content| {
-            content.function_id = task.function.id;
-            content.function = task.function.code.at();
-            content.flags = announce;
-            match body.as_ref() {
-                Some(Body::Block(block)) => content.block = block.at(),
-                Some(Body::Inline(bytes)) => {
-                    content.block = Default::default();
-                    content.inline_len = bytes.len() as u32;
-                    content.inline[..bytes.len()].copy_from_slice(bytes);
-                }
-                None => {
-                    content.block = Default::default();
-                    content.inline_len = 0;
-                }
-            }
-        });
-        drop(body);
-        task.place.set(self.id, position);
-        self.tasks.push_back(Some(task));
-        self.n_tasks += 1;
-        self.n_given += 1;
-    }
-
-    /// Frees the slots that are done, oldest first.
-    fn harvest(
-        &mut self,
-        shared: &Arc<Shared>,
-        finished: &mut Vec<Finished>,
-        counts: &mut PoolCounts,
-    ) {
-        while !self.tasks.is_empty() && self.lane.state(self.lane.tail) == State::Done {
-            let task = self.tasks.pop_front().flatten();
-            let pid = self.pid;
-            let party = self.party;
-            let (reply, ran_ns) = self.lane.harvest(|slot, content| {
-                let started_ns = slot.started_ns.load(Ordering::Acquire);
-                let kind = ReplyKind::from_number(content.kind);
-                let body = if kind == ReplyKind::None || kind == ReplyKind::Nothing {
-                    Some(Body::empty())
-                } else if content.block.offset == 0 {
-                    Some(Body::Inline(content.inline[..content.inline_len as usize].into()))
-                } else {
-                    shared.heap.take_over(content.block, party).map(Body::Block)
-                };
-                if let Some(task) = &task {
-                    task.set_times(started_ns, content.finished_ns, content.cpu_ns, pid);
-                }
-                (
-                    body.map(|body| Reply { kind, body }),
-                    content.finished_ns.saturating_sub(started_ns),
-                )
-            });
-            let Some(task) = task else { continue };
-            self.n_tasks -= 1;
-            self.mean_ns =
-                if self.mean_ns == 0 { ran_ns } else { (self.mean_ns * 7 + ran_ns) / 8 }.max(1);
-            task.place.clear();
-            counts.replied += 1;
-            let lost = || TaskError::Other("the worker's reply is not in the heap".to_owned());
-            finished.push(Finished { task, end: reply.ok_or_else(lost) });
-        }
-    }
-
-    /// Takes the task at `position` back if the worker has not claimed it.
-    fn take_back(&mut self, position: u64) -> Option<Arc<ProcessTask>> {
-        let idx = position.checked_sub(self.lane.tail)? as usize;
-        if self.tasks.get(idx)?.is_none() || !self.lane.revoke(position) {
-            return None;
-        }
-        let task = self.tasks[idx].take()?;
-        task.place.clear();
-        self.n_tasks -= 1;
-        self.n_given -= 1;
-        Some(task)
-    }
-
-    /// Takes back the task that would be run last.
-    fn take_back_last(&mut self) -> Option<Arc<ProcessTask>> {
-        let idx = self.tasks.iter().rposition(Option::is_some)?;
-        self.take_back(self.lane.tail + idx as u64)
-    }
-
-    /// Tasks in the lane that the worker has probably not claimed.
-    fn n_movable(&self) -> usize {
-        if self.ready { self.n_tasks.saturating_sub(1) } else { self.n_tasks }
-    }
-
-    /// Whether what waits in the lane is so little that moving it costs more.
-    fn would_be_done_in(&self, ns: u64) -> bool {
-        let oldest = self.started_ns(self.lane.tail);
-        let stuck = oldest != 0
-            && manyhands_sys::clock::monotonic_ns().saturating_sub(oldest) > WORTH_MOVING_NS;
-        self.ready && !stuck && self.mean_ns != 0 && self.mean_ns * self.n_tasks as u64 <= ns
-    }
-
-    pub(super) fn started_ns(&self, position: u64) -> u64 {
-        match self.lane.state(position) {
-            State::Running => self.lane.view().slot(position).started_ns.load(Ordering::Acquire),
-            _ => 0,
-        }
-    }
-
-    /// Whether it ever got as far as running tasks.
-    fn was_ready(&self) -> bool {
-        self.ready || self.lane.view().status() == Status::Ready
-    }
-
-    pub(super) const fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// The worker takes no more tasks and ends after those it has.
-    fn leave(&mut self) {
-        self.leaving = true;
-        self.lane.stop_at_head();
     }
 }
 
 impl Finished {
     /// Ends the task's future and gives its arguments back.
     pub(crate) fn settle(self) {
-        self.task.drop_body();
+        // A task stopped at its timeout still reads its arguments; they go when it has left.
+        if !matches!(self.end, Err(TaskError::TimedOut)) {
+            self.task.drop_body();
+        }
         self.task.outcome.settle(self.end);
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use manyhands_sys::clock::monotonic_ns;
 use manyhands_sys::pid::Signal;
 
-use super::schedule::{Finished, Schedule, Worker};
+use super::root_worker::Worker;
+use super::schedule::{Finished, Schedule};
 use super::slot::State;
 use super::task::ProcessTask;
 use crate::error::TaskError;
@@ -77,6 +78,7 @@ impl Worker {
         }
         let started_ns = self.started_ns(position);
         if started_ns == 0 {
+            self.lane.assume_started(position, now_ns);
             return Some(now_ns + SOON_NS);
         }
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
@@ -86,7 +88,7 @@ impl Worker {
         }
         let grace = task.options.grace;
         *n_timed_out += 1;
-        task.set_times(started_ns, now_ns, 0, self.pid());
+        task.set_times(started_ns, now_ns, 0, self.pid);
         finished.push(Finished { task, end: Err(TaskError::TimedOut) });
         self.begin_stop(position, grace);
         None

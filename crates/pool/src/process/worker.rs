@@ -126,6 +126,16 @@ impl WorkerEnd {
 
     /// Claims the next task if there is one now. `None`: nothing to do yet.
     pub fn try_next(&mut self) -> Option<Next> {
+        let position = self.position;
+        let next = self.claim_or_pass();
+        if self.position != position {
+            // Slots that were passed are room again, which the collector may be waiting for.
+            self.bell.bell().ring();
+        }
+        next
+    }
+
+    fn claim_or_pass(&mut self) -> Option<Next> {
         loop {
             let slot = self.lane.slot(self.position);
             match slot.state(self.position) {

@@ -2,6 +2,8 @@
 //!
 //! A worker understands a few functions, named by their bytes.
 
+#![allow(dead_code, reason = "each test program uses its own part of it")]
+
 use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,13 @@ fn run(end: &mut WorkerEnd) {
             std::thread::sleep(Duration::from_micros(us));
             Vec::new()
         }
+        b"check_bytes_later" => {
+            for _ in 0..100 {
+                std::thread::sleep(Duration::from_millis(1));
+                assert!(body_of(end).iter().all(|byte| *byte == 7), "the arguments changed");
+            }
+            Vec::new()
+        }
         b"abort" => std::process::abort(),
         b"exit" => exit_now(body[0].into()),
         other => panic!("unknown function {other:?}"),
@@ -52,6 +61,28 @@ fn run(end: &mut WorkerEnd) {
     if end.reply(ReplyKind::Value, &reply).is_err() {
         end.reply(ReplyKind::Raised, b"out of memory").expect("a short reply fits the slot");
     }
+}
+
+fn body_of(end: &WorkerEnd) -> &[u8] {
+    end.job().body
+}
+
+/// Ends the test program with a sentence if it is not dropped within so many seconds.
+pub fn guard(seconds: u64) -> Guard {
+    let (alive, dropped) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let patience = Duration::from_secs(seconds);
+        if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = dropped.recv_timeout(patience) {
+            eprintln!("watchdog: a test still runs after {seconds} s: it hangs");
+            std::process::abort();
+        }
+    });
+    Guard { _alive: alive }
+}
+
+/// Keeps the watchdog of [`guard`] quiet when dropped.
+pub struct Guard {
+    _alive: std::sync::mpsc::Sender<()>,
 }
 
 /// A pool of such workers.

@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::codec::{Pickled, Shape};
 use super::functions::Functions;
 use super::launcher::launcher_of;
-use super::remote::{RemoteTask, broken_pool};
+use super::remote::broken_pool;
 use crate::fork::Generation;
 use crate::future::{self, FutureCore, Kind};
 use crate::interrupt;
@@ -205,7 +205,7 @@ impl ProcessPoolCore {
             Err(error) => return Err(error),
         };
         let task = pool.submit(sent, body, options).map_err(|error| refusal(py, &error))?;
-        future::create(py, Kind::Remote(Arc::new(RemoteTask::new(task))))
+        future::create(py, Kind::Remote(task))
     }
 
     /// The pool, unless this process was forked away from it.
@@ -307,49 +307,28 @@ pub fn end_process_pools(
 
 /// Every pool of this process that has not ended, also those whose executor was dropped.
 pub mod all_pools {
-    use std::ptr;
-    use std::sync::atomic::{AtomicPtr, Ordering};
     use std::sync::{Mutex, PoisonError};
 
     use manyhands_pool::process::PoolHandle;
+    use manyhands_sys::per_process::PerProcess;
 
-    type Pools = Mutex<Vec<PoolHandle>>;
-
-    /// Replaced, not reused, in a forked child: its lock may be held by a thread not there.
-    static CURRENT: AtomicPtr<Pools> = AtomicPtr::new(ptr::null_mut());
+    static CURRENT: PerProcess<Mutex<Vec<PoolHandle>>> = PerProcess::new();
 
     pub(super) fn add(pool: PoolHandle) {
-        let mut pools = current().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|pool| !pool.has_ended());
         pools.push(pool);
     }
 
     pub(super) fn living() -> Vec<PoolHandle> {
-        let mut pools = current().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|pool| !pool.has_ended());
         pools.clone()
     }
 
     /// In the child of a fork: the parent's pools are not ours.
     pub fn forget_after_fork() {
-        CURRENT.store(ptr::null_mut(), Ordering::Release);
-    }
-
-    fn current() -> &'static Pools {
-        let mut found = CURRENT.load(Ordering::Acquire);
-        if found.is_null() {
-            let fresh = Box::into_raw(Box::default());
-            match CURRENT.compare_exchange(found, fresh, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => found = fresh,
-                Err(other) => {
-                    // SAFETY: nobody has seen `fresh`.
-                    drop(unsafe { Box::from_raw(fresh) });
-                    found = other;
-                }
-            }
-        }
-        // SAFETY: a published list is never freed.
-        unsafe { &*found }
+        CURRENT.forget();
     }
 }
 

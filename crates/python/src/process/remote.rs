@@ -14,58 +14,36 @@ use pyo3::types::{PyBytes, PyDict};
 use super::codec;
 use crate::future::Backend;
 
-/// What the future of a process task waits for.
-pub struct RemoteTask {
-    task: Arc<ProcessTask>,
-}
-
-impl RemoteTask {
-    /// For the future of `task`; made once per task.
-    pub const fn new(task: Arc<ProcessTask>) -> Self {
-        Self { task }
-    }
-}
-
-impl RemoteTask {
-    fn timed_out(&self) -> PyErr {
-        let task = self.task.task_name().map_or("the task".to_owned(), |name| format!("{name:?}"));
-        let seconds = self.task.timeout().unwrap_or_default().as_secs_f64();
-        PyTimeoutError::new_err(format!(
-            "{task} ran longer than its timeout of {seconds} s and was stopped"
-        ))
-    }
-}
-
-impl Backend for RemoteTask {
+impl Backend for ProcessTask {
     fn completion(&self) -> &Completion {
-        self.task.outcome().completion()
+        self.outcome().completion()
     }
 
     fn fetch(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         // SAFETY: the future asks once, and there is one future per task.
-        match unsafe { self.task.outcome().take() } {
+        match unsafe { self.outcome().take() } {
             Some(Ok(reply)) => unpickle(py, reply),
-            Some(Err(TaskError::TimedOut)) => Err(self.timed_out()),
+            Some(Err(TaskError::TimedOut)) => Err(timed_out(self)),
             Some(Err(error)) => Err(to_python(py, error)),
             None => Err(PyRuntimeError::new_err("the task ended without a result")),
         }
     }
 
     fn cancel(&self, running: bool, grace: Duration) -> bool {
-        if running { self.task.cancel_even_running(grace) } else { self.task.cancel_if_unclaimed() }
+        if running { self.cancel_even_running(grace) } else { self.cancel_if_unclaimed() }
     }
 
     fn is_running(&self) -> bool {
-        self.task.runs_now()
+        self.runs_now()
     }
 
     fn name(&self) -> Option<String> {
-        self.task.task_name().map(ToOwned::to_owned)
+        self.task_name().map(ToOwned::to_owned)
     }
 
     fn statistics(&self, statistics: &Bound<'_, PyDict>) -> PyResult<()> {
-        let times = self.task.times();
-        let seconds = |ns: u64| (ns != 0).then(|| ns as f64 / 1e9);
+        let times = self.times();
+        let seconds = |ns: u64| (ns != 0).then_some(ns as f64 / 1e9);
         statistics.set_item("queued", seconds(times.queued_ns))?;
         statistics.set_item("started", seconds(times.started_ns))?;
         statistics.set_item("finished", seconds(times.finished_ns))?;
@@ -73,6 +51,14 @@ impl Backend for RemoteTask {
         statistics.set_item("cpu_time", cpu_time)?;
         statistics.set_item("worker", (times.worker_pid != 0).then_some(times.worker_pid))
     }
+}
+
+fn timed_out(task: &ProcessTask) -> PyErr {
+    let name = task.task_name().map_or("the task".to_owned(), |name| format!("{name:?}"));
+    let seconds = task.timeout().unwrap_or_default().as_secs_f64();
+    PyTimeoutError::new_err(format!(
+        "{name} ran longer than its timeout of {seconds} s and was stopped"
+    ))
 }
 
 fn unpickle(py: Python<'_>, reply: Reply) -> PyResult<Py<PyAny>> {

@@ -1,0 +1,192 @@
+//! One worker as the root sees it: its process, its lane, and the tasks in the lane.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
+
+use manyhands_shm::{BlockRef, Party};
+use manyhands_sys::atomic::Ordering;
+use manyhands_sys::clock::monotonic_ns;
+use manyhands_sys::pid::PidFd;
+
+use super::lane::{LaneRoot, Status};
+use super::pool::Shared;
+use super::schedule::{Finished, PoolCounts};
+use super::slot::{ANNOUNCE_START, ReplyKind, State};
+use super::stop::Stop;
+use super::task::{Body, ProcessTask, Reply};
+use crate::error::TaskError;
+
+/// One worker process and its lane.
+pub(super) struct Worker {
+    pub(super) id: u64,
+    pub(super) party: Party,
+    pub(super) lane: LaneRoot,
+    /// What is in the lane, from its tail; `None`: taken back.
+    pub(super) tasks: VecDeque<Option<Arc<ProcessTask>>>,
+    /// Tasks in the lane that were not taken back.
+    pub(super) n_tasks: usize,
+    pub(super) process: Option<PidFd>,
+    pub(super) pid: u32,
+    pub(super) ready: bool,
+    pub(super) leaving: bool,
+    pub(super) kill_on_start: bool,
+    pub(super) n_given: u64,
+    /// Running mean of how long its tasks take; 0: not known yet.
+    pub(super) mean_ns: u64,
+    pub(super) stop: Option<Stop>,
+}
+
+/// A worker is given at most this much work ahead.
+const AHEAD_NS: u64 = 1_000_000;
+const MAX_AHEAD: u64 = 128;
+
+/// A task that has run this long holds up those behind it.
+const STUCK_NS: u64 = 20_000;
+
+impl Worker {
+    /// A worker that was asked for and has not started.
+    pub(super) const fn new(id: u64, party: Party, lane: LaneRoot) -> Self {
+        Self {
+            id,
+            party,
+            lane,
+            tasks: VecDeque::new(),
+            n_tasks: 0,
+            process: None,
+            pid: 0,
+            ready: false,
+            leaving: false,
+            kill_on_start: false,
+            n_given: 0,
+            mean_ns: 0,
+            stop: None,
+        }
+    }
+
+    /// Room for another task: an unknown or slow worker gets one ahead of the running one.
+    pub(super) fn takes_one_more(&self) -> bool {
+        let ahead = match (self.ready, self.mean_ns) {
+            (false, _) => 0,
+            (true, 0) => 1,
+            (true, mean_ns) => (AHEAD_NS / mean_ns).clamp(1, MAX_AHEAD),
+        };
+        !self.leaving && self.lane.has_room() && self.n_tasks as u64 <= ahead
+    }
+
+    pub(super) fn give(&mut self, task: Arc<ProcessTask>) {
+        let announce = if task.options.timeout.is_some() { ANNOUNCE_START } else { 0 };
+        let body = task.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = self.lane.publish(|content| {
+            content.function_id = task.function.id;
+            content.function = task.function.code.at();
+            content.flags = announce;
+            match body.as_ref() {
+                Some(Body::Block(block)) => content.block = block.at(),
+                Some(Body::Inline(bytes)) => {
+                    content.block = BlockRef::default();
+                    content.inline_len = bytes.len() as u32;
+                    content.inline[..bytes.len()].copy_from_slice(bytes);
+                }
+                None => {
+                    content.block = BlockRef::default();
+                    content.inline_len = 0;
+                }
+            }
+        });
+        drop(body);
+        task.place.set(self.id, position);
+        self.tasks.push_back(Some(task));
+        self.n_tasks += 1;
+        self.n_given += 1;
+    }
+
+    /// Frees the slots that are done, oldest first.
+    pub(super) fn harvest(
+        &mut self,
+        shared: &Arc<Shared>,
+        finished: &mut Vec<Finished>,
+        counts: &mut PoolCounts,
+    ) {
+        while !self.tasks.is_empty() && self.lane.state(self.lane.tail) == State::Done {
+            let task = self.tasks.pop_front().flatten();
+            let pid = self.pid;
+            let party = self.party;
+            let (reply, ran_ns) = self.lane.harvest(|slot, content| {
+                let started_ns = slot.started_ns.load(Ordering::Acquire);
+                let kind = ReplyKind::from_number(content.kind);
+                let body = if kind == ReplyKind::None || kind == ReplyKind::Nothing {
+                    Some(Body::empty())
+                } else if content.block.offset == 0 {
+                    Some(Body::Inline(content.inline[..content.inline_len as usize].into()))
+                } else {
+                    shared.heap.take_over(content.block, party).map(Body::Block)
+                };
+                if let Some(task) = &task {
+                    task.set_times(started_ns, content.finished_ns, content.cpu_ns, pid);
+                }
+                (
+                    body.map(|body| Reply { kind, body }),
+                    content.finished_ns.saturating_sub(started_ns),
+                )
+            });
+            let Some(task) = task else { continue };
+            self.n_tasks -= 1;
+            self.mean_ns =
+                if self.mean_ns == 0 { ran_ns } else { (self.mean_ns * 7 + ran_ns) / 8 }.max(1);
+            task.place.clear();
+            // One that was stopped at its timeout has ended before, and counts as that.
+            counts.replied += u64::from(!task.outcome.completion().is_done());
+            let lost = || TaskError::Other("the worker's reply is not in the heap".to_owned());
+            finished.push(Finished { task, end: reply.ok_or_else(lost) });
+        }
+    }
+
+    /// Takes the task at `position` back if the worker has not claimed it.
+    pub(super) fn take_back(&mut self, position: u64) -> Option<Arc<ProcessTask>> {
+        let idx = position.checked_sub(self.lane.tail)? as usize;
+        if self.tasks.get(idx)?.is_none() || !self.lane.revoke(position) {
+            return None;
+        }
+        let task = self.tasks[idx].take()?;
+        task.place.clear();
+        self.n_tasks -= 1;
+        self.n_given -= 1;
+        Some(task)
+    }
+
+    /// Takes back the task that would be run last.
+    pub(super) fn take_back_last(&mut self) -> Option<Arc<ProcessTask>> {
+        let idx = self.tasks.iter().rposition(Option::is_some)?;
+        self.take_back(self.lane.tail + idx as u64)
+    }
+
+    /// Tasks in the lane that the worker has probably not claimed.
+    pub(super) fn n_movable(&self) -> usize {
+        if self.ready { self.n_tasks.saturating_sub(1) } else { self.n_tasks }
+    }
+
+    /// Whether what waits in the lane is so little that moving it costs more.
+    pub(super) fn would_be_done_in(&self, ns: u64) -> bool {
+        let oldest = self.started_ns(self.lane.tail);
+        let stuck = oldest != 0 && monotonic_ns().saturating_sub(oldest) > STUCK_NS;
+        self.ready && !stuck && self.mean_ns != 0 && self.mean_ns * self.n_tasks as u64 <= ns
+    }
+
+    pub(super) fn started_ns(&self, position: u64) -> u64 {
+        match self.lane.state(position) {
+            State::Running => self.lane.view().slot(position).started_ns.load(Ordering::Acquire),
+            _ => 0,
+        }
+    }
+
+    /// Whether it ever got as far as running tasks.
+    pub(super) fn was_ready(&self) -> bool {
+        self.ready || self.lane.view().status() == Status::Ready
+    }
+
+    /// The worker takes no more tasks and ends after those it has.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+        self.lane.stop_at_head();
+    }
+}
