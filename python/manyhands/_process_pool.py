@@ -16,14 +16,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeVar
 
 from . import _chained, _exit, _runtime
 from ._executor import Executor
 from ._runtime import ProcessPoolCore
 
 __all__ = ["ProcessPoolExecutor"]
+
+_T = TypeVar("_T")
 
 #: How long killed workers may take to be gone, in seconds, before the program goes on.
 _KILL_PATIENCE_S = 1.0
@@ -208,12 +210,12 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
 
     def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., _T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
-    ) -> Any:
+    ) -> Iterator[_T]:
         """As `Executor.map`; with ``chunksize`` above 1 a task computes that many items.
 
         Results arrive a chunk at a time, and an item that raises hides the rest of its chunk.
@@ -227,7 +229,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout, buffersize=buffersize)
         chunks = _chunks(zip(*iterables, strict=False), chunksize)
-        run = functools.partial(_run_chunk, fn)
+        run: Callable[..., list[_T]] = functools.partial(_run_chunk, fn)
         if buffersize is not None:
             buffersize = max(1, buffersize // chunksize)
         return _flattened(super().map(run, chunks, timeout=timeout, buffersize=buffersize))
@@ -415,11 +417,11 @@ def _chunks(calls: Iterable[tuple[Any, ...]], chunksize: int) -> Iterable[tuple[
         yield chunk
 
 
-def _run_chunk(fn: Callable[..., Any], chunk: tuple[tuple[Any, ...], ...]) -> list[Any]:
+def _run_chunk(fn: Callable[..., _T], chunk: tuple[tuple[Any, ...], ...]) -> list[_T]:
     return [fn(*args) for args in chunk]
 
 
-def _flattened(chunks: Any) -> Any:
+def _flattened(chunks: Any) -> Generator[_T]:
     try:
         for chunk in chunks:
             chunk.reverse()
