@@ -93,6 +93,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         self._open_lock = threading.Lock()
         self._shutdown_thread = False
         self._shares: Any = None
+        self._forwards = False
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -142,8 +143,10 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
             setup["initializer"], self._shares = _mp_sharing.dumps_initializer(
                 self._initializer, self._initargs
             )
-            if parent["logging"] or not (parent["stdout_is_own"] and parent["stderr_is_own"]):
-                fds.append(_forward.receiver().worker_fd)
+            streams_are_own = parent["stdout_is_own"] and parent["stderr_is_own"]
+            if not streams_are_own or _worker_setup.has_log_handlers():
+                fds.append(_forward.join())
+                self._forwards = True
         return _pickling.dumps(setup, None), fds
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -201,6 +204,12 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         if shares is not None:
             shares.close()
         _flush_output()
+        if self._forwards:
+            from . import _forward
+
+            self._forwards = False
+            _forward.leave()
+        self._release()
 
     def _closed_reason(self) -> str:
         when = "interpreter shutdown" if _exit.has_begun() else "shutdown"

@@ -228,6 +228,16 @@ def describe_logging() -> dict[str, Any] | None:
     }
 
 
+def has_log_handlers() -> bool:
+    """Whether this program has configured where log records go."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return False
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = [each for logger in loggers for each in getattr(logger, "handlers", ())]
+    return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
 # --- preparing ----------------------------------------------------------------------------------
 
 
