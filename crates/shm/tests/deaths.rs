@@ -16,12 +16,12 @@ use manyhands_sys::socket::MessageSocket;
 
 const MARK: &str = "MANYHANDS_TEST_MEMBER";
 const N_MEMBERS: usize = 4;
-const N_KILLS: usize = 400;
+const N_KILLS: usize = 300;
 const N_CELLS: usize = 16;
 /// The cell in which a member says what it found wrong.
 const COMPLAINT: usize = N_CELLS;
 /// Small blocks of several classes, and runs.
-const LENGTHS: [u64; 8] = [8, 256, 900, 5_000, 40_000, 65_536, 65_537, 600_000];
+const LENGTHS: [u64; 8] = [8, 256, 900, 5_000, 40_000, 65_536, 65_537, 300_000];
 
 struct Random(u64);
 

@@ -130,7 +130,8 @@ impl Worker {
             self.n_tasks -= 1;
             self.mean_ns =
                 if self.mean_ns == 0 { ran_ns } else { (self.mean_ns * 7 + ran_ns) / 8 }.max(1);
-            task.place.clear();
+            // It keeps its place, which is past: a cancel that comes before the future is settled
+            // must not take it for one that waits.
             // One that was stopped at its timeout has ended before, and counts as that.
             counts.replied += u64::from(!task.outcome.completion().is_done());
             let lost = || TaskError::Other("the worker's reply is not in the heap".to_owned());

@@ -323,8 +323,8 @@ impl Schedule {
         for (position, task) in (worker.lane.tail..).zip(worker.tasks.drain(..)) {
             let state = worker.lane.state(position);
             let Some(task) = task else { continue };
-            task.place.clear();
             if state != State::Running {
+                task.place.clear();
                 unclaimed.push(task);
                 continue;
             }
