@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from . import _chained, _exit, _runtime
 from ._executor import Executor
 from ._runtime import ProcessPoolCore
+from .install import is_installed
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -123,8 +124,9 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         if self._start_method == "spawn":
             args = [*interpreter, "-c", _program("spawned()")]
             return _runtime.ProgramLauncher(args, environ), False
-        args = [*interpreter, "-c", _program(f"main({list(self._preload)!r})")]
-        key = "\0".join([*interpreter, *self._preload]).encode(errors="surrogateescape")
+        call = f"main({list(self._preload)!r}, installed={is_installed()})"
+        key = "\0".join([*interpreter, call]).encode(errors="surrogateescape")
+        args = [*interpreter, "-c", _program(call)]
         return _runtime.TemplateLauncher(key, args, environ), False
 
     def _setup(self, inherits: bool) -> tuple[bytes, list[int]]:
