@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from . import _chained, _exit, _runtime
+from ._cpu_count import usable_cpus
 from ._executor import Executor
 from ._runtime import ProcessPoolCore
 from .install import is_installed
@@ -78,7 +79,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         preload: Iterable[str] = (),
     ) -> None:
         if max_workers is None:
-            max_workers = _usable_cpus()
+            max_workers = usable_cpus()
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
@@ -314,12 +315,6 @@ def _flush_output() -> None:
     forward = sys.modules.get("manyhands._forward")
     if forward is not None:
         forward.flush(_KILL_PATIENCE_S)
-
-
-def _usable_cpus() -> int:
-    from ._cpu_count import usable_cpus
-
-    return usable_cpus()
 
 
 def _start_method(mp_context: Any) -> str:
