@@ -20,8 +20,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from . import _chained, _exit, _runtime
+from ._cpu_count import usable_cpus
 from ._executor import Executor
 from ._runtime import ProcessPoolCore
+from .install import is_installed
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -77,7 +79,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         preload: Iterable[str] = (),
     ) -> None:
         if max_workers is None:
-            max_workers = _usable_cpus()
+            max_workers = usable_cpus()
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
@@ -124,8 +126,9 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         if self._start_method == "spawn":
             args = [*interpreter, "-c", _program("spawned()")]
             return _runtime.ProgramLauncher(args, environ), False
-        args = [*interpreter, "-c", _program(f"main({list(self._preload)!r})")]
-        key = "\0".join([*interpreter, *self._preload]).encode(errors="surrogateescape")
+        call = f"main({list(self._preload)!r}, installed={is_installed()})"
+        key = "\0".join([*interpreter, call]).encode(errors="surrogateescape")
+        args = [*interpreter, "-c", _program(call)]
         launcher = _runtime.TemplateLauncher(key, args, environ)
         launcher.warm_up()
         return launcher, False
@@ -323,12 +326,6 @@ def _flush_output() -> None:
     forward = sys.modules.get("manyhands._forward")
     if forward is not None:
         forward.flush(_KILL_PATIENCE_S)
-
-
-def _usable_cpus() -> int:
-    from ._cpu_count import usable_cpus
-
-    return usable_cpus()
 
 
 def _start_method(mp_context: Any) -> str:

@@ -16,16 +16,24 @@ import sys
 import traceback
 
 from . import _runtime, _worker
+from .install import install
 
 #: How long the first launches of a fresh template may take to come, in seconds.
 _FIRST_RUSH_S = 0.1
 
 
-def main(preload: list[str]) -> None:
-    """Entry of a template started as a program: the standard input is the socket to it."""
+def main(preload: list[str], *, installed: bool = False) -> None:
+    """Entry of a template started as a program: the standard input is the socket to it.
+
+    Args:
+        preload: names of modules to import.
+        installed: the parent called `manyhands.install()`. Done here, it costs no worker's time.
+    """
     server = _runtime.TemplateServer.from_hello()
     if server is None:
         os._exit(0)
+    if installed:
+        install()
     _import_all(preload)
     serve(server)
 

@@ -3,8 +3,9 @@
 `describe_parent` runs in the parent, `prepare` in the freshly forked worker before its first
 task, `finish` at an orderly exit. It is what ``multiprocessing.spawn`` does for its children, with
 these differences: ``__main__`` is an empty module that fills with what the tasks bring along;
-environment, working directory, logging levels and warning filters are the parent's; the worker is
-not a daemon, so tasks may start processes and pools.
+environment, working directory, logging levels and warning filters are the parent's, and if it
+called `manyhands.install()`, so does the worker; the worker is not a daemon, so tasks may start
+processes and pools.
 
 Guarantees:
     no function that the parent registered (atexit, finalizers) ever runs in a worker, those that
@@ -30,6 +31,8 @@ import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
+
+from .install import install, is_installed
 
 _FORK_WARNING = r".*multi-threaded, use of fork\(\)"
 # Compiled here, so that workers find it in the cache that they inherit from the template.
@@ -65,6 +68,7 @@ def describe_parent() -> dict[str, Any]:
         "warning_filters": list(warnings.filters),
         "stdout_is_own": stream_is_own("stdout"),
         "stderr_is_own": stream_is_own("stderr"),
+        "installed": is_installed(),
     }
 
 
@@ -89,6 +93,8 @@ def prepare(data: dict[str, Any], *, name: str | None = None, inherited: bool = 
         apply_logging(data["logging"])
         _reseed()
     _apply_interpreter(data)
+    if data["installed"] and not is_installed():
+        install()
     from . import _pickling
 
     def accept(by_value: Any) -> None:
