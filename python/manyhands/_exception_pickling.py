@@ -23,7 +23,7 @@ import re
 import traceback
 from typing import Any
 
-from ._errors import RemoteError
+from ._task_errors import RemoteError
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _TEXT_LIMIT_CHARS = 10_000

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use manyhands_pool::completion::Completion;
 use manyhands_pool::error::{CrashReport, TaskError};
-use manyhands_pool::future::Source;
 use manyhands_pool::process::{Body, ProcessTask, Reply, ReplyKind};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
