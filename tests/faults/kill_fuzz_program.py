@@ -1,8 +1,8 @@
 """The kill-fuzz: random workers are killed under mixed load, and every task is counted.
 
-Run as ``kill_fuzz_program.py START_METHOD PACE N_KILLS SEED`` inside a `family_watch.Family`.  It prints
-one JSON object with what it saw; the test judges it.  A killed
-worker may cause `WorkerCrashed` and nothing else: the rest is counted as wrong.
+Run as ``kill_fuzz_program.py START_METHOD PACE N_KILLS SEED`` inside a `family_watch.Family`. It
+prints one JSON object with what it saw; the test judges it. A killed worker may cause
+`WorkerCrashed` and nothing else: the rest is counted as wrong.
 """
 
 import collections
