@@ -28,7 +28,7 @@ def same(*args):
     return args[0] if len(args) == 1 else args
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pool():
     with ProcessPoolExecutor(max_workers=1) as executor:
         yield executor
