@@ -3,7 +3,6 @@
 import enum
 
 import pytest
-
 from manyhands.futures import ProcessPoolExecutor
 
 BOUNDARIES = [

@@ -12,7 +12,8 @@
 //!     manyhands::init(); // Workers are this program, started again: they begin here.
 //!     let pool = ProcessPool::new(2)?;
 //!     let submit = |word: &str| pool.submit(letters::task, word.to_owned());
-//!     let futures = ["rice", "beans", "salt?"].map(submit).into_iter().collect::<Result<Vec<_>, _>>()?;
+//!     let words = ["rice", "beans", "salt?"].into_iter();
+//!     let futures = words.map(submit).collect::<Result<Vec<_>, _>>()?;
 //!     let n_letters: usize = as_completed(futures).map(|future| future.result().unwrap()).sum();
 //!     assert_eq!(n_letters, 13);
 //!     Ok(())
