@@ -84,9 +84,11 @@ class Guard:
         return True
 
     def watched(self) -> list[tuple[Any, ...]]:
-        """All that `holds` compares, for the compiled check: for each function whether and by
-        what it is held, its code, defaults, cells with their contents, and namespace with the
-        globals in it."""
+        """All that `holds` compares, for the compiled check.
+
+        For each function: whether and by what it is held, its code, defaults, cells with their
+        contents, and namespace with the globals in it.
+        """
         found = [] if self._own is None else [self._own, *self._callees]
         return [
             (

@@ -10,6 +10,7 @@ use manyhands_pool::completion::Wait;
 use manyhands_pool::future::Future;
 use manyhands_pool::process::{ProcessPool, ProcessTask, TaskOptions};
 use manyhands_sys::clock::Deadline;
+use support::tallied::{self, Tally, Work};
 use support::{end_of, finish, guard, pool, submit, submit_with};
 
 /// How long a task may take before it counts as lost.
@@ -135,5 +136,25 @@ fn a_task_stopped_at_its_timeout_keeps_its_arguments_until_it_has_left() {
     assert_eq!(pool.counts().workers_started, 1, "the worker found its arguments changed");
     let counts = pool.counts();
     assert_eq!((counts.timed_out, counts.replied), (1, 20), "each task ends once, also in counts");
+    finish(&pool);
+}
+
+#[test]
+fn a_cancel_that_comes_after_the_task_has_run_says_so() {
+    let _guard = guard(60);
+    let tally = Tally::new(30_000);
+    let pool = pool(2);
+    let function = tallied::function(&pool);
+    for idx in 0..30_000 {
+        let work = Work { idx, sleep_us: 0, payload_bytes: 8, options: TaskOptions::default() };
+        let task = tally.submit(&pool, &function, &work).expect("an open pool");
+        while tally.n_runs(idx) == 0 {
+            std::hint::spin_loop();
+        }
+        // It has run: at every moment from here to the future's end a cancel comes too late.
+        spin(Duration::from_nanos(idx as u64 % 20_000));
+        assert!(!task.cancel_if_unclaimed(), "a task was cancelled after it had run");
+        end_of(&task).expect("it replies");
+    }
     finish(&pool);
 }

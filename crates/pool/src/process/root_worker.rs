@@ -75,25 +75,22 @@ impl Worker {
 
     pub(super) fn give(&mut self, task: Arc<ProcessTask>) {
         let announce = if task.options.timeout.is_some() { ANNOUNCE_START } else { 0 };
-        let body = task.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let call = task.call.lock().unwrap_or_else(PoisonError::into_inner);
+        let (function, body) = call.as_ref().expect("a task that waits has its call");
         let position = self.lane.publish(|content| {
-            content.function_id = task.function.id;
-            content.function = task.function.code.at();
+            content.function_id = function.id;
+            content.function = function.code.at();
             content.flags = announce;
-            match body.as_ref() {
-                Some(Body::Block(block)) => content.block = block.at(),
-                Some(Body::Inline(bytes)) => {
+            match body {
+                Body::Block(block) => content.block = block.at(),
+                Body::Inline(bytes) => {
                     content.block = BlockRef::default();
                     content.inline_len = bytes.len() as u32;
                     content.inline[..bytes.len()].copy_from_slice(bytes);
                 }
-                None => {
-                    content.block = BlockRef::default();
-                    content.inline_len = 0;
-                }
             }
         });
-        drop(body);
+        drop(call);
         task.place.set(self.id, position);
         self.tasks.push_back(Some(task));
         self.n_tasks += 1;
@@ -133,7 +130,8 @@ impl Worker {
             self.n_tasks -= 1;
             self.mean_ns =
                 if self.mean_ns == 0 { ran_ns } else { (self.mean_ns * 7 + ran_ns) / 8 }.max(1);
-            task.place.clear();
+            // It keeps its place, which is past: a cancel that comes before the future is settled
+            // must not take it for one that waits.
             // One that was stopped at its timeout has ended before, and counts as that.
             counts.replied += u64::from(!task.outcome.completion().is_done());
             let lost = || TaskError::Other("the worker's reply is not in the heap".to_owned());

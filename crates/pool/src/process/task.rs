@@ -68,9 +68,8 @@ pub struct TaskTimes {
 pub struct ProcessTask {
     pub(crate) outcome: Outcome<Reply>,
     pub(crate) pool: Weak<Shared>,
-    pub(crate) function: Arc<Function>,
-    /// The arguments, until the task is done.
-    pub(crate) body: Mutex<Option<Body>>,
+    /// Function and arguments, until the task is done.
+    pub(crate) call: Mutex<Option<(Arc<Function>, Body)>>,
     pub(crate) options: TaskOptions,
     pub(crate) place: Place,
     times: Times,
@@ -144,8 +143,8 @@ impl ProcessTask {
     ) -> Self {
         let times = Times { queued_ns: monotonic_ns().into(), ..Times::default() };
         let place = Place { worker: IN_NO_LANE.into(), position: AtomicU64::new(0) };
-        let body = Mutex::new(Some(body));
-        Self { outcome: Outcome::new(), pool, function, body, options, place, times }
+        let call = Mutex::new(Some((function, body)));
+        Self { outcome: Outcome::new(), pool, call, options, place, times }
     }
 
     /// Where its reply appears.
@@ -211,9 +210,9 @@ impl ProcessTask {
         self.times.worker_pid.store(pid, Ordering::Relaxed);
     }
 
-    /// Gives the arguments' memory back.
-    pub(crate) fn drop_body(&self) {
-        drop(self.body.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// Gives the memory of function and arguments back.
+    pub(crate) fn drop_call(&self) {
+        drop(self.call.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

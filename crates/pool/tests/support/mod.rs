@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of it")]
 
+pub mod tallied;
+
 use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +49,7 @@ fn run(end: &mut WorkerEnd) {
             std::thread::sleep(Duration::from_micros(us));
             Vec::new()
         }
+        b"tallied" => tallied::run(end, &body),
         b"check_bytes_later" => {
             for _ in 0..100 {
                 std::thread::sleep(Duration::from_millis(1));
