@@ -16,7 +16,7 @@ const NUMBERS: [u64; 5] =
 #[manyhands::task]
 fn is_prime(number: u64) -> (bool, u32) {
     let mut odd = (3..).step_by(2).take_while(|divisor| divisor * divisor <= number);
-    let prime = !number.is_multiple_of(2) && odd.all(|divisor| !number.is_multiple_of(divisor));
+    let prime = number % 2 == 1 && odd.all(|divisor| !number.is_multiple_of(divisor));
     (prime, process::id())
 }
 
