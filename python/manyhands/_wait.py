@@ -78,7 +78,7 @@ def as_completed(fs: Iterable[_F], timeout: float | None = None) -> Iterator[_F]
     Raises:
         TimeoutError: from ``next()``, when time is over; it says how many are unfinished.
 
-    Mirrors https://docs.python.org/3/library/concurrent.futures.html#concurrent.futures.as_completed.
+    Mirrors ``as_completed`` of https://docs.python.org/3/library/concurrent.futures.html.
 
     >>> from manyhands.futures import ThreadPoolExecutor
     >>> with ThreadPoolExecutor(2) as pool:

@@ -267,8 +267,10 @@ def apply_logging(settings: dict[str, Any] | None) -> None:
 
 
 def _once_imported(name: str, act: Callable[[Any], None]) -> None:
-    """Call ``act(module)`` now if the module is loaded, else when it is: most workers never need
-    it, and importing it would take longer than all else."""
+    """Call ``act(module)`` now if the module is loaded, else when it is.
+
+    Most workers never need it, and importing it would take longer than all else.
+    """
     module = sys.modules.get(name)
     if module is not None:
         act(module)

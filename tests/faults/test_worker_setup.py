@@ -25,12 +25,14 @@ START_METHODS = [None, "fork", "spawn", "forkserver"]
     ids=["processes", "threads"],
 )
 def test_an_initializer_that_raises_breaks_the_pool_once_and_says_why(kind, broken, marks):
-    with kind(2, initializer=tasks.raise_after_mark, initargs=(marks.path,)) as executor:
-        # The pool may be broken before the first task is handed in, or only notice it afterwards.
-        with pytest.raises(broken, match="initializer"):
-            for _ in range(1000):
-                error = executor.submit(tasks.square, 1).exception(60)
-                assert isinstance(error, broken)
+    # The pool may be broken before the first task is handed in, or only notice it afterwards.
+    with (
+        kind(2, initializer=tasks.raise_after_mark, initargs=(marks.path,)) as executor,
+        pytest.raises(broken, match="initializer"),
+    ):
+        for _ in range(1000):
+            error = executor.submit(tasks.square, 1).exception(60)
+            assert isinstance(error, broken)
     # At most one run for each worker and for a replacement that was already on its way.
     assert 1 <= len(marks.read()) <= 4
 
@@ -45,13 +47,15 @@ def test_the_error_of_the_initializer_is_in_the_message(marks):
 
 
 def test_an_initializer_that_ends_its_worker_breaks_the_pool_instead_of_looping(marks):
-    with ProcessPoolExecutor(
-        2, initializer=tasks.exit_after_mark, initargs=(marks.path,)
-    ) as executor:
-        with pytest.raises(BrokenProcessPool):
-            for _ in range(1000):
-                error = executor.submit(tasks.square, 1).exception(60)
-                assert isinstance(error, BrokenProcessPool)
+    with (
+        ProcessPoolExecutor(
+            2, initializer=tasks.exit_after_mark, initargs=(marks.path,)
+        ) as executor,
+        pytest.raises(BrokenProcessPool),
+    ):
+        for _ in range(1000):
+            error = executor.submit(tasks.square, 1).exception(60)
+            assert isinstance(error, BrokenProcessPool)
     assert 1 <= len(marks.read()) <= 4
 
 

@@ -75,10 +75,8 @@ fn task_of(function: &ItemFn, name: Option<LitStr>) -> syn::Result<Tokens> {
 
         #(#conditions)*
         const _: () = {
-            static ENTRY: ::manyhands::__private::Entry = ::manyhands::__private::Entry::of::<#ident>(
-                ::core::file!(),
-                ::core::line!(),
-            );
+            static ENTRY: ::manyhands::__private::Entry =
+                ::manyhands::__private::Entry::of::<#ident>(::core::file!(), ::core::line!());
 
             impl ::manyhands::Task for #ident {
                 type Args = #args;

@@ -11,8 +11,10 @@
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     manyhands::init(); // Workers are this program, started again: they begin here.
 //!     let pool = ProcessPool::new(2)?;
-//!     let submit = |word: &str| pool.submit(letters::task, word.to_owned());
-//!     let futures = ["rice", "beans", "salt?"].map(submit).into_iter().collect::<Result<Vec<_>, _>>()?;
+//!     let mut futures = Vec::new();
+//!     for word in ["rice", "beans", "salt?"] {
+//!         futures.push(pool.submit(letters::task, word.to_owned())?);
+//!     }
 //!     let n_letters: usize = as_completed(futures).map(|future| future.result().unwrap()).sum();
 //!     assert_eq!(n_letters, 13);
 //!     Ok(())

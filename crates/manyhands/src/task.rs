@@ -15,6 +15,36 @@ use crate::error::PoolError;
 use crate::wire::{self, Encoded, Failure};
 
 /// A function that executors can run; made by [`#[task]`](macro@crate::task).
+///
+/// What cannot work in another process is the compiler's error, in words. A function without the
+/// attribute is no task; nothing borrowed, generic or asynchronous travels; a task takes what its
+/// function takes:
+///
+/// ```compile_fail
+/// fn plain(n: u32) -> u32 { n }
+/// manyhands::ThreadPool::new(1).unwrap().submit(plain, 1);
+/// ```
+/// ```compile_fail
+/// #[manyhands::task]
+/// fn borrows(text: &str) -> usize { text.len() }
+/// ```
+/// ```compile_fail
+/// #[manyhands::task]
+/// fn generic<T>(value: T) {}
+/// ```
+/// ```compile_fail
+/// #[manyhands::task]
+/// async fn fetch(url: String) {}
+/// ```
+/// ```compile_fail
+/// #[manyhands::task]
+/// fn locked(value: std::sync::MutexGuard<'static, u8>) {}
+/// ```
+/// ```compile_fail
+/// #[manyhands::task]
+/// fn double(n: u32) -> u32 { 2 * n }
+/// manyhands::ThreadPool::new(1).unwrap().submit(double::task, "21");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a task",
     label = "not a task",

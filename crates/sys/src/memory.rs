@@ -23,6 +23,9 @@ pub struct Mapping {
     len: usize,
 }
 
+/// What is committed at a time: fast enough to be done between two signals of a profiler.
+const COMMIT_STEP: u64 = 4 << 20;
+
 // SAFETY: the mapping is plain memory that stays valid until drop; how it is accessed is the
 // duty of those who hand out references into it.
 unsafe impl Send for Mapping {}
@@ -62,7 +65,19 @@ impl MemoryFile {
     /// Backs the range with pages now, so that a shortage is an error here and not a SIGBUS at
     /// the first touch.
     pub fn commit(&self, offset: u64, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.fd, FallocateFlags::KEEP_SIZE, offset, len)?)
+        let end = offset + len;
+        let mut at = offset;
+        while at < end {
+            // A signal undoes a call half done: in steps, a frequent one cannot prevent the whole.
+            let step_bytes = COMMIT_STEP.min(end - at);
+            let flags = FallocateFlags::KEEP_SIZE;
+            match rustix::fs::fallocate(&self.fd, flags, at, step_bytes) {
+                Ok(()) => at += step_bytes,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Gives the pages of the range back to the system; it reads as zeros afterwards.

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::codec::{Pickled, Shape};
+use super::codec::{Pickled, Shape, simple_args};
 use super::functions::Functions;
 use super::launcher::launcher_of;
 use super::remote::broken_pool;
@@ -279,6 +279,11 @@ fn pickle_call<'py>(
     };
     if args.is_empty() && kwargs.is_none() {
         return Ok((sent, Body::empty()));
+    }
+    if kwargs.is_none()
+        && let Some(body) = simple_args(args)
+    {
+        return Ok((sent, body));
     }
     let fallback = |buffers: &Bound<'py, pyo3::types::PyList>| {
         let pickling = py.import("manyhands._pickling")?;
