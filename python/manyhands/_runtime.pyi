@@ -25,7 +25,6 @@ __all__ = [
     "ThreadPoolCore",
     "WorkLoop",
     "WorkerLoop",
-    "after_fork_in_child",
     "any_error",
     "check_options",
     "end_process_pools",
@@ -228,5 +227,4 @@ def receive_launch() -> Launch | None: ...
 
 # --- process-wide ---------------------------------------------------------------------------------
 
-def after_fork_in_child() -> None: ...
 def run_dispatcher() -> None: ...
