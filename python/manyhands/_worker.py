@@ -41,8 +41,6 @@ def run(launch: _runtime.Launch, inherited: Inherited | None = None) -> NoReturn
 def _run(launch: _runtime.Launch, inherited: Inherited | None) -> int:
     from . import _pickling, _worker_setup
 
-    # A task may fork, and its copy of this process must know that it is one.
-    os.register_at_fork(after_in_child=_runtime.after_fork_in_child)
     loop = _runtime.WorkerLoop(launch)
     setup = _pickling.loads(loop.setup())
     _install_interrupt(loop)
