@@ -88,7 +88,12 @@ test-newest: ## pytest on the newest Python found, if it is another one
 	fi
 
 .PHONY: bench
-bench: build $(VENV)/.bench-installed ## measure against the standard library and peers, in one run
+bench: ## measure against the standard library and peers, in one run (ARGS="--quick" for a look)
+	$(MAKE) --no-print-directory VENV=$(VENV_NEWEST) PYTHON="$(PYTHON_NEWEST)" bench-python
+	cargo bench --locked -p manyhands --bench process_pool
+
+.PHONY: bench-python
+bench-python: build $(VENV)/.bench-installed
 	$(BIN)/python benches/run.py $(ARGS)
 
 # CPython's own tests run on 3.13, in a virtual environment of their own: a .pth file there puts

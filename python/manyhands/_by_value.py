@@ -287,6 +287,7 @@ def strong_or_weak(value: Any) -> Callable[[], Any]:
         found = reference()
         return _MISSING if found is None else found
 
+    current.reference = reference  # type: ignore[attr-defined]  # for the compiled check
     return current
 
 

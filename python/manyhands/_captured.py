@@ -51,6 +51,15 @@ class _Captured:
         return all(namespace.get(name, _EMPTY) is value() for name, value in self.globals)
 
 
+def _seen(reference: Callable[[], Any]) -> tuple[bool, Any]:
+    """A remembered value as the compiled check wants it: is it held weakly, and by what."""
+    weak = getattr(reference, "reference", None)
+    if weak is not None:
+        return True, weak
+    value = reference()
+    return False, None if value is _EMPTY else (value,)
+
+
 class Guard:
     """The identities of what a function, and the by-value functions it calls, captured."""
 
@@ -73,6 +82,25 @@ class Guard:
             if isinstance(callee, types.FunctionType) and not captured.holds(callee):
                 return False
         return True
+
+    def watched(self) -> list[tuple[Any, ...]]:
+        """All that `holds` compares, for the compiled check.
+
+        For each function: whether and by what it is held, its code, defaults, cells with their
+        contents, and namespace with the globals in it.
+        """
+        found = [] if self._own is None else [self._own, *self._callees]
+        return [
+            (
+                *_seen(captured.fn),
+                captured.code,
+                captured.defaults(),
+                captured.kwdefaults(),
+                [_seen(cell) for cell in captured.cells],
+                [(name, *_seen(value)) for name, value in captured.globals],
+            )
+            for captured in found
+        ]
 
 
 def _contents(cell: types.CellType) -> Any:

@@ -1,22 +1,15 @@
-"""The exceptions of manyhands: each derives from the standard class it refines.
+"""The exceptions of manyhands.
 
-Guarantees: code that catches the standard library's exceptions catches these too.
+Guarantees: where the standard library has an exception for the case, ours derives from it, so
+code that catches the standard one catches ours too.
 """
 
 import pickle
 from concurrent.futures.process import BrokenProcessPool
 
-__all__ = ["Cancelled", "UnpicklableResult", "WorkerCrashed"]
+from ._task_errors import Cancelled, RemoteError
 
-
-class Cancelled(BaseException):
-    """Raised inside a running task that is being stopped.
-
-    It derives from BaseException so that ``except Exception`` in the task does not swallow it.
-    A task may catch it to clean up and should then let it go. Whoever waits for the future does
-    not see it: ``result()`` raises `concurrent.futures.CancelledError`, or TimeoutError if the
-    task ran longer than its ``options(timeout=...)`` allows.
-    """
+__all__ = ["Cancelled", "RemoteError", "UnpicklableResult", "WorkerCrashed"]
 
 
 class WorkerCrashed(BrokenProcessPool):
@@ -49,6 +42,6 @@ class UnpicklableResult(BrokenProcessPool, pickle.UnpicklingError):
     """An argument, result or exception cannot be unpickled on the other side."""
 
 
-for _class in (Cancelled, WorkerCrashed, UnpicklableResult):
+for _class in (WorkerCrashed, UnpicklableResult):
     _class.__module__ = "manyhands"
 del _class

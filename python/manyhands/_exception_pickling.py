@@ -23,42 +23,10 @@ import re
 import traceback
 from typing import Any
 
+from ._task_errors import RemoteError
+
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _TEXT_LIMIT_CHARS = 10_000
-
-
-class RemoteError(Exception):
-    """Stands for an exception of a task that could not be sent to the parent.
-
-    Its text names the original type, its message and why it could not travel; the worker's
-    traceback is its ``__cause__``. The standard module breaks the whole pool in this case.
-
-    >>> str(RemoteError("app.Odd", "no luck", "its class cannot be pickled"))
-    'app.Odd: no luck (the exception itself stayed in the worker: its class cannot be pickled)'
-    """
-
-    def __init__(self, type_name: str, message: str, reason: str) -> None:
-        super().__init__(type_name, message, reason)
-        self.type_name = type_name
-        self.message = message
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Not by the class's public name, which is bound only once the package is imported.
-        return _remote_error, self.args
-
-    def __str__(self) -> str:
-        return (
-            f"{self.type_name}: {self.message} "
-            f"(the exception itself stayed in the worker: {self.reason})"
-        )
-
-
-RemoteError.__module__ = "manyhands"
-
-
-def _remote_error(*args: str) -> RemoteError:
-    return RemoteError(*args)
 
 
 def dumps_exception(exc: BaseException) -> bytes:

@@ -10,9 +10,9 @@ and KeyboardInterrupt goes on.
 import concurrent.futures
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from ._future import Future
 from ._map import DEFAULT_WINDOW, ResultIterator, check_map_arguments
@@ -22,18 +22,34 @@ if TYPE_CHECKING:
 
 __all__ = ["Executor"]
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 
 class Executor(concurrent.futures.Executor):
     """The base of `ThreadPoolExecutor` and `ProcessPoolExecutor`."""
 
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Schedules ``fn(*args, **kwargs)`` and returns its `Future`.
+
+        Raises:
+            RuntimeError: after `shutdown`, and when the interpreter is ending.
+
+        >>> from manyhands.futures import ThreadPoolExecutor
+        >>> with ThreadPoolExecutor(1) as pool:
+        ...     pool.submit(pow, 2, 5).result()
+        32
+        """
+        raise NotImplementedError
+
     def _submit(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., _T],
         args: tuple[Any, ...],
         kwargs: dict[str, Any] | None,
         timeout: float | None,
         name: str | None,
-    ) -> Future[Any]:
+    ) -> Future[_T]:
         raise NotImplementedError
 
     def _stop_now(self) -> None:
@@ -45,12 +61,12 @@ class Executor(concurrent.futures.Executor):
 
     def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., _T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
-    ) -> ResultIterator:
+    ) -> Iterator[_T]:
         """Returns an iterator over ``fn`` of each item, computed in parallel.
 
         Args:
@@ -78,11 +94,11 @@ class Executor(concurrent.futures.Executor):
 
     def _map(
         self,
-        submit: Callable[..., Any],
+        submit: Callable[..., Future[_T]],
         iterables: tuple[Iterable[Any], ...],
         timeout: float | None,
         buffersize: int | None,
-    ) -> ResultIterator:
+    ) -> ResultIterator[_T]:
         window = DEFAULT_WINDOW if buffersize is None else buffersize
         is_sized = buffersize is None and any(isinstance(each, Sized) for each in iterables)
         results = ResultIterator(submit, iterables, window, timeout, is_sized)

@@ -178,10 +178,6 @@ def _die_of(interrupt: KeyboardInterrupt) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _after_fork_in_child() -> None:
-    _working.clear()
-    _runtime.after_fork_in_child()
-
-
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # as the standard does
-os.register_at_fork(after_in_child=_after_fork_in_child)
+# The threads are not there in a forked child.
+os.register_at_fork(after_in_child=_working.clear)

@@ -24,6 +24,7 @@ parent's handlers and streams.
 from __future__ import annotations
 
 import array
+import functools
 import io
 import itertools
 import logging
@@ -189,6 +190,7 @@ def _report() -> None:
 
 _lock = threading.Lock()
 _receiver: Receiver | None = None
+_n_users = 0
 
 
 def receiver() -> Receiver:
@@ -200,6 +202,27 @@ def receiver() -> Receiver:
         return _receiver
 
 
+def join() -> int:
+    """Take part in the receiver; returns the descriptor for workers. Each needs a `leave`."""
+    global _n_users
+    shared = receiver()
+    with _lock:
+        _n_users += 1
+    return shared.worker_fd
+
+
+def leave() -> None:
+    """The counterpart of `join`: the last one to leave ends the thread, once all is written."""
+    global _n_users, _receiver
+    with _lock:
+        _n_users -= 1
+        if _n_users > 0:
+            return
+        unused, _receiver = _receiver, None
+    if unused is not None:
+        unused.close()
+
+
 def flush(timeout: float | None = None) -> bool:
     """`Receiver.flush` if there is a receiver; else there is nothing to wait for: True."""
     return True if _receiver is None else _receiver.flush(timeout)
@@ -207,8 +230,9 @@ def flush(timeout: float | None = None) -> bool:
 
 def _after_fork_in_child() -> None:
     """The parent's ends are not ours, nor is its thread; locks may have been held."""
-    global _receiver, _lock
+    global _receiver, _lock, _n_users
     _lock = threading.Lock()
+    _n_users = 0
     if _receiver is not None:
         # A copy of the reading end here would keep workers from noticing the parent's death.
         _receiver._abandon()
@@ -353,7 +377,7 @@ class ForwardedStream(io.TextIOBase):
 
     def at_fork(self) -> None:
         """In a child that a task forked: another thread of the worker may have been printing."""
-        self._lock._at_fork_reinit()  # type: ignore[attr-defined]
+        self._lock._at_fork_reinit()
 
     def _forward(self, text: str) -> None:
         for start in range(0, len(text), CHUNK_CHARS):
@@ -450,9 +474,18 @@ def redirect(*, stdout: bool, stderr: bool) -> None:
 def _forward_records(handler: ForwardingHandler) -> None:
     """Send to the parent what no handler of this worker's own takes.
 
-    Not a handler of the root logger: ``logging.basicConfig`` in an initializer would do nothing
-    then. Libraries' NullHandlers do not count as handlers.
+    The root logger only gets a handler that does nothing: without any, ``logging.info`` would
+    configure a stream of its own. ``logging.basicConfig`` called by the program takes that handler
+    away first, as it does nothing where there is one. NullHandlers do not count as handlers.
     """
+    placeholder = logging.NullHandler()
+    logging.root.addHandler(placeholder)
+    basic_config = logging.basicConfig
+
+    @functools.wraps(basic_config)
+    def configure(**settings: Any) -> None:
+        logging.root.removeHandler(placeholder)
+        basic_config(**settings)
 
     def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
         taken = False
@@ -466,8 +499,9 @@ def _forward_records(handler: ForwardingHandler) -> None:
         if not taken:
             handler.handle(record)
 
-    patched: Any = logging.Logger
-    patched.callHandlers = call_handlers
+    patched: Any = logging
+    patched.Logger.callHandlers = call_handlers
+    patched.basicConfig = configure
 
 
 def _share_tracker(sender: _Sender) -> None:

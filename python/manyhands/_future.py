@@ -14,9 +14,9 @@ change exactly once.
 import concurrent.futures
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from threading import get_ident
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _runtime
 from ._runtime import FutureCore
@@ -50,6 +50,12 @@ class Future(FutureCore, concurrent.futures.Future[_T]):
     def __init__(self) -> None:
         # Everything is done by FutureCore.__new__; the standard __init__ must not run.
         pass
+
+    if TYPE_CHECKING:
+        # The compiled methods, with the type that the compiled class cannot have.
+        def result(self, timeout: float | None = None) -> _T: ...
+        def set_result(self, result: _T, /) -> None: ...
+        def add_done_callback(self, fn: Callable[["Future[_T]"], object], /) -> None: ...
 
     def __await__(self) -> Generator[Any, None, _T]:
         """Waits for the task in the running asyncio event loop."""

@@ -11,12 +11,15 @@ Does not do: parallelism within a task. A task that wants it makes a pool of its
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ._executor import Executor
 from ._future import Future
 
 __all__ = ["InlineExecutor"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class InlineExecutor(Executor):
@@ -29,21 +32,21 @@ class InlineExecutor(Executor):
     def __init__(self) -> None:
         self._is_shut_down = False
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Run ``fn(*args, **kwargs)`` now and return its finished future."""
         return self._submit(fn, args, kwargs)
 
     def _submit(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., _T],
         args: tuple[Any, ...],
         kwargs: dict[str, Any] | None,
-        timeout_s: float | None = None,
+        timeout: float | None = None,
         name: str | None = None,
-    ) -> Any:
+    ) -> Future[_T]:
         if self._is_shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        future: Any = Future()
+        future: Future[_T] = Future()
         future.set_running_or_notify_cancel()
         try:
             result = fn(*args, **(kwargs or {}))

@@ -13,11 +13,13 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from ._future import Future
 
 __all__ = ["DEFAULT_WINDOW", "ResultIterator", "check_map_arguments"]
+
+_T = TypeVar("_T")
 
 #: How many tasks `map` has in flight unless ``buffersize`` says otherwise.
 DEFAULT_WINDOW = 65_536
@@ -33,7 +35,7 @@ def check_map_arguments(chunksize: int, buffersize: int | None) -> None:
         raise ValueError("chunksize must be >= 1.")
 
 
-class ResultIterator:
+class ResultIterator(Iterator[_T]):
     """The results of one ``map``, in the order of its input.
 
     Differences from the standard module's generator: it goes on after an item that raised, and
@@ -52,27 +54,27 @@ class ResultIterator:
 
     def __init__(
         self,
-        submit: Callable[..., Future[Any]],
+        submit: Callable[..., Future[_T]],
         iterables: tuple[Iterable[Any], ...],
         window: int,
         timeout: float | None,
         is_sized: bool,
     ) -> None:
         self._end_time = None if timeout is None else timeout + time.monotonic()
-        self._futures: deque[Future[Any]] = deque()
+        self._futures: deque[Future[_T]] = deque()
         self._is_started = False
         self._is_sized = is_sized
         self._arguments: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
-        self._submit: Callable[..., Future[Any]] | None = submit
+        self._submit: Callable[..., Future[_T]] | None = submit
         for args in itertools.islice(self._arguments, window):
             self._futures.append(submit(*args))
         if len(self._futures) < window:
             self._forget_input()
 
-    def __iter__(self) -> "ResultIterator":
+    def __iter__(self) -> "ResultIterator[_T]":
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> _T:
         self._is_started = True
         futures = self._futures
         if not futures:

@@ -1,13 +1,16 @@
 """The view that ``executor.options()`` returns: the same workers, with options for each task."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from . import _runtime
 from ._executor import Executor
 from ._future import Future
 
 __all__ = ["OptionsView"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class OptionsView(Executor):
@@ -19,18 +22,18 @@ class OptionsView(Executor):
         self._timeout = timeout
         self._name = name
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Schedules ``fn(*args, **kwargs)`` with the options of this view."""
         return self._executor._submit(fn, args, kwargs, self._timeout, self._name)
 
     def _submit(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., _T],
         args: tuple[Any, ...],
         kwargs: dict[str, Any] | None,
         timeout: float | None,
         name: str | None,
-    ) -> Future[Any]:
+    ) -> Future[_T]:
         timeout = self._timeout if timeout is None else timeout
         name = self._name if name is None else name
         return self._executor._submit(fn, args, kwargs, timeout, name)

@@ -22,10 +22,9 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from ._exception_pickling import RemoteError, dumps_exception, loads_exception
+from ._exception_pickling import dumps_exception, loads_exception
 
 __all__ = [
-    "RemoteError",
     "dumps",
     "dumps_call",
     "dumps_exception",
@@ -85,7 +84,9 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], buffers: list[Any]
     )
 
 
-def dumps_whole_call(call: tuple[Any, tuple, dict], buffers: list | None) -> bytes:
+def dumps_whole_call(
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]], buffers: list[Any] | None
+) -> bytes:
     """Pickle ``(fn, args, kwargs)`` of a task whose callable travels with it.
 
     Args and errors as with `dumps_call`; a callable that cannot be pickled is explained as such.
@@ -93,11 +94,13 @@ def dumps_whole_call(call: tuple[Any, tuple, dict], buffers: list | None) -> byt
     fn, args, kwargs = call
 
     def explain(error: Exception) -> BaseException:
+        from ._diagnose import explain_call, explain_function
+
         try:
             dumps_unexplained(fn, None)
         except Exception as cause:
-            return _diagnose().explain_function(fn, cause)
-        return _diagnose().explain_call(args, kwargs, error)
+            return explain_function(fn, cause)
+        return explain_call(args, kwargs, error)
 
     return _dumps(call, buffers, False, explain)
 

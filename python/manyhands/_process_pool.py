@@ -16,14 +16,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeVar
 
 from . import _chained, _exit, _runtime
+from ._cpu_count import usable_cpus
 from ._executor import Executor
 from ._runtime import ProcessPoolCore
+from .install import is_installed
 
 __all__ = ["ProcessPoolExecutor"]
+
+_T = TypeVar("_T")
 
 #: How long killed workers may take to be gone, in seconds, before the program goes on.
 _KILL_PATIENCE_S = 1.0
@@ -75,7 +79,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         preload: Iterable[str] = (),
     ) -> None:
         if max_workers is None:
-            max_workers = _usable_cpus()
+            max_workers = usable_cpus()
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
@@ -91,6 +95,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         self._open_lock = threading.Lock()
         self._shutdown_thread = False
         self._shares: Any = None
+        self._forwards = False
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -102,14 +107,14 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
             if self._shutdown_thread or _exit.has_begun():
                 raise RuntimeError(self._closed_reason())
             launcher, inherits = self._launcher()
-            setup, fds = self._setup(inherits)
+            setup = self._setup(inherits)
             _exit.register(_pools)
             self._start(
                 self._max_workers,
                 self._max_tasks_per_child,
                 inherits,
                 launcher,
-                (setup, fds),
+                setup,
             )
 
     def _launcher(self) -> tuple[Any, bool]:
@@ -121,9 +126,12 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         if self._start_method == "spawn":
             args = [*interpreter, "-c", _program("spawned()")]
             return _runtime.ProgramLauncher(args, environ), False
-        args = [*interpreter, "-c", _program(f"main({list(self._preload)!r})")]
-        key = "\0".join([*interpreter, *self._preload]).encode(errors="surrogateescape")
-        return _runtime.TemplateLauncher(key, args, environ), False
+        call = f"main({list(self._preload)!r}, installed={is_installed()})"
+        key = "\0".join([*interpreter, call]).encode(errors="surrogateescape")
+        args = [*interpreter, "-c", _program(call)]
+        launcher = _runtime.TemplateLauncher(key, args, environ)
+        launcher.warm_up()
+        return launcher, False
 
     def _setup(self, inherits: bool) -> tuple[bytes, list[int]]:
         """What every worker is told, pickled, and the descriptors it gets."""
@@ -138,8 +146,10 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
             setup["initializer"], self._shares = _mp_sharing.dumps_initializer(
                 self._initializer, self._initargs
             )
-            if parent["logging"] or not (parent["stdout_is_own"] and parent["stderr_is_own"]):
-                fds.append(_forward.receiver().worker_fd)
+            streams_are_own = parent["stdout_is_own"] and parent["stderr_is_own"]
+            if not streams_are_own or _worker_setup.has_log_handlers():
+                fds.append(_forward.join())
+                self._forwards = True
         return _pickling.dumps(setup, None), fds
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -197,6 +207,12 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         if shares is not None:
             shares.close()
         _flush_output()
+        if self._forwards:
+            from . import _forward
+
+            self._forwards = False
+            _forward.leave()
+        self._release()
 
     def _closed_reason(self) -> str:
         when = "interpreter shutdown" if _exit.has_begun() else "shutdown"
@@ -206,12 +222,12 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
 
     def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., _T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
-    ) -> Any:
+    ) -> Iterator[_T]:
         """As `Executor.map`; with ``chunksize`` above 1 a task computes that many items.
 
         Results arrive a chunk at a time, and an item that raises hides the rest of its chunk.
@@ -225,7 +241,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout, buffersize=buffersize)
         chunks = _chunks(zip(*iterables, strict=False), chunksize)
-        run = functools.partial(_run_chunk, fn)
+        run: Callable[..., list[_T]] = functools.partial(_run_chunk, fn)
         if buffersize is not None:
             buffersize = max(1, buffersize // chunksize)
         return _flattened(super().map(run, chunks, timeout=timeout, buffersize=buffersize))
@@ -312,12 +328,6 @@ def _flush_output() -> None:
         forward.flush(_KILL_PATIENCE_S)
 
 
-def _usable_cpus() -> int:
-    from ._cpu_count import usable_cpus
-
-    return usable_cpus()
-
-
 def _start_method(mp_context: Any) -> str:
     if mp_context is None:
         multiprocessing = sys.modules.get("multiprocessing")
@@ -363,7 +373,8 @@ def _interpreter() -> list[str]:
         raise RuntimeError(
             "sys.executable is empty: set it to a Python interpreter, or use mp_context='fork'"
         )
-    return [sys.executable, *subprocess._args_from_interpreter_flags()]
+    private: Any = subprocess  # What multiprocessing itself uses; the type information omits it.
+    return [sys.executable, *private._args_from_interpreter_flags()]
 
 
 def _program(call: str) -> str:
@@ -412,11 +423,11 @@ def _chunks(calls: Iterable[tuple[Any, ...]], chunksize: int) -> Iterable[tuple[
         yield chunk
 
 
-def _run_chunk(fn: Callable[..., Any], chunk: tuple[tuple[Any, ...], ...]) -> list[Any]:
+def _run_chunk(fn: Callable[..., _T], chunk: tuple[tuple[Any, ...], ...]) -> list[_T]:
     return [fn(*args) for args in chunk]
 
 
-def _flattened(chunks: Any) -> Any:
+def _flattened(chunks: Any) -> Generator[_T]:
     try:
         for chunk in chunks:
             chunk.reverse()

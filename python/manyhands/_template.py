@@ -16,13 +16,24 @@ import sys
 import traceback
 
 from . import _runtime, _worker
+from .install import install
+
+#: How long the first launches of a fresh template may take to come, in seconds.
+_FIRST_RUSH_S = 0.1
 
 
-def main(preload: list[str]) -> None:
-    """Entry of a template started as a program: the standard input is the socket to it."""
+def main(preload: list[str], *, installed: bool = False) -> None:
+    """Entry of a template started as a program: the standard input is the socket to it.
+
+    Args:
+        preload: names of modules to import.
+        installed: the parent called `manyhands.install()`. Done here, it costs no worker's time.
+    """
     server = _runtime.TemplateServer.from_hello()
     if server is None:
         os._exit(0)
+    if installed:
+        install()
     _import_all(preload)
     serve(server)
 
@@ -37,12 +48,19 @@ def spawned() -> None:
 
 def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None = None) -> None:
     """Fork a worker for each launch until the parent wants no more; never returns."""
-    _prepare_imports()
-    gc.collect()
-    # What exists now is never freed: collections in workers need not write to shared pages.
-    gc.freeze()
+    importlib.import_module("manyhands._pickling")
+    importlib.import_module("manyhands._worker_setup")
+    _freeze()
+    is_complete = False
     try:
-        while (launch := server.next_launch()) is not None:
+        while True:
+            if not is_complete and not server.has_launch(_FIRST_RUSH_S):
+                # The first workers are on their way: time for what later ones should find.
+                is_complete = True
+                _import_rest()
+            launch = server.next_launch()
+            if launch is None:
+                break
             try:
                 pid = os.fork()
             except OSError as error:
@@ -60,10 +78,17 @@ def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None =
     os._exit(0)
 
 
-def _prepare_imports() -> None:
-    """Import what workers need, so that no worker has to, and no task's time goes into it."""
-    for name in ("_by_value", "_forward", "_pickling", "_worker_setup"):
+def _import_rest() -> None:
+    """Import what tasks may need, so that no worker has to, and no task's time goes into it."""
+    for name in ("_by_value", "_forward"):
         importlib.import_module(f"manyhands.{name}")
+    _freeze()
+
+
+def _freeze() -> None:
+    """What exists now is never freed: collections in workers need not write to shared pages."""
+    gc.collect()
+    gc.freeze()
 
 
 def _import_all(preload: list[str]) -> None:
@@ -72,6 +97,6 @@ def _import_all(preload: list[str]) -> None:
             importlib.import_module(name)
         except Exception:
             # The tasks that need the module will say so where somebody can see it.
-            print(f"manyhands: preload={name!r} could not be imported:", file=sys.stderr)
+            note = f"manyhands: preload={name!r} could not be imported:"
+            print(note, file=sys.stderr)  # noqa: T201 - standard error is its only way out
             traceback.print_exc()
-

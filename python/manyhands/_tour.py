@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     print(
         f"manyhands tour: {len(files):,} files of the standard library of Python "
         f"{platform.python_version()}, {options.workers} workers, "
-        f"{len(os.sched_getaffinity(0))} CPUs\n"
+        f"{len(os.sched_getaffinity(0))} CPUs, "
+        f"load average before the start {os.getloadavg()[0]:.1f}\n"
     )
     tour = _Tour(files, options.workers, n_empty_tasks=200 if options.quick else N_EMPTY_TASKS)
     tour.run_lanes()

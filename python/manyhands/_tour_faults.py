@@ -105,8 +105,10 @@ def _outcomes(results: Iterator[FileMetrics]) -> Iterator[FileMetrics | TimeoutE
 def _worker_of(executor: Any, future: Any) -> int | None:
     """Say which process runs `future`; the standard pool does not know, so any of its workers."""
     if hasattr(future, "statistics"):
-        return future.statistics()["worker"] if future.running() else None
-    return next(iter(executor._processes))
+        worker: int | None = future.statistics()["worker"] if future.running() else None
+        return worker
+    any_pid: int = next(iter(executor._processes))
+    return any_pid
 
 
 def _kill(pid: int) -> int:

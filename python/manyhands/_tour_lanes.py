@@ -43,7 +43,8 @@ def lanes(n_workers: int) -> dict[tuple[str, str], Callable[[list[str]], list[Fi
 
 def process_pool(module: ModuleType, n_workers: int) -> Executor:
     """Make `module`'s process pool with quiet workers, the same for both sides."""
-    return module.ProcessPoolExecutor(n_workers, initializer=ignore_syntax_warnings)
+    pool: Executor = module.ProcessPoolExecutor(n_workers, initializer=ignore_syntax_warnings)
+    return pool
 
 
 def time_lane(run: Callable[[list[str]], list[FileMetrics]], files: list[str]) -> LaneTime:

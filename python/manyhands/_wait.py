@@ -8,25 +8,32 @@ import concurrent.futures
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from ._runtime import Gatherer, any_error
 
 __all__ = ["as_completed", "wait"]
 
-_T = TypeVar("_T")
+_F = TypeVar("_F", bound=concurrent.futures.Future[Any])
 
-# Imported by name: `manyhands.install()` replaces the attributes of the standard module.
-_standard_as_completed = concurrent.futures._base.as_completed
-_standard_wait = concurrent.futures._base.wait
-_DoneAndNotDone = concurrent.futures._base.DoneAndNotDoneFutures
+# Imported by name: `manyhands.install()` replaces the attributes of the standard module. Their own
+# types say that what comes out is the base class, not the class that went in.
+_standard_as_completed: Any = concurrent.futures._base.as_completed
+_standard_wait: Any = concurrent.futures._base.wait
+if TYPE_CHECKING:
+
+    class DoneAndNotDoneFutures(NamedTuple, Generic[_F]):
+        """The standard result of `wait`, for whatever class of futures was given."""
+
+        done: set[_F]
+        not_done: set[_F]
+else:
+    DoneAndNotDoneFutures = concurrent.futures._base.DoneAndNotDoneFutures
 
 
 def wait(
-    fs: Iterable[concurrent.futures.Future[_T]],
-    timeout: float | None = None,
-    return_when: str = ALL_COMPLETED,
-) -> concurrent.futures._base.DoneAndNotDoneFutures[_T]:
+    fs: Iterable[_F], timeout: float | None = None, return_when: str = ALL_COMPLETED
+) -> DoneAndNotDoneFutures[_F]:
     """Waits for futures; returns a named tuple of two sets, ``done`` and ``not_done``.
 
     Args:
@@ -45,7 +52,8 @@ def wait(
     fs = set(fs)
     gatherer = Gatherer.of(fs)
     if gatherer is None:
-        return _standard_wait(fs, timeout, return_when)
+        standard: DoneAndNotDoneFutures[_F] = _standard_wait(fs, timeout, return_when)
+        return standard
     _check_return_when(return_when)
     try:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -57,12 +65,10 @@ def wait(
     finally:
         gatherer.close()
     done = {future for future in fs if future.done()}
-    return _DoneAndNotDone(done, fs - done)
+    return DoneAndNotDoneFutures(done, fs - done)
 
 
-def as_completed(
-    fs: Iterable[concurrent.futures.Future[_T]], timeout: float | None = None
-) -> Iterator[concurrent.futures.Future[_T]]:
+def as_completed(fs: Iterable[_F], timeout: float | None = None) -> Iterator[_F]:
     """Yields futures as they complete.
 
     Args:
@@ -72,7 +78,7 @@ def as_completed(
     Raises:
         TimeoutError: from ``next()``, when time is over; it says how many are unfinished.
 
-    Mirrors https://docs.python.org/3/library/concurrent.futures.html#concurrent.futures.as_completed.
+    Mirrors ``as_completed`` of https://docs.python.org/3/library/concurrent.futures.html.
 
     >>> from manyhands.futures import ThreadPoolExecutor
     >>> with ThreadPoolExecutor(2) as pool:

@@ -61,12 +61,13 @@ def _run(launch: _runtime.Launch, inherited: Inherited | None) -> int:
 
 
 def _install_interrupt(loop: _runtime.WorkerLoop) -> None:
-    from ._errors import Cancelled
+    from ._task_errors import Cancelled
 
     def on_interrupt(signum: int, frame: object) -> None:
         if loop.should_interrupt():
             raise Cancelled("the task was stopped")
 
+    signal.set_wakeup_fd(-1)  # An event loop's, inherited by fork.
     signal.signal(signal.SIGINT, on_interrupt)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -108,4 +109,3 @@ def _initialize(
         loop.set_failed(f"the initializer of a worker failed:\n{text}")
         return False
     return True
-

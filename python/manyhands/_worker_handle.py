@@ -56,16 +56,20 @@ class WorkerHandle:
         return bool(select.select([self._pidfd], [], [], timeout)[0])
 
     def __del__(self) -> None:
-        if getattr(self, "_pidfd", None) is not None:
-            os.close(self._pidfd)
+        # `__init__` may have failed before there was one.
+        pidfd: int | None = getattr(self, "_pidfd", None)
+        if pidfd is not None:
+            os.close(pidfd)
 
     def __repr__(self) -> str:
         return f"<WorkerHandle pid={self.pid} {'alive' if self.is_alive() else 'ended'}>"
 
 
 def handles_of(executor: Any) -> dict[int, WorkerHandle]:
-    """The workers of a process pool by process id. Waits for those that are being started, as
-    the standard pool's are started when ``submit`` returns."""
+    """The workers of a process pool by process id.
+
+    Waits for those that are being started: the standard pool's are when ``submit`` returns.
+    """
     deadline = time.monotonic() + _START_PATIENCE_S
     while any(pid == 0 for _, pid, _, _ in executor._workers()) and time.monotonic() < deadline:
         time.sleep(0.001)

@@ -3,8 +3,9 @@
 `describe_parent` runs in the parent, `prepare` in the freshly forked worker before its first
 task, `finish` at an orderly exit. It is what ``multiprocessing.spawn`` does for its children, with
 these differences: ``__main__`` is an empty module that fills with what the tasks bring along;
-environment, working directory, logging levels and warning filters are the parent's; the worker is
-not a daemon, so tasks may start processes and pools.
+environment, working directory, logging levels and warning filters are the parent's, and if it
+called `manyhands.install()`, so does the worker; the worker is not a daemon, so tasks may start
+processes and pools.
 
 Guarantees:
     no function that the parent registered (atexit, finalizers) ever runs in a worker, those that
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import itertools
 import os
 import re
@@ -27,7 +29,10 @@ import traceback
 import types
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
+
+from .install import install, is_installed
 
 _FORK_WARNING = r".*multi-threaded, use of fork\(\)"
 # Compiled here, so that workers find it in the cache that they inherit from the template.
@@ -63,6 +68,7 @@ def describe_parent() -> dict[str, Any]:
         "warning_filters": list(warnings.filters),
         "stdout_is_own": stream_is_own("stdout"),
         "stderr_is_own": stream_is_own("stderr"),
+        "installed": is_installed(),
     }
 
 
@@ -79,7 +85,7 @@ def prepare(data: dict[str, Any], *, name: str | None = None, inherited: bool = 
     is usable without them.
     """
     forget_parent_handlers()
-    _become_pool_process(data, name)
+    _once_imported("multiprocessing", lambda _module: _become_pool_process(data, name))
     if not inherited:
         _apply_paths(data)
         _apply_environ(data["environ"])
@@ -87,9 +93,16 @@ def prepare(data: dict[str, Any], *, name: str | None = None, inherited: bool = 
         apply_logging(data["logging"])
         _reseed()
     _apply_interpreter(data)
-    from . import _by_value, _pickling
+    if data["installed"] and not is_installed():
+        install()
+    from . import _pickling
 
-    _by_value.accept_from(data["pid"], inherited)
+    def accept(by_value: Any) -> None:
+        by_value.accept_from(data["pid"], inherited)
+
+    if inherited:
+        importlib.import_module("manyhands._by_value")
+    _once_imported("manyhands._by_value", accept)
     _pickling.register_connection_reducers()
     _detach_stdin()
     write_whole_lines()
@@ -221,6 +234,16 @@ def describe_logging() -> dict[str, Any] | None:
     }
 
 
+def has_log_handlers() -> bool:
+    """Whether this program has configured where log records go."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return False
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = [each for logger in loggers for each in getattr(logger, "handlers", ())]
+    return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
 # --- preparing ----------------------------------------------------------------------------------
 
 
@@ -241,6 +264,20 @@ def apply_logging(settings: dict[str, Any] | None) -> None:
         logger.propagate = propagate
     logging.disable(settings["disable"])
     logging.captureWarnings(settings["capture_warnings"])
+
+
+def _once_imported(name: str, act: Callable[[Any], None]) -> None:
+    """Call ``act(module)`` now if the module is loaded, else when it is.
+
+    Most workers never need it, and importing it would take longer than all else.
+    """
+    module = sys.modules.get(name)
+    if module is not None:
+        act(module)
+        return
+    from ._import_hook import AfterImport
+
+    sys.meta_path.insert(0, AfterImport({name: act}))
 
 
 def _become_pool_process(data: dict[str, Any], name: str | None) -> None:

@@ -13,7 +13,7 @@ from concurrent.futures import (
     TimeoutError,  # noqa: A004  # the standard module exports the builtin too
 )
 
-from ._errors import Cancelled, UnpicklableResult, WorkerCrashed
+from ._errors import Cancelled, RemoteError, UnpicklableResult, WorkerCrashed
 from ._executor import Executor
 from ._future import Future
 from ._process_pool import ProcessPoolExecutor
@@ -31,6 +31,7 @@ __all__ = [
     "Future",
     "InvalidStateError",
     "ProcessPoolExecutor",
+    "RemoteError",
     "ThreadPoolExecutor",
     "TimeoutError",
     "UnpicklableResult",

@@ -20,7 +20,8 @@ What it does not do:
   attributes of the standard class does not work.
 - `concurrent.futures._base`, a private module, keeps the standard `wait` and `as_completed`.
 - `uninstall()` leaves a name that was imported while ours were installed.
-- It reaches this process only, not the interpreters that the program itself starts.
+- It reaches this process and the workers of its process pools, not the interpreters that the
+  program starts otherwise.
 
 The classes mirror https://docs.python.org/3/library/concurrent.futures.html.
 """
@@ -117,6 +118,8 @@ _state = _State()
 
 def install() -> None:
     """Makes the executors of `concurrent.futures` ours, in this process, until `uninstall()`.
+
+    Workers of process pools that get their first task from now on do the same.
 
     Call it first thing in a program, before other imports: names that modules took earlier are
     replaced as well, but not copies in local variables, default arguments and base classes.

@@ -1,8 +1,8 @@
 """The kill-fuzz: random workers are killed under mixed load, and every task is counted.
 
-Run as ``kill_fuzz_program.py START_METHOD N_KILLS SEED`` inside a `family_watch.Family`.  It prints
-one JSON object with what it saw; the test judges it.  A killed
-worker may cause `WorkerCrashed` and nothing else: the rest is counted as wrong.
+Run as ``kill_fuzz_program.py START_METHOD PACE N_KILLS SEED`` inside a `family_watch.Family`. It
+prints one JSON object with what it saw; the test judges it. A killed worker may cause
+`WorkerCrashed` and nothing else: the rest is counted as wrong.
 """
 
 import collections
@@ -21,6 +21,14 @@ from manyhands.futures import ProcessPoolExecutor
 
 N_IN_FLIGHT = 40
 N_WORKERS = 4
+
+# Seconds between two kills. Hasty ones hit workers that are still starting as often as others,
+# steady ones hit workers in the middle of a task.
+PAUSES = {
+    "hasty": (0, 0, 0.001, 0.003, 0.01),
+    "steady": (0.005, 0.01, 0.02, 0.04),
+    "slow": (0.1, 0.2, 0.3),
+}
 
 
 def busy(milliseconds):
@@ -87,7 +95,7 @@ class Counter:
         self.room.release()
 
 
-def kill_workers(executor, n_kills, seed, finished):
+def kill_workers(executor, pauses, n_kills, seed, finished):
     """Kill random workers at random moments until `n_kills` signals were delivered."""
     token = os.environ[family_watch.TOKEN_NAME]
     random_source = random.Random(seed)
@@ -96,18 +104,18 @@ def kill_workers(executor, n_kills, seed, finished):
         workers = list(executor._processes or ())
         if workers:
             n_sent += family_watch.kill_member(random_source.choice(workers), token)
-        time.sleep(random_source.choice((0, 0, 0.001, 0.003, 0.01)))
+        time.sleep(random_source.choice(pauses))
     finished.append(n_sent)
 
 
-def main(start_method, n_kills, seed):
+def main(start_method, pace, n_kills, seed):
     random_source = random.Random(seed)
     context = None if start_method == "template" else multiprocessing.get_context(start_method)
     counter, killed = Counter(), []
     with ProcessPoolExecutor(max_workers=N_WORKERS, mp_context=context) as executor:
         # A first task, so that there is somebody to kill.
         assert executor.submit(tasks.square, 3).result(60) == 9
-        arguments = (executor, n_kills, seed, killed)
+        arguments = (executor, PAUSES[pace], n_kills, seed, killed)
         # A daemon, so that a pool without workers left to kill shows its error and not a hang.
         killer = threading.Thread(target=kill_workers, args=arguments, daemon=True)
         killer.start()
@@ -118,6 +126,9 @@ def main(start_method, n_kills, seed):
         # The pool is as good as new: after the last kill, everything works again.
         family_watch.wait_until(lambda: all(f.done() for f in futures), "all tasks ended", 60)
         alive_after = list(executor.map(tasks.square, range(100), timeout=60))
+        family_watch.wait_until(
+            lambda: sum(counter.n_callbacks.values()) >= len(futures), "all callbacks ran"
+        )
     print(
         json.dumps(
             {
@@ -134,4 +145,4 @@ def main(start_method, n_kills, seed):
 
 if __name__ == "__main__":
     # Guarded for the "spawn" start method, which imports the script again.
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -147,6 +147,25 @@ executor.shutdown()
     assert (finished.status, finished.out) == (0, "True\n"), finished.err
 
 
+def test_every_callback_has_run_when_shutdown_returns(pool):
+    for _ in range(20):
+        calls = []
+        with type(pool)(max_workers=2) as executor:
+            for number in range(200):
+                executor.submit(tasks.square, number).add_done_callback(calls.append)
+        assert len(calls) == 200
+
+
+def test_a_sliding_window_of_short_tasks_never_leaves_one_asleep_in_a_worker(pool):
+    # Tasks are given, taken back and moved between workers all the time; every one must be seen.
+    for _ in range(60):
+        with type(pool)(max_workers=2) as executor:
+            window = [executor.submit(tasks.square, number) for number in range(10)]
+            for number in range(200):
+                window.append(executor.submit(tasks.square, number))
+                window.pop(0).result(60)
+
+
 def test_map_over_an_endless_iterable_takes_only_what_its_buffer_holds(pool):
     taken = []
 

@@ -178,9 +178,9 @@ print("done")
     assert (finished.status, finished.out) == (0, "done\n"), finished.err
 
 
-# In a forked child CPython makes the locks of logging whole again, but not those of buffered files: a
-# worker that logs to one whose lock was held during the fork hangs, which is why "fork" is not the
-# default. What a fork can stand, the allocator's locks, it has to stand with us too.
+# In a forked child CPython makes the locks of logging whole again, but not those of buffered files:
+# a worker that logs to one whose lock was held during the fork hangs, which is why "fork" is not
+# the default. What a fork can stand, the allocator's locks, it has to stand with us too.
 @pytest.mark.parametrize(
     ("context", "holds_a_lock"),
     [

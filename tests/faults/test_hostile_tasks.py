@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import threading
+import time
 
 import family_watch
 import hostile_tasks as tasks
@@ -123,10 +124,27 @@ def test_a_timer_that_a_task_left_behind_hurts_nobody(pool):
         assert_works(pool)
 
 
-def test_an_endless_thread_left_by_a_task_does_not_keep_the_pool_from_ending():
+def test_a_thread_left_by_a_task_ends_its_work_before_the_worker_ends(marks):
+    def leave_thread(path):
+        def work():
+            time.sleep(0.3)
+            tasks.leave_mark(path, "the thread's work")
+
+        threading.Thread(target=work).start()
+
     with ProcessPoolExecutor(max_workers=1) as executor:
-        pid = executor.submit(tasks.start_endless_thread).result(60)
+        executor.submit(leave_thread, marks.path).result(60)
         assert_works(executor)
+    # As with the standard pool, whose workers wait for their non-daemon threads too.
+    assert marks.read() == ["the thread's work"]
+
+
+@pytest.mark.parametrize("way", ["kill_workers", "terminate_workers"])
+def test_an_endless_thread_left_by_a_task_can_be_ended_with_its_worker(way):
+    executor = ProcessPoolExecutor(max_workers=1)
+    pid = executor.submit(tasks.start_endless_thread).result(60)
+    assert_works(executor)
+    getattr(executor, way)()
     family_watch.wait_until_dead(pid)
 
 
@@ -146,17 +164,29 @@ def test_a_daemonised_grandchild_holds_up_nothing(pool):
         os.kill(grandchild, signal.SIGKILL)
 
 
-def test_a_task_that_returns_in_two_processes_ends_once(pool):
-    calls = []
+def test_a_task_that_returns_in_two_processes_ends_once_and_leaves_no_copy(program):
+    # In a program of its own: the copies of the worker must not outlive it.
+    family = program(
+        """
+import hostile_tasks as tasks
+from manyhands import WorkerCrashed
+from manyhands.futures import ProcessPoolExecutor
+
+calls = []
+with ProcessPoolExecutor(max_workers=1) as pool:
     for _ in range(5):
         twice = pool.submit(tasks.return_twice)
         twice.add_done_callback(calls.append)
         error = twice.exception(60)
-        assert error is None or isinstance(error, WorkerCrashed)
-        if error is None:
-            assert twice.result() in ("worker", "copy")
-        assert_works(pool)
-    assert len(calls) == 5
+        assert error is None or isinstance(error, WorkerCrashed), error
+        assert error is not None or twice.result() in ("worker", "copy")
+        assert list(pool.map(tasks.square, range(50))) == [n * n for n in range(50)]
+print(len(calls))
+"""
+    )
+    finished = family.wait(timeout_seconds=30)
+    assert (finished.status, finished.out) == (0, "5\n"), finished.err
+    family.assert_gone()
 
 
 def test_a_worker_that_leaves_its_session_and_group_is_still_ended(pool):

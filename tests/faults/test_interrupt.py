@@ -101,6 +101,11 @@ with ProcessPoolExecutor(max_workers=2) as executor:
     print("ready", flush=True)
     futures[0].result()
 """,
+    "an endless thread left by a task": """
+with ProcessPoolExecutor(max_workers=2) as executor:
+    executor.submit(tasks.start_endless_thread).result()
+    print("ready", flush=True)
+""",
     "a hanging initializer": """
 with ProcessPoolExecutor(2, initializer=tasks.hang_after_mark, initargs=("hanging",)) as executor:
     future = executor.submit(tasks.nothing)

@@ -11,19 +11,20 @@ PROGRAM = (pathlib.Path(__file__).parent / "kill_fuzz_program.py").read_text()
 
 
 @pytest.mark.parametrize(
-    ("start_method", "n_kills", "seed"),
+    ("start_method", "pace", "n_kills", "seed"),
     [
-        ("template", 350, 1),
-        ("template", 350, 2),
-        ("template", 200, 3),
-        ("fork", 100, 4),
-        ("spawn", 20, 5),
+        ("template", "hasty", 400, 1),
+        ("template", "hasty", 400, 2),
+        ("template", "steady", 250, 3),
+        ("template", "steady", 250, 4),
+        ("fork", "steady", 150, 5),
+        ("spawn", "slow", 20, 6),
     ],
 )
 def test_every_task_ends_exactly_once_while_random_workers_are_killed(
-    program, start_method, n_kills, seed
+    program, start_method, pace, n_kills, seed
 ):
-    family = program(PROGRAM, arguments=(start_method, n_kills, seed))
+    family = program(PROGRAM, arguments=(start_method, pace, n_kills, seed))
     finished = family.wait(timeout_seconds=240)
     assert finished.status == 0, finished.err[-4000:]
     seen = json.loads(finished.out)

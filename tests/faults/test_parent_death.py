@@ -110,7 +110,11 @@ def test_a_worker_that_ignores_signals_ends_with_its_parent(program, tmp_path):
         arguments="",
         tasks=f"executor.submit(tasks.ignore_signals_and_nap, {str(tmp_path / 'm')!r}, 1000)"
         " for _ in range(2)",
-        then=f"while len(open({str(tmp_path / 'm')!r}).readlines()) < 2: time.sleep(0.01)",
+        then=f"""
+import family_watch
+ignoring = family_watch.Marks({str(tmp_path / "m")!r})
+family_watch.wait_until(lambda: len(ignoring.read()) == 2, "both ignore")
+""",
     )
     family = program(source)
     kill_when_ready(family)

@@ -25,7 +25,7 @@ def available_memory_bytes():
     return int(re.search(r"MemAvailable:\s+(\d+) kB", text)[1]) * 1024
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pool():
     with ProcessPoolExecutor(max_workers=2) as executor:
         yield executor

@@ -8,7 +8,7 @@ import weakref
 import pytest
 import worker_functions
 from bare_worker import BareWorker, run_script
-from manyhands import _pickling
+from manyhands import RemoteError, _pickling
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -117,7 +117,7 @@ def test_a_class_that_cannot_be_rebuilt_becomes_a_remote_error_with_its_name():
     if isinstance(copy, UnmakeableError):
         assert copy.args == ("what it said",)
     else:
-        assert isinstance(copy, _pickling.RemoteError)
+        assert isinstance(copy, RemoteError)
         assert "UnmakeableError: what it said" in str(copy)
     assert "what it said" in str(copy.__cause__)
 

@@ -4,6 +4,8 @@ import concurrent.futures
 import gc
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -78,6 +80,37 @@ def test_a_small_stack_is_enough_for_a_small_task():
 def test_the_default_size_respects_python_cpu_count(monkeypatch):
     monkeypatch.setenv("PYTHON_CPU_COUNT", "3")
     assert ThreadPoolExecutor()._max_workers == 7
+
+
+def test_the_default_size_respects_a_program_that_says_how_many_processors_there_are(monkeypatch):
+    monkeypatch.setattr("os.process_cpu_count", lambda: 11, raising=False)
+    assert ThreadPoolExecutor()._max_workers == 15
+
+
+def test_the_default_size_respects_affinity_at_that_moment():
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert ThreadPoolExecutor()._max_workers == 5
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [([], 13), (["-X", "cpu_count=3"], 7), (["-X", "cpu_count=default"], None), (["-E"], None)],
+    ids=["the environment", "an option beats it", "an option takes it back", "-E ignores it"],
+)
+def test_the_default_size_is_what_the_interpreter_was_told_at_its_start(options, expected):
+    code = "from manyhands.futures import ThreadPoolExecutor as T; print(T()._max_workers)"
+    ended = subprocess.run(
+        [sys.executable, *options, "-c", code],
+        env={**os.environ, "PYTHON_CPU_COUNT": "9"},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
+    assert int(ended.stdout) == (expected or ThreadPoolExecutor()._max_workers)
 
 
 def test_the_initializer_runs_in_each_thread_before_its_tasks():

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+from multiprocessing import resource_sharer
 
 import pytest
 import worker_functions
@@ -13,7 +14,9 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def context():
-    return multiprocessing.get_context("forkserver")
+    yield multiprocessing.get_context("forkserver")
+    # multiprocessing's thread that hands out descriptors would serve until the program ends.
+    resource_sharer.stop(timeout=60)
 
 
 def test_one_pickle_of_locks_queues_values_and_pipes_serves_many_workers(context):

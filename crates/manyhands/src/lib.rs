@@ -1,1 +1,66 @@
 //! Thread pools, process pools and futures whose work can be stopped and whose workers may die.
+//!
+//! ```
+//! use manyhands::{ProcessPool, as_completed};
+//!
+//! #[manyhands::task]
+//! fn letters(word: String) -> usize {
+//!     word.chars().filter(|c| c.is_alphabetic()).count()
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     manyhands::init(); // Workers are this program, started again: they begin here.
+//!     let pool = ProcessPool::new(2)?;
+//!     let mut futures = Vec::new();
+//!     for word in ["rice", "beans", "salt?"] {
+//!         futures.push(pool.submit(letters::task, word.to_owned())?);
+//!     }
+//!     let n_letters: usize = as_completed(futures).map(|future| future.result().unwrap()).sum();
+//!     assert_eq!(n_letters, 13);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! - [`ThreadPool`] and [`ProcessPool`] take the same [tasks](macro@task) and are one
+//!   [`Executor`]: threads or processes is one word.
+//! - What runs in a process can be [cancelled](Future::cancel_running) and may have a
+//!   [timeout](Options::timeout).
+//! - A worker process that dies fails the one task it was running; everything else goes on.
+//! - A panic in a task comes back as an error with its message and its place.
+//!
+//! Arguments and results are encoded with serde and postcard; what does not fit a task's slot of
+//! 424 bytes lies in shared memory and is never copied through a pipe. (For long byte strings use
+//! `serde_bytes::ByteBuf`: serde handles a `Vec<u8>` byte by byte.)
+//!
+//! What it does not do: it sends no closures to other processes, and it runs on Linux only.
+
+mod error;
+mod executor;
+mod process_pool;
+mod start;
+mod task;
+mod thread_pool;
+mod wire;
+mod worker;
+
+pub use error::{PoolError, SubmitError};
+pub use executor::{Executor, Map, Options};
+pub use manyhands_macros::task;
+pub use manyhands_pool::error::{CrashReport, TaskError};
+pub use manyhands_pool::future::Future;
+pub use manyhands_pool::process::{PoolCounts, TaskTimes, WorkerInfo};
+pub use manyhands_pool::thread_pool::Statistics;
+pub use manyhands_pool::wait::{AsCompleted, DoneAndPending, ReturnWhen, as_completed, wait};
+pub use process_pool::{ProcessPool, ProcessPoolBuilder};
+pub use start::init;
+pub use task::Task;
+pub use thread_pool::{ThreadPool, ThreadPoolBuilder};
+pub use worker::stop_requested;
+
+/// What `#[task]` and `test_entry!` expand to. Not for use by hand, and without any promise.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::start::{TestEntry, serve_if_worker};
+    pub use crate::task::{Entry, Registered};
+    pub use inventory;
+}

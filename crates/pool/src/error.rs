@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use manyhands_sys::pid::signal_name;
+
 /// Why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -68,7 +70,10 @@ impl fmt::Display for CrashReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker process {} ", self.pid)?;
         match (self.signal, self.exit_code) {
-            (Some(signal), _) => write!(f, "was killed by signal {signal}")?,
+            (Some(signal), _) => match signal_name(signal) {
+                Some(name) => write!(f, "was killed by {name} (signal {signal})")?,
+                None => write!(f, "was killed by signal {signal}")?,
+            },
             (None, Some(code)) => write!(f, "exited with code {code}")?,
             (None, None) => f.write_str("died")?,
         }
@@ -93,7 +98,7 @@ mod tests {
         };
         assert_eq!(
             TaskError::Crashed(report).to_string(),
-            "worker process 42 was killed by signal 9 while it ran resize"
+            "worker process 42 was killed by SIGKILL (signal 9) while it ran resize"
         );
     }
 

@@ -2,7 +2,8 @@
 //!
 //! An executor keeps its own task type; it embeds an [`Outcome`] and implements [`Source`]. The
 //! [`Future`] is one reference to that task: no second allocation, and the task's own way of
-//! being stopped or helped along is one virtual call away.
+//! being stopped or helped along is one virtual call away. A future of something else than the
+//! task stores (bytes that are to be decoded) is [converted](Future::convert): one allocation.
 //!
 //! Guarantees: the result is handed out once, to whoever consumes the future; a callback runs
 //! exactly once; dropping a future neither cancels nor waits.
@@ -18,6 +19,7 @@ use manyhands_sys::clock::Deadline;
 
 use crate::completion::{Completion, Ending, Phase, Wait};
 use crate::error::TaskError;
+use crate::process::TaskTimes;
 
 /// A task's result, once it is there.
 ///
@@ -32,13 +34,26 @@ pub struct Future<T> {
 
 /// What an executor's task offers to its future.
 pub trait Source<T>: Send + Sync {
-    /// Where the outcome appears.
-    fn outcome(&self) -> &Outcome<T>;
+    /// How far the task is.
+    fn completion(&self) -> &Completion;
+
+    /// Takes the result of a finished task; mostly [`Outcome::take`].
+    ///
+    /// # Safety
+    /// No two threads may be in `take` or `has_failed` of one task at a time.
+    unsafe fn take(&self) -> Option<Result<T, TaskError>>;
+
+    /// Whether the task ended in an error, or in a value that `is_failure` says is one; mostly
+    /// [`Outcome::has_failed`].
+    ///
+    /// # Safety
+    /// As for [`take`](Self::take).
+    unsafe fn has_failed(&self, is_failure: fn(&T) -> bool) -> bool;
 
     /// Ends the task if it has not started. Executors whose tasks are claimed elsewhere than in
     /// the completion decide it there.
     fn cancel(&self) -> bool {
-        self.outcome().completion().cancel()
+        self.completion().cancel()
     }
 
     /// Ends the task although it runs; the executor stops its body within `grace` where it can.
@@ -46,12 +61,12 @@ pub trait Source<T>: Send + Sync {
     /// the future ends at once, the body runs on and its result is dropped.
     fn cancel_running(&self, grace: Duration) -> bool {
         let _ = grace;
-        self.outcome().completion().cancel_running()
+        self.completion().cancel_running()
     }
 
     /// Whether the task runs now.
     fn is_running(&self) -> bool {
-        self.outcome().completion().phase() == Phase::Running
+        self.completion().phase() == Phase::Running
     }
 
     /// Called before a thread sleeps for this task: a worker that would otherwise wait for
@@ -62,6 +77,18 @@ pub trait Source<T>: Send + Sync {
     fn name(&self) -> Option<&str> {
         None
     }
+
+    /// When things happened to the task, if the executor keeps account of it.
+    fn times(&self) -> Option<TaskTimes> {
+        None
+    }
+}
+
+/// A task whose stored `T` is handed out as `U`.
+struct Converted<T, U> {
+    source: Arc<dyn Source<T>>,
+    convert: fn(T) -> Result<U, TaskError>,
+    is_failure: fn(&T) -> bool,
 }
 
 /// A completion and the place for what it completes with.
@@ -104,7 +131,7 @@ impl<T> Outcome<T> {
     /// taken before.
     ///
     /// # Safety
-    /// No two threads may be in `take` or `peek_error` of one outcome at a time.
+    /// No two threads may be in `take` or `has_failed` of one outcome at a time.
     pub unsafe fn take(&self) -> Option<Result<T, TaskError>> {
         match self.completion.phase() {
             // SAFETY: FINISHED was read with Acquire, so the write is visible and over; the
@@ -114,15 +141,19 @@ impl<T> Outcome<T> {
         }
     }
 
-    /// Whether the task ended without a value: failed or cancelled.
+    /// Whether the task ended in an error, or in a value that `is_failure` says is one.
     ///
     /// # Safety
     /// As for [`take`](Self::take).
-    unsafe fn peek_error(&self) -> bool {
-        match self.completion.phase() {
-            // SAFETY: as in `take`.
-            Phase::Finished => unsafe { matches!(*self.value.get(), Some(Err(_))) },
-            _ => false,
+    pub unsafe fn has_failed(&self, is_failure: fn(&T) -> bool) -> bool {
+        if self.completion.phase() != Phase::Finished {
+            return false;
+        }
+        // SAFETY: as in `take`.
+        match unsafe { &*self.value.get() } {
+            Some(Ok(value)) => is_failure(value),
+            Some(Err(_)) => true,
+            None => false,
         }
     }
 }
@@ -136,8 +167,18 @@ impl<T> Default for Outcome<T> {
 impl<T: Send + 'static> Future<T> {
     /// The future of a task. `source` must not have been given to another future: a result is
     /// handed out once.
-    pub fn new(source: Arc<dyn Source<T>>) -> Self {
+    pub fn new<S: Source<T> + 'static>(source: Arc<S>) -> Self {
         Self { source }
+    }
+
+    /// The same task, with what it stores handed out as `convert` says: called once, in the
+    /// thread that takes the result. `is_failure` tells beforehand that it will be an error.
+    pub fn convert<U: Send + 'static>(
+        self,
+        convert: fn(T) -> Result<U, TaskError>,
+        is_failure: fn(&T) -> bool,
+    ) -> Future<U> {
+        Future { source: Arc::new(Converted { source: self.source, convert, is_failure }) }
     }
 
     /// Waits for the task and takes its result.
@@ -209,15 +250,20 @@ impl<T: Send + 'static> Future<T> {
         self.source.name()
     }
 
+    /// When things happened to the task; `None` in executors that keep no account of it.
+    pub fn times(&self) -> Option<TaskTimes> {
+        self.source.times()
+    }
+
     /// How far the task is, for waits over many futures.
     pub fn completion(&self) -> &Completion {
-        self.source.outcome().completion()
+        self.source.completion()
     }
 
     /// Whether the task ended in an error other than being cancelled.
     pub(crate) fn has_failed(&mut self) -> bool {
         // SAFETY: `&mut self`, and one future per source: nobody else reads the value.
-        unsafe { self.source.outcome().peek_error() }
+        unsafe { self.source.has_failed(|_| false) }
     }
 
     pub(crate) fn help(&self) {
@@ -226,7 +272,7 @@ impl<T: Send + 'static> Future<T> {
 
     fn take(self) -> Result<T, TaskError> {
         // SAFETY: `self` is consumed and there is one future per source: no other reader.
-        match unsafe { self.source.outcome().take() } {
+        match unsafe { self.source.take() } {
             Some(value) => value,
             None if self.is_cancelled() => Err(TaskError::Cancelled),
             None => Err(TaskError::Other("the task ended without storing a result".to_owned())),
@@ -240,5 +286,46 @@ impl<T: Send + 'static> std::fmt::Debug for Future<T> {
             .field("name", &self.name())
             .field("phase", &self.completion().phase())
             .finish()
+    }
+}
+
+/// Only converts; a conversion of a conversion asks the innermost what failed.
+impl<T: 'static, U: 'static> Source<U> for Converted<T, U> {
+    fn completion(&self) -> &Completion {
+        self.source.completion()
+    }
+
+    unsafe fn take(&self) -> Option<Result<U, TaskError>> {
+        // SAFETY: the caller's promise: there is one future for both sources.
+        unsafe { self.source.take() }.map(|stored| stored.and_then(self.convert))
+    }
+
+    unsafe fn has_failed(&self, _: fn(&U) -> bool) -> bool {
+        // SAFETY: as in `take`.
+        unsafe { self.source.has_failed(self.is_failure) }
+    }
+
+    fn cancel(&self) -> bool {
+        self.source.cancel()
+    }
+
+    fn cancel_running(&self, grace: Duration) -> bool {
+        self.source.cancel_running(grace)
+    }
+
+    fn is_running(&self) -> bool {
+        self.source.is_running()
+    }
+
+    fn help(&self) {
+        self.source.help();
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.source.name()
+    }
+
+    fn times(&self) -> Option<TaskTimes> {
+        self.source.times()
     }
 }

@@ -4,7 +4,7 @@ pub mod completion;
 pub mod error;
 pub mod future;
 pub mod injector;
-mod panics;
+pub mod panics;
 pub mod process;
 pub mod thread_pool;
 pub mod wait;

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
+use crate::completion::Completion;
 use crate::error::TaskError;
 use crate::future::{Future, Outcome, Source};
 use crate::injector::{Injector, Next, Pushed};
@@ -265,8 +266,18 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    fn outcome(&self) -> &Outcome<T> {
-        &self.outcome
+    fn completion(&self) -> &Completion {
+        self.outcome.completion()
+    }
+
+    unsafe fn take(&self) -> Option<Result<T, TaskError>> {
+        // SAFETY: the caller's promise is the one asked for.
+        unsafe { self.outcome.take() }
+    }
+
+    unsafe fn has_failed(&self, is_failure: fn(&T) -> bool) -> bool {
+        // SAFETY: the caller's promise is the one asked for.
+        unsafe { self.outcome.has_failed(is_failure) }
     }
 
     fn help(&self) {

@@ -172,7 +172,7 @@ fn submit_until_closed(
         if idx >= n_tasks {
             return taken;
         }
-        let work = work(idx, if idx % 50 == 0 { 100 } else { 0 });
+        let work = work(idx, if idx.is_multiple_of(50) { 100 } else { 0 });
         match tally.submit(pool, &function, &work) {
             Ok(task) => taken.push((task, work)),
             Err(SubmitError::Closed) => return taken,

@@ -76,9 +76,10 @@ fn a_waiting_task_gets_the_room_that_cancelled_ones_leave() {
 fn a_lane_full_of_cancelled_tasks_does_not_hold_up_the_next_one() {
     let _guard = guard(60);
     let pool = pool(1);
-    // The worker is still starting: its lane fills with tasks that are taken back.
+    // While the worker starts its lane fills with tasks that are taken back; a quick one may run a
+    // few of the last.
     for _ in 0..300 {
-        assert!(submit(&pool, "echo", b"gone").cancel_if_unclaimed());
+        submit(&pool, "echo", b"gone").cancel_if_unclaimed();
     }
     ends(&submit(&pool, "echo", b"kept"), "the task behind a full lane never ran");
     finish(&pool);

@@ -5,7 +5,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
+use manyhands_sys::clock::Deadline;
 use manyhands_sys::event::poll;
 use manyhands_sys::pid::PidFd;
 use manyhands_sys::socket::MessageSocket;
@@ -33,6 +35,12 @@ impl TemplateServer {
         let Some(hello) = socket.receive()? else { return Ok(None) };
         let fd = hello.fds.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
         Ok(Some(Self::new(socket, PidFd::from_fd(fd))))
+    }
+
+    /// Whether the root asks for something within `timeout`.
+    pub fn has_launch(&self, timeout: Duration) -> io::Result<bool> {
+        let fds = [self.socket.as_fd(), self.root.as_fd()];
+        Ok(!poll(&fds, Some(Deadline::after(timeout)))?.is_empty())
     }
 
     /// The next launch; meanwhile children that end are reaped and reported. `None`: time to end.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -43,9 +44,17 @@ impl Generation {
     }
 }
 
-/// Called by `os.register_at_fork` in every forked child.
+/// Lets every child that this process forks run [`after_fork_in_child`].
+pub fn hook_into(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let hooks = PyDict::new(module.py());
+    hooks.set_item("after_in_child", wrap_pyfunction!(after_fork_in_child, module)?)?;
+    module.py().import("os")?.getattr("register_at_fork")?.call((), Some(&hooks))?;
+    Ok(())
+}
+
+/// What belongs to the process that was forked is not this one's.
 #[pyfunction]
-pub fn after_fork_in_child() {
+fn after_fork_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     crate::dispatcher::forget_after_fork();
     crate::process::forget_after_fork();

@@ -28,8 +28,6 @@ mod _runtime {
     #[pymodule_export]
     use super::dispatcher::run_dispatcher;
     #[pymodule_export]
-    use super::fork::after_fork_in_child;
-    #[pymodule_export]
     use super::future::{FutureCore, set_future_class};
     #[pymodule_export]
     use super::gatherer::{Gatherer, any_error};
@@ -45,4 +43,12 @@ mod _runtime {
     use super::process::worker::WorkerLoop;
     #[pymodule_export]
     use super::thread_pool::{ThreadPoolCore, check_options};
+
+    use pyo3::prelude::*;
+
+    /// No process has the module without the hook: not a template or a worker either.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::fork::hook_into(module)
+    }
 }

@@ -90,14 +90,20 @@ impl ThreadPoolCore {
     /// Takes no more tasks; cancels those that wait if asked.
     fn _close(&self, py: Python<'_>, cancel_futures: bool) -> PyResult<()> {
         let crew = self.crew()?;
-        crew.generation().check("executor")?;
+        if !crew.generation().is_current() {
+            // In a forked child: there is nothing here to close, and the original is not ours.
+            return Ok(());
+        }
         crew.queue.close();
         if cancel_futures { crew.cancel_queued(py) } else { Ok(()) }
     }
 
     /// Takes no more tasks, cancels what waits and interrupts what runs, without waiting.
     fn _stop_all(&self, py: Python<'_>) -> PyResult<()> {
-        self.crew()?.stop_all(py);
+        let crew = self.crew()?;
+        if crew.generation().is_current() {
+            crew.stop_all(py);
+        }
         Ok(())
     }
 

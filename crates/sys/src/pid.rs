@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
+pub use libc::{SIGKILL, SIGTERM};
 pub use rustix::process::Signal;
 
 /// A process, dead or alive, that cannot be mistaken for another.

@@ -50,6 +50,12 @@ impl MessageSocket {
         Self { fd }
     }
 
+    /// Whether this program was started with such a socket as its standard input.
+    pub fn is_stdin() -> bool {
+        let kind = rustix::net::sockopt::socket_type(std::io::stdin());
+        matches!(kind, Ok(SocketType::SEQPACKET))
+    }
+
     /// Takes the socket this program was started with as its standard input; from then on the
     /// standard input is empty (`/dev/null`).
     ///

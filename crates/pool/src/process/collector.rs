@@ -47,7 +47,7 @@ fn run(shared: &Arc<Shared>) {
             parked = false;
             if turn.n_under_way + n_finished > turn.n_workers {
                 // More tasks than workers: they queue anyway, and results are worth collecting
-                // by the dozen. Rings of workers do not end it: nobody is parked. Only loud ones do.
+                // by the dozen. Workers' rings do not end the nap (nobody is parked), loud ones do.
                 shared.bell().sleep(shared.bell().rings(), Some(Deadline::after(NAP)));
             }
         } else if parked {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use manyhands_process::{Event, Events, Launcher};
@@ -140,6 +140,11 @@ impl ProcessPool {
         Ok(Arc::new(Function { id, code: block }))
     }
 
+    /// Starts all workers now, not when tasks need them.
+    pub fn start_workers(&self) {
+        self.shared.lock().start_missing(&self.shared);
+    }
+
     /// Submits a task.
     ///
     /// # Errors
@@ -197,40 +202,45 @@ impl ProcessPool {
 
     /// For those who see all pools to their end.
     pub fn handle(&self) -> PoolHandle {
-        PoolHandle { shared: Arc::clone(&self.shared) }
+        PoolHandle { shared: Arc::downgrade(&self.shared) }
     }
 
-    /// Sends a signal to every worker.
-    pub fn signal_workers(&self, signal: manyhands_sys::pid::Signal) {
-        self.shared.lock().signal_workers(signal);
+    /// Cancels what waits and sends SIGTERM to every worker; running tasks crash.
+    pub fn terminate(&self) {
+        self.shared.close_and_cancel(|schedule| schedule.cancel_pending(true));
+        self.shared.lock().terminate_all();
     }
 }
 
-/// A pool that is not kept open by being held.
+/// A pool for those who see all pools to their end: it keeps nothing alive.
 #[derive(Clone)]
 pub struct PoolHandle {
-    shared: Arc<Shared>,
+    shared: Weak<Shared>,
 }
 
 impl PoolHandle {
     /// As [`ProcessPool::close`].
     pub fn close(&self, cancel_pending: bool) {
-        self.shared.close(cancel_pending);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.close(cancel_pending);
+        }
     }
 
     /// As [`ProcessPool::kill`].
     pub fn kill(&self, cancel_running: bool) {
-        self.shared.kill(cancel_running);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.kill(cancel_running);
+        }
     }
 
     /// As [`ProcessPool::wait_until_ended`].
     pub fn wait_until_ended(&self, deadline: Option<Deadline>) -> Wait {
-        self.shared.ended.wait(deadline)
+        self.shared.upgrade().map_or(Wait::Done, |shared| shared.ended.wait(deadline))
     }
 
     /// Whether nothing is left of the pool.
     pub fn has_ended(&self) -> bool {
-        self.shared.ended.is_done()
+        self.shared.upgrade().is_none_or(|shared| shared.ended.is_done())
     }
 }
 
@@ -269,7 +279,7 @@ impl Shared {
             cancel(&mut schedule)
         };
         for (task, ending) in cancelled {
-            task.drop_body();
+            task.drop_call();
             task.outcome.completion().announce(ending);
         }
         self.bell().ring_loudly();
@@ -298,7 +308,7 @@ impl Shared {
             self.bell().ring();
         }
         if let Some(ending) = ending {
-            task.drop_body();
+            task.drop_call();
             task.outcome.completion().announce(ending);
         }
         cancelled

@@ -75,25 +75,22 @@ impl Worker {
 
     pub(super) fn give(&mut self, task: Arc<ProcessTask>) {
         let announce = if task.options.timeout.is_some() { ANNOUNCE_START } else { 0 };
-        let body = task.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let call = task.call.lock().unwrap_or_else(PoisonError::into_inner);
+        let (function, body) = call.as_ref().expect("a task that waits has its call");
         let position = self.lane.publish(|content| {
-            content.function_id = task.function.id;
-            content.function = task.function.code.at();
+            content.function_id = function.id;
+            content.function = function.code.at();
             content.flags = announce;
-            match body.as_ref() {
-                Some(Body::Block(block)) => content.block = block.at(),
-                Some(Body::Inline(bytes)) => {
+            match body {
+                Body::Block(block) => content.block = block.at(),
+                Body::Inline(bytes) => {
                     content.block = BlockRef::default();
                     content.inline_len = bytes.len() as u32;
                     content.inline[..bytes.len()].copy_from_slice(bytes);
                 }
-                None => {
-                    content.block = BlockRef::default();
-                    content.inline_len = 0;
-                }
             }
         });
-        drop(body);
+        drop(call);
         task.place.set(self.id, position);
         self.tasks.push_back(Some(task));
         self.n_tasks += 1;

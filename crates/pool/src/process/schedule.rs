@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use manyhands_process::Event;
-use manyhands_sys::pid::{ExitStatus, Signal};
+use manyhands_sys::pid::{ExitStatus, SIGKILL, SIGTERM, Signal};
 
 use super::lane::{LaneRoot, Status};
 use super::pool::{Shared, SubmitError};
@@ -91,6 +91,9 @@ const OVERDUE_NS: u64 = 1_000_000;
 
 /// So many workers in a row that end before they are ready break the pool.
 const MAX_STILLBORN: u32 = 3;
+
+/// Somebody from outside who kills workers is not a fault of theirs, unless nothing else happens.
+const MAX_KILLED_STILLBORN: u32 = 50;
 
 impl Schedule {
     pub(crate) fn new(
@@ -175,6 +178,18 @@ impl Schedule {
             return (self.workers.len() > first).then_some(first);
         }
         idlest
+    }
+
+    /// Starts the workers that are missing, without waiting for tasks that need them.
+    pub(crate) fn start_missing(&mut self, shared: &Arc<Shared>) {
+        if self.closed {
+            return;
+        }
+        let n_staying = self.workers.iter().filter(|worker| !worker.leaving).count();
+        for _ in n_staying..self.max_workers {
+            self.start_worker(shared);
+        }
+        self.saturated = false;
     }
 
     fn start_worker(&mut self, shared: &Arc<Shared>) {
@@ -328,11 +343,13 @@ impl Schedule {
             self.break_because(text.unwrap_or_default());
         } else if !worker.was_ready() && !worker.kill_on_start && !worker.leaving {
             self.n_stillborn += 1;
-            if self.n_stillborn >= MAX_STILLBORN {
+            let killed = matches!(status, ExitStatus::Signaled(SIGKILL | SIGTERM));
+            let limit = if killed { MAX_KILLED_STILLBORN } else { MAX_STILLBORN };
+            if self.n_stillborn >= limit {
                 let how = if why.is_empty() { status.to_string() } else { why.to_owned() };
                 let text = text.map(|text| format!("\n{text}")).unwrap_or_default();
                 self.break_because(format!(
-                    "{MAX_STILLBORN} workers in a row ended before they were ready; \
+                    "{limit} workers in a row ended before they were ready; \
                      the last one {how}{text}"
                 ));
             }
@@ -458,9 +475,13 @@ impl Schedule {
         }
     }
 
-    pub(crate) fn signal_workers(&self, signal: Signal) {
-        for process in self.workers.iter().filter_map(|worker| worker.process.as_ref()) {
-            let _ = process.signal(signal);
+    /// Asks every worker to end; those that are still being started are killed.
+    pub(crate) fn terminate_all(&mut self) {
+        for worker in &mut self.workers {
+            match &worker.process {
+                Some(process) => drop(process.signal(Signal::TERM)),
+                None => worker.kill_on_start = true,
+            }
         }
     }
 
@@ -516,7 +537,7 @@ impl Finished {
     pub(crate) fn settle(self) {
         // A task stopped at its timeout still reads its arguments; they go when it has left.
         if !matches!(self.end, Err(TaskError::TimedOut)) {
-            self.task.drop_body();
+            self.task.drop_call();
         }
         self.task.outcome.settle(self.end);
     }

@@ -9,6 +9,8 @@ use manyhands_sys::clock::monotonic_ns;
 
 use super::pool::Shared;
 use super::slot::{INLINE_BYTES, ReplyKind};
+use crate::completion::Completion;
+use crate::error::TaskError;
 use crate::future::{Outcome, Source};
 
 /// Bytes on the way to or from a worker: short ones in private memory, long ones in the heap.
@@ -66,9 +68,8 @@ pub struct TaskTimes {
 pub struct ProcessTask {
     pub(crate) outcome: Outcome<Reply>,
     pub(crate) pool: Weak<Shared>,
-    pub(crate) function: Arc<Function>,
-    /// The arguments, until the task is done.
-    pub(crate) body: Mutex<Option<Body>>,
+    /// Function and arguments, until the task is done.
+    pub(crate) call: Mutex<Option<(Arc<Function>, Body)>>,
     pub(crate) options: TaskOptions,
     pub(crate) place: Place,
     times: Times,
@@ -92,6 +93,9 @@ struct Times {
 const IN_NO_LANE: u64 = u64::MAX;
 
 impl Body {
+    /// The most bytes that travel in a slot, without a block of the heap.
+    pub const MAX_INLINE: usize = INLINE_BYTES;
+
     /// No bytes.
     pub fn empty() -> Self {
         Self::Inline(Box::default())
@@ -139,8 +143,13 @@ impl ProcessTask {
     ) -> Self {
         let times = Times { queued_ns: monotonic_ns().into(), ..Times::default() };
         let place = Place { worker: IN_NO_LANE.into(), position: AtomicU64::new(0) };
-        let body = Mutex::new(Some(body));
-        Self { outcome: Outcome::new(), pool, function, body, options, place, times }
+        let call = Mutex::new(Some((function, body)));
+        Self { outcome: Outcome::new(), pool, call, options, place, times }
+    }
+
+    /// Where its reply appears.
+    pub const fn outcome(&self) -> &Outcome<Reply> {
+        &self.outcome
     }
 
     /// Cancels the task if no worker has claimed it.
@@ -201,15 +210,25 @@ impl ProcessTask {
         self.times.worker_pid.store(pid, Ordering::Relaxed);
     }
 
-    /// Gives the arguments' memory back.
-    pub(crate) fn drop_body(&self) {
-        drop(self.body.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// Gives the memory of function and arguments back.
+    pub(crate) fn drop_call(&self) {
+        drop(self.call.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
 impl Source<Reply> for ProcessTask {
-    fn outcome(&self) -> &Outcome<Reply> {
-        &self.outcome
+    fn completion(&self) -> &Completion {
+        self.outcome.completion()
+    }
+
+    unsafe fn take(&self) -> Option<Result<Reply, TaskError>> {
+        // SAFETY: the caller's promise is the one asked for.
+        unsafe { self.outcome.take() }
+    }
+
+    unsafe fn has_failed(&self, is_failure: fn(&Reply) -> bool) -> bool {
+        // SAFETY: the caller's promise is the one asked for.
+        unsafe { self.outcome.has_failed(is_failure) }
     }
 
     fn cancel(&self) -> bool {
@@ -226,6 +245,10 @@ impl Source<Reply> for ProcessTask {
 
     fn name(&self) -> Option<&str> {
         self.task_name()
+    }
+
+    fn times(&self) -> Option<TaskTimes> {
+        Some(ProcessTask::times(self))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! []                               no arguments
+//! [SIMPLE]   [tagged values]       see `simple`
 //! [PLAIN]    [pickle]              one pickle
 //! [BUFFERS]  [n] [pickle_len] [len…] [pickle] … [buffer at a multiple of 64] …
 //! ```
@@ -20,6 +21,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{ffi, intern};
 
 use super::buffer::SharedBuffer;
+use super::simple;
 
 /// What a pickle holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,27 @@ pub enum Shape {
     WholeCall = 3,
     /// One object.
     Object = 4,
+    /// The arguments, all of them simple values.
+    SimpleArgs = 5,
+    /// One simple value.
+    SimpleObject = 6,
 }
+
+/// The body of simple arguments; `None`: they need the pickler.
+pub fn simple_args(args: &Bound<'_, PyTuple>) -> Option<Body> {
+    let mut bytes = vec![Shape::SimpleArgs as u8];
+    (simple::encode_args(args, &mut bytes) && bytes.len() <= SIMPLE_LIMIT)
+        .then(|| Body::Inline(bytes.into()))
+}
+
+/// The body of a simple value; `None`: it needs the pickler.
+pub fn simple_object(value: &Bound<'_, PyAny>) -> Option<Body> {
+    let mut bytes = vec![Shape::SimpleObject as u8];
+    simple::encode(value, &mut bytes).then(|| Body::Inline(bytes.into()))
+}
+
+/// Simple values are only worth it while they fit a slot.
+const SIMPLE_LIMIT: usize = 400;
 
 const BUFFERS: u8 = 0x80;
 const ALIGNMENT: usize = 64;
@@ -166,6 +188,17 @@ pub fn loads<'py>(
     body: &[u8],
     keep: impl FnOnce() -> Option<Arc<Block>>,
 ) -> PyResult<Unpickled<'py>> {
+    match body[0] {
+        tag if tag == Shape::SimpleArgs as u8 => {
+            let object = simple::decode_args(py, &body[1..])?;
+            return Ok(Unpickled { shape: Shape::Args, object });
+        }
+        tag if tag == Shape::SimpleObject as u8 => {
+            let object = simple::decode(py, &mut &body[1..])?;
+            return Ok(Unpickled { shape: Shape::Object, object });
+        }
+        _ => {}
+    }
     let shape = match body[0] & !BUFFERS {
         1 => Shape::Args,
         2 => Shape::ArgsAndKwargs,

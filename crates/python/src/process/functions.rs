@@ -12,23 +12,24 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyWeakrefMethods, PyWeakrefReference};
 
 use super::codec::out_of_memory;
+use super::guard::Guard;
 
 /// What is known of a pool's functions.
 #[derive(Default)]
 pub struct Functions {
-    known: Mutex<HashMap<usize, Entry>>,
+    known: Mutex<HashMap<usize, Arc<Entry>>>,
     /// Stands for functions that travel with each call.
     carried: Mutex<Option<Arc<Function>>>,
 }
 
 struct Entry {
     object: Py<PyWeakrefReference>,
-    guard: Option<Py<PyAny>>,
+    guard: Option<Guard>,
     function: Arc<Function>,
 }
 
-/// So many entries make a look for dead ones worthwhile.
-const CROWD: usize = 512;
+/// With so many entries the cache starts anew.
+const CROWD: usize = 1024;
 
 impl Functions {
     /// The sent form of `function`; `None`: it has to travel with each call.
@@ -39,23 +40,13 @@ impl Functions {
     ) -> PyResult<Option<Arc<Function>>> {
         let py = function.py();
         let key = function.as_ptr().addr();
-        let known = self.lock();
-        let found = known.get(&key).filter(|entry| {
-            entry.object.bind(py).upgrade().is_some_and(|object| object.is(function))
-        });
-        let found = found.map(|entry| {
-            (Arc::clone(&entry.function), entry.guard.as_ref().map(|guard| guard.clone_ref(py)))
-        });
-        drop(known);
-        match found {
-            Some((sent, None)) => return Ok(Some(sent)),
-            Some((sent, Some(guard))) => {
-                let pickling = py.import("manyhands._pickling")?;
-                if pickling.call_method1("guard_holds", (function, guard))?.extract()? {
-                    return Ok(Some(sent));
-                }
-            }
-            None => {}
+        // Cloned out: what follows may run Python code, which no lock of ours survives.
+        let found = self.lock().get(&key).map(Arc::clone);
+        if let Some(entry) = found
+            && entry.object.bind(py).upgrade().is_some_and(|object| object.is(function))
+            && entry.guard.as_ref().is_none_or(|guard| guard.holds(py))
+        {
+            return Ok(Some(Arc::clone(&entry.function)));
         }
         self.send(pool, function, key)
     }
@@ -83,24 +74,23 @@ impl Functions {
             return Ok(None);
         }
         let Ok(object) = PyWeakrefReference::new(function) else { return Ok(None) };
-        let (code, guard): (Bound<'_, PyBytes>, Option<Py<PyAny>>) =
+        let (code, guard): (Bound<'_, PyBytes>, Option<Bound<'_, PyAny>>) =
             pickling.call_method1("dumps_function", (function,))?.extract()?;
         let sent = pool.function(code.as_bytes()).map_err(|error| out_of_memory(&error))?;
-        let entry = Entry { object: object.unbind(), guard, function: Arc::clone(&sent) };
+        let guard = guard.map(|guard| Guard::new(&guard)).transpose()?;
+        let function = Arc::clone(&sent);
+        let entry = Arc::new(Entry { object: object.unbind(), guard, function });
         let mut known = self.lock();
-        let mut dead = Vec::new();
-        if known.len() >= CROWD && known.len().is_power_of_two() {
-            let is_dead = |entry: &Entry| entry.object.bind(py).upgrade().is_none();
-            dead.extend(known.extract_if(|_, entry| is_dead(entry)).map(|(_, entry)| entry));
-        }
-        dead.extend(known.insert(key, entry));
+        // All of them now and then, the living ones too: they are sent again when needed.
+        let crowd = if known.len() >= CROWD { std::mem::take(&mut *known) } else { HashMap::new() };
+        let before = known.insert(key, entry);
         drop(known);
         // Outside the lock: dropping Python objects may run Python code.
-        drop(dead);
+        drop((crowd, before));
         Ok(Some(sent))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Entry>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Arc<Entry>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

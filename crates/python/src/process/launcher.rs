@@ -59,6 +59,17 @@ impl TemplateLauncher {
         Ok(Self { source: Arc::new(TemplateSource { key, program, in_use: Mutex::default() }) })
     }
 
+    /// Starts the template now, so that it gets ready while the caller prepares the rest. That it
+    /// cannot be started shows at the first launch.
+    fn warm_up(&self, py: Python<'_>) {
+        py.detach(|| {
+            let mut in_use = self.source.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+            if in_use.is_none() {
+                *in_use = self.source.find_or_start().ok();
+            }
+        });
+    }
+
     /// The template for `key` that the caller has just forked: `pid`, reached through `fd`, which
     /// is taken over.
     #[classmethod]

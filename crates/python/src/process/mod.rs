@@ -1,16 +1,18 @@
 //! The binding of the process pool: from Python calls to bytes in slots and back.
 //!
 //! - [`pool`]: the pyclass behind `ProcessPoolExecutor`; [`remote`] what its futures wait for;
-//! - [`codec`]: objects to bytes and back; [`buffer`] memory of the heap as Python sees it;
-//!   [`functions`] what is sent once;
+//! - [`codec`]: objects to bytes and back, [`simple`] for the simplest; [`buffer`]: memory of the
+//!   heap as Python sees it; [`functions`] what is sent once, [`guard`] and when again;
 //! - [`launcher`]: where workers come from; [`template`] and [`worker`]: the other processes' side.
 
 pub mod buffer;
 pub mod codec;
 pub mod functions;
+pub mod guard;
 pub mod launcher;
 pub mod pool;
 pub mod remote;
+pub mod simple;
 pub mod template;
 pub mod worker;
 

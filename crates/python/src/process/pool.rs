@@ -1,17 +1,18 @@
 //! The pyclass behind `ProcessPoolExecutor`: submit, and the pool's life.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use manyhands_pool::process::{Body, Function, PoolConfig, ProcessPool, SubmitError, TaskOptions};
-use manyhands_sys::pid::Signal;
+use manyhands_pool::process::{
+    Body, Function, PoolConfig, PoolCounts, ProcessPool, SubmitError, TaskOptions,
+};
 use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::codec::{Pickled, Shape};
+use super::codec::{Pickled, Shape, simple_args};
 use super::functions::Functions;
 use super::launcher::launcher_of;
 use super::remote::broken_pool;
@@ -26,10 +27,17 @@ pub struct ProcessPoolCore {
 }
 
 struct Opened {
-    /// Leaked in a forked child: its locks may be held by threads that are not there.
-    pool: std::mem::ManuallyDrop<ProcessPool>,
-    functions: Functions,
+    /// Until nothing is left of the pool.
+    live: Mutex<Option<Arc<Live>>>,
+    /// What people may still ask about a pool of which nothing is left.
+    last: Mutex<(PoolCounts, Option<String>)>,
     generation: Generation,
+}
+
+/// A pool with workers, threads and memory.
+struct Live {
+    pool: ProcessPool,
+    functions: Functions,
 }
 
 /// Bytes that are not worth a block of the heap before they are in a slot.
@@ -70,8 +78,8 @@ impl ProcessPoolCore {
         Self::submit_with(slf, r#fn, args, kwargs, options)
     }
 
-    /// Opens the pool; called by `_open` when the first task comes. `setup` is what each worker is
-    /// told, and the descriptors it gets.
+    /// Opens the pool; called by `_open` when the first task comes. `setup` is what every worker
+    /// is told, and the descriptors it gets, which the pool copies.
     fn _start(
         &self,
         py: Python<'_>,
@@ -95,10 +103,13 @@ impl ProcessPoolCore {
             setup,
             fds,
         };
-        let pool = std::mem::ManuallyDrop::new(py.detach(|| ProcessPool::new(config))?);
+        let pool = py.detach(|| ProcessPool::new(config))?;
         all_pools::add(pool.handle());
-        let opened =
-            Opened { pool, functions: Functions::default(), generation: Generation::current() };
+        let opened = Opened {
+            live: Mutex::new(Some(Arc::new(Live { pool, functions: Functions::default() }))),
+            last: Mutex::default(),
+            generation: Generation::current(),
+        };
         if self.opened.set(py, opened).is_err() {
             return Err(PyRuntimeError::new_err("the pool is open already"));
         }
@@ -113,8 +124,8 @@ impl ProcessPoolCore {
 
     /// Takes no more tasks.
     fn _close(&self, py: Python<'_>, cancel_pending: bool) {
-        if let Some(opened) = self.here(py) {
-            py.detach(|| opened.pool.close(cancel_pending));
+        if let Some(live) = self.live(py) {
+            py.detach(|| live.pool.close(cancel_pending));
         }
     }
 
@@ -126,41 +137,56 @@ impl ProcessPoolCore {
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let deadline = interrupt::deadline_of(timeout)?;
-        let Some(opened) = self.here(py) else { return Ok(true) };
-        interrupt::wait(py, deadline, |slice| opened.pool.wait_until_ended(slice))
+        let Some(live) = self.live(py) else { return Ok(true) };
+        interrupt::wait(py, deadline, |slice| live.pool.wait_until_ended(slice))
+    }
+
+    /// Gives back what an ended pool still holds: its memory and its hold on the template.
+    fn _release(&self, py: Python<'_>) {
+        let (Some(live), Some(opened)) = (self.live(py), self.opened.get(py)) else { return };
+        if live.pool.handle().has_ended() {
+            *lock(&opened.last) = (live.pool.counts(), live.pool.broken());
+            let released = lock(&opened.live).take();
+            py.detach(|| drop((live, released)));
+        }
     }
 
     /// Kills the workers. Pending tasks are cancelled, and running ones as well if asked to.
     fn _kill(&self, py: Python<'_>, cancel_running: bool) {
-        if let Some(opened) = self.here(py) {
-            py.detach(|| opened.pool.kill(cancel_running));
+        if let Some(live) = self.live(py) {
+            py.detach(|| live.pool.kill(cancel_running));
         }
     }
 
-    /// Sends SIGTERM to the workers.
+    /// Cancels what waits and sends SIGTERM to the workers.
     fn _terminate(&self, py: Python<'_>) {
-        if let Some(opened) = self.here(py) {
-            py.detach(|| opened.pool.signal_workers(Signal::TERM));
+        if let Some(live) = self.live(py) {
+            py.detach(|| live.pool.terminate());
         }
     }
 
     /// Why the pool cannot run tasks, or None.
     fn _broken_reason(&self, py: Python<'_>) -> Option<String> {
-        let opened = self.here(py)?;
-        py.detach(|| opened.pool.broken())
+        match self.live(py) {
+            Some(live) => py.detach(|| live.pool.broken()),
+            None => lock(&self.opened.get(py)?.last).1.clone(),
+        }
     }
 
     /// `(number, pid, tasks in its lane, ready)` of each worker.
     fn _workers(&self, py: Python<'_>) -> Vec<(u64, u32, usize, bool)> {
-        let Some(opened) = self.here(py) else { return Vec::new() };
-        let workers = py.detach(|| opened.pool.workers());
+        let Some(live) = self.live(py) else { return Vec::new() };
+        let workers = py.detach(|| live.pool.workers());
         workers.iter().map(|worker| (worker.id, worker.pid, worker.n_tasks, worker.ready)).collect()
     }
 
     /// Counts since the pool was opened.
     fn _counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counts = self.here(py).map(|opened| py.detach(|| opened.pool.counts()));
-        let counts = counts.unwrap_or_default();
+        let counts = match (self.live(py), self.opened.get(py)) {
+            (Some(live), _) => py.detach(|| live.pool.counts()),
+            (None, Some(opened)) => lock(&opened.last).0,
+            (None, None) => PoolCounts::default(),
+        };
         let dict = PyDict::new(py);
         dict.set_item("submitted", counts.submitted)?;
         dict.set_item("finished", counts.replied)?;
@@ -192,8 +218,11 @@ impl ProcessPoolCore {
             }
         };
         opened.generation.check("executor")?;
-        let pool = &opened.pool;
-        let (sent, body) = match pickle_call(opened, function, args, kwargs) {
+        let Some(live) = lock(&opened.live).clone() else {
+            return Err(refusal(py, &SubmitError::Closed));
+        };
+        let pool = &live.pool;
+        let (sent, body) = match pickle_call(&live, function, args, kwargs) {
             Ok(call) => call,
             Err(error) if error.is_instance_of::<PyException>(py) => {
                 if pool.is_closed() {
@@ -208,42 +237,53 @@ impl ProcessPoolCore {
         future::create(py, Kind::Remote(task))
     }
 
-    /// The pool, unless this process was forked away from it.
-    fn here(&self, py: Python<'_>) -> Option<&Opened> {
-        self.opened.get(py).filter(|opened| opened.generation.is_current())
+    /// The pool, unless nothing is left of it or this process was forked away from it.
+    fn live(&self, py: Python<'_>) -> Option<Arc<Live>> {
+        let opened = self.opened.get(py).filter(|opened| opened.generation.is_current())?;
+        lock(&opened.live).clone()
     }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        if self.generation.is_current() {
-            // SAFETY: dropped once, here.
-            unsafe { std::mem::ManuallyDrop::drop(&mut self.pool) };
+        if !self.generation.is_current() {
+            // The pool's locks may be held by threads that are not in this forked child.
+            let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(live.take());
         }
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn pickle_call<'py>(
-    opened: &Opened,
+    live: &Live,
     function: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<(Arc<Function>, Body)> {
     let py = args.py();
-    let pool = &opened.pool;
+    let pool = &live.pool;
     let heap = pool.heap();
     let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
-    let Some(sent) = opened.functions.get(pool, function)? else {
+    let Some(sent) = live.functions.get(pool, function)? else {
         let all_kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
         let call = PyTuple::new(py, [function, args.as_any(), all_kwargs.as_any()])?;
         let pickled = Pickled::new(call.as_any(), Shape::WholeCall, &|buffers| {
             let pickling = py.import("manyhands._pickling")?;
             pickling.call_method1("dumps_whole_call", (&call, buffers))
         })?;
-        return Ok((opened.functions.carried(pool)?, pickled.into_body(heap, INLINE_LIMIT)?));
+        return Ok((live.functions.carried(pool)?, pickled.into_body(heap, INLINE_LIMIT)?));
     };
     if args.is_empty() && kwargs.is_none() {
         return Ok((sent, Body::empty()));
+    }
+    if kwargs.is_none()
+        && let Some(body) = simple_args(args)
+    {
+        return Ok((sent, body));
     }
     let fallback = |buffers: &Bound<'py, pyo3::types::PyList>| {
         let pickling = py.import("manyhands._pickling")?;

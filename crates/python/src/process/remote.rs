@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use manyhands_pool::completion::Completion;
 use manyhands_pool::error::{CrashReport, TaskError};
-use manyhands_pool::future::Source;
 use manyhands_pool::process::{Body, ProcessTask, Reply, ReplyKind};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
@@ -118,8 +117,14 @@ fn crashed(py: Python<'_>, report: &CrashReport) -> PyResult<PyErr> {
     kwargs.set_item("pid", report.pid)?;
     kwargs.set_item("signal", report.signal)?;
     kwargs.set_item("exitcode", report.exit_code)?;
-    kwargs.set_item("traceback", report.traceback.as_deref())?;
+    kwargs.set_item("traceback", report.traceback.as_deref().map(without_our_frames))?;
     Ok(PyErr::from_value(class.call((report.to_string(),), Some(&kwargs))?))
+}
+
+/// A crash's traceback up to where the worker called the task: the rest is the same each time.
+fn without_our_frames(text: &str) -> String {
+    let ours = |line: &str| line.contains("/manyhands/_worker.py\"");
+    text.lines().take_while(|line| !ours(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// `BrokenProcessPool` with a sentence.

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use manyhands_process::serve;
 use manyhands_sys::pid::PidFd;
@@ -64,6 +65,12 @@ impl TemplateServer {
         let (ours, theirs) = MessageSocket::pair()?;
         let root = PidFd::current()?.as_fd().try_clone_to_owned()?;
         Ok((ours.into_fd().into_raw_fd(), theirs.into_fd().into_raw_fd(), root.into_raw_fd()))
+    }
+
+    /// Whether the root asks for something within `timeout` seconds.
+    fn has_launch(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let timeout = Duration::try_from_secs_f64(timeout).unwrap_or_default();
+        Ok(py.detach(|| self.with(|server| server.has_launch(timeout)))?)
     }
 
     /// Waits for the next launch. None: time to end.

@@ -180,6 +180,10 @@ impl WorkerLoop {
 
     fn reply_value(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = value.py();
+        if let Some(body) = codec::simple_object(value) {
+            let sent = self.end().reply(ReplyKind::Value, body.bytes());
+            return sent.map_err(|error| codec::out_of_memory(&error));
+        }
         let pickled = Pickled::new(value, Shape::Object, &|buffers| {
             let pickling = py.import("manyhands._pickling")?;
             pickling.call_method1("dumps_result", (value, buffers))

@@ -1,1 +1,0 @@
-//! Waiting and waking: state words over futexes, private or shared between processes.
