@@ -9,6 +9,7 @@ dispatcher and output threads, and the servants of the standard library's own po
 tracker, fork server) in tests that compare with it.
 """
 
+import faulthandler
 import gc
 import os
 import threading
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key, get_timeout_config_value
 
 STAYING_THREADS = ("manyhands-dispatcher", "manyhands-output")
 TEMPLATE = "mh-template"
@@ -87,6 +89,18 @@ def described(pid):
         return set()
     shown = command.replace(b"\0", b" ").decode(errors="replace").strip()
     return {f"process {pid} {name} ({shown or 'zombie'})"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """Winds up the last watchdog again, which pytest stops when a test fails (for debuggers).
+
+    The clean-up after a failure is where a hang is most likely.
+    """
+    timeout_s = get_timeout_config_value(item.config)
+    stderr = item.config.stash[fault_handler_stderr_fd_key]
+    faulthandler.dump_traceback_later(timeout_s, file=stderr, exit=True)
+    return (yield)
 
 
 def pytest_sessionstart():
