@@ -13,11 +13,12 @@
 //! into an executor.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::futex::{Futex, Private};
+use manyhands_sys::per_process::PerProcess;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -44,9 +45,7 @@ struct Agenda {
     next_serial: u64,
 }
 
-/// The dispatcher of this process; replaced, not reused, after a fork: its locks may have been
-/// held by a thread that does not exist in the child.
-static CURRENT: AtomicPtr<Dispatcher> = AtomicPtr::new(std::ptr::null_mut());
+static CURRENT: PerProcess<Dispatcher> = PerProcess::new();
 
 /// Starts the thread unless it runs.
 ///
@@ -108,31 +107,24 @@ pub fn run_dispatcher(py: Python<'_>) {
 /// Makes a new dispatcher for a forked child. The old one is leaked, with what it was to run:
 /// its lock may be held by a thread that is not here to release it.
 pub fn forget_after_fork() {
-    CURRENT.store(std::ptr::null_mut(), Ordering::Release);
+    CURRENT.forget();
 }
 
 fn current() -> &'static Dispatcher {
-    let existing = CURRENT.load(Ordering::Acquire);
-    if !existing.is_null() {
-        // SAFETY: a dispatcher that was ever stored is leaked: it lives for ever.
-        return unsafe { &*existing };
-    }
-    let fresh = Box::into_raw(Box::new(Dispatcher {
-        agenda: Mutex::new(Agenda {
-            jobs: VecDeque::new(),
-            timers: BTreeMap::new(),
-            next_serial: 0,
-        }),
-        bell: Futex::new(0),
-        is_started: AtomicBool::new(false),
-    }));
-    let null = std::ptr::null_mut();
-    match CURRENT.compare_exchange(null, fresh, Ordering::AcqRel, Ordering::Acquire) {
-        // SAFETY: leaked just now.
-        Ok(_) => unsafe { &*fresh },
-        // Another thread was faster; ours is leaked too, which happens once.
-        // SAFETY: as above.
-        Err(winner) => unsafe { &*winner },
+    CURRENT.get()
+}
+
+impl Default for Dispatcher {
+    fn default() -> Self {
+        Self {
+            agenda: Mutex::new(Agenda {
+                jobs: VecDeque::new(),
+                timers: BTreeMap::new(),
+                next_serial: 0,
+            }),
+            bell: Futex::new(0),
+            is_started: AtomicBool::new(false),
+        }
     }
 }
 
