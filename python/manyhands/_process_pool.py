@@ -10,6 +10,7 @@ The pool itself (scheduling, slots, deaths) is compiled; here are its parameters
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import os
 import signal
@@ -33,6 +34,11 @@ _T = TypeVar("_T")
 _KILL_PATIENCE_S = 1.0
 
 _START_METHODS = ("template", "spawn", "fork", "forkserver")
+
+_NEEDED_MODULES = (
+    *("_by_value", "_captured", "_forward", "_mp_sharing", "_pickling", "_worker_setup"),
+    *("_chained", "_map", "_worker_handle"),
+)
 
 _pool_numbers = itertools.count(1)
 
@@ -93,6 +99,10 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         self._initargs = tuple(initargs)
         self._preload = _checked_preload(preload)
         self._open_lock = threading.Lock()
+        # Now, and not at the first task: a fork while another thread imports leaves the child with
+        # a locked module.
+        for name in _NEEDED_MODULES:
+            importlib.import_module(f"manyhands.{name}")
         self._shutdown_thread = False
         self._shares: Any = None
         self._forwards = False
@@ -203,6 +213,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
 
     def _finish(self) -> None:
         """What is left to do once no worker is left."""
+        _runtime.flush_callbacks()
         shares, self._shares = self._shares, None
         if shares is not None:
             shares.close()
@@ -315,6 +326,8 @@ class _Pools:
 
     def _at_interpreter_exit(self, hard: bool) -> None:
         _runtime.end_process_pools(hard, _KILL_PATIENCE_S if hard else None)
+        if not hard:
+            _runtime.flush_callbacks()
         _flush_output()
         _runtime.stop_templates()
 

@@ -31,6 +31,7 @@ __all__ = [
     "heap_usage",
     "receive_launch",
     "refuse_new_tasks",
+    "flush_callbacks",
     "run_dispatcher",
     "set_future_class",
     "stop_templates",
@@ -227,4 +228,5 @@ def receive_launch() -> Launch | None: ...
 
 # --- process-wide ---------------------------------------------------------------------------------
 
+def flush_callbacks() -> None: ...
 def run_dispatcher() -> None: ...

@@ -171,7 +171,7 @@ impl ProcessPool {
         }
         let function = self
             .pool
-            .function(entry.name.as_bytes())
+            .function(entry.name.as_bytes(), Some(entry.name))
             .map_err(|error| SubmitError::Arguments(format!("{}: {error}", entry.name)))?;
         // Two threads may get here; the function of the one that comes second is not used.
         Ok(known.get_or_init(|| Known { function, name: entry.name.into() }))

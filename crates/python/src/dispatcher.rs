@@ -12,9 +12,12 @@
 //! What it does not do: a job that blocks delays those behind it. Callbacks that wait belong
 //! into an executor.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use manyhands_pool::completion::Completion;
 
 use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::futex::{Futex, Private};
@@ -47,6 +50,10 @@ struct Agenda {
 
 static CURRENT: PerProcess<Dispatcher> = PerProcess::new();
 
+thread_local! {
+    static IS_DISPATCHER: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Starts the thread unless it runs.
 ///
 /// # Errors
@@ -64,6 +71,22 @@ pub fn post(job: Job) {
     let dispatcher = current();
     dispatcher.lock().jobs.push_back(job);
     dispatcher.ring();
+}
+
+/// Waits until every job posted so far has run. At once in a job, which would wait for itself.
+#[pyfunction]
+pub fn flush_callbacks(py: Python<'_>) -> PyResult<()> {
+    let dispatcher = current();
+    if IS_DISPATCHER.get() || !dispatcher.is_started.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let reached = Arc::new(Completion::new());
+    let marker = Arc::clone(&reached);
+    post(Box::new(move |_py| {
+        marker.settle(|| {});
+    }));
+    crate::interrupt::wait(py, None, |slice| reached.wait(slice))?;
+    Ok(())
 }
 
 /// Lets the dispatcher run `job` at `deadline`.
@@ -95,6 +118,7 @@ pub fn disarm(id: TimerId) -> bool {
 /// The body of the dispatcher's thread. Returns when the process has been forked away from it.
 #[pyfunction]
 pub fn run_dispatcher(py: Python<'_>) {
+    IS_DISPATCHER.set(true);
     let dispatcher = current();
     while std::ptr::eq(dispatcher, current()) {
         let due = py.detach(|| dispatcher.next_due());

@@ -26,7 +26,7 @@ mod _runtime {
     #[pymodule_export]
     use super::crew::{WorkLoop, refuse_new_tasks};
     #[pymodule_export]
-    use super::dispatcher::run_dispatcher;
+    use super::dispatcher::{flush_callbacks, run_dispatcher};
     #[pymodule_export]
     use super::future::{FutureCore, set_future_class};
     #[pymodule_export]

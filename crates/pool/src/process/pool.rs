@@ -129,15 +129,15 @@ impl ProcessPool {
         &self.shared.heap
     }
 
-    /// Makes a function known, to be sent to each worker once.
+    /// Makes a function known, to be sent to each worker once. `name` is for people.
     ///
     /// # Errors
     /// [`OutOfMemory`] if the heap lacks room for its code.
-    pub fn function(&self, code: &[u8]) -> Result<Arc<Function>, OutOfMemory> {
+    pub fn function(&self, code: &[u8], name: Option<&str>) -> Result<Arc<Function>, OutOfMemory> {
         let mut block = self.shared.heap.alloc(code.len() as u64)?;
         block.copy_from_slice(code);
         let id = self.shared.next_function.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Function { id, code: block }))
+        Ok(Arc::new(Function { id, name: name.map(ToOwned::to_owned), code: block }))
     }
 
     /// Starts all workers now, not when tasks need them.

@@ -34,11 +34,16 @@ pub(super) struct Worker {
     /// Running mean of how long its tasks take; 0: not known yet.
     pub(super) mean_ns: u64,
     pub(super) stop: Option<Stop>,
+    /// When it was last given a task while it had none.
+    busy_since_ns: u64,
 }
 
 /// A worker is given at most this much work ahead.
 const AHEAD_NS: u64 = 1_000_000;
 const MAX_AHEAD: u64 = 128;
+
+/// A worker that was idle claims what it is given sooner than this.
+pub(super) const SILENT_NS: u64 = 20_000_000;
 
 /// A task that has run this long holds up those behind it.
 const STUCK_NS: u64 = 20_000;
@@ -60,6 +65,7 @@ impl Worker {
             n_given: 0,
             mean_ns: 0,
             stop: None,
+            busy_since_ns: 0,
         }
     }
 
@@ -91,6 +97,9 @@ impl Worker {
             }
         });
         drop(call);
+        if self.n_tasks == 0 {
+            self.busy_since_ns = monotonic_ns();
+        }
         task.place.set(self.id, position);
         self.tasks.push_back(Some(task));
         self.n_tasks += 1;
@@ -128,6 +137,7 @@ impl Worker {
             });
             let Some(task) = task else { continue };
             self.n_tasks -= 1;
+            self.busy_since_ns = monotonic_ns();
             self.mean_ns =
                 if self.mean_ns == 0 { ran_ns } else { (self.mean_ns * 7 + ran_ns) / 8 }.max(1);
             // It keeps its place, which is past: a cancel that comes before the future is settled
@@ -160,13 +170,27 @@ impl Worker {
 
     /// Tasks in the lane that the worker has probably not claimed.
     pub(super) fn n_movable(&self) -> usize {
-        if self.ready { self.n_tasks.saturating_sub(1) } else { self.n_tasks }
+        let claims = self.ready && !self.is_silent();
+        if claims { self.n_tasks.saturating_sub(1) } else { self.n_tasks }
+    }
+
+    /// Whether it has tasks and has not claimed the first of them.
+    pub(super) fn is_unclaimed(&self) -> bool {
+        let first = self.tasks.iter().position(Option::is_some);
+        first.is_some_and(|idx| self.lane.state(self.lane.tail + idx as u64) == State::Pending)
+    }
+
+    /// Whether it had nothing to do and has not claimed its next task for so long that it must be
+    /// stopped (SIGSTOP), or starved.
+    fn is_silent(&self) -> bool {
+        self.is_unclaimed() && monotonic_ns().saturating_sub(self.busy_since_ns) > SILENT_NS
     }
 
     /// Whether what waits in the lane is so little that moving it costs more.
     pub(super) fn would_be_done_in(&self, ns: u64) -> bool {
         let oldest = self.started_ns(self.lane.tail);
         let stuck = oldest != 0 && monotonic_ns().saturating_sub(oldest) > STUCK_NS;
+        let stuck = stuck || self.is_silent();
         self.ready && !stuck && self.mean_ns != 0 && self.mean_ns * self.n_tasks as u64 <= ns
     }
 

@@ -12,7 +12,7 @@ use manyhands_sys::pid::{ExitStatus, SIGKILL, SIGTERM, Signal};
 
 use super::lane::{LaneRoot, Status};
 use super::pool::{Shared, SubmitError};
-use super::root_worker::Worker;
+use super::root_worker::{SILENT_NS, Worker};
 use super::slot::State;
 use super::task::{ProcessTask, Reply};
 use crate::completion::Ending;
@@ -343,8 +343,10 @@ impl Schedule {
             self.break_because(text.unwrap_or_default());
         } else if !worker.was_ready() && !worker.kill_on_start && !worker.leaving {
             self.n_stillborn += 1;
-            let killed = matches!(status, ExitStatus::Signaled(SIGKILL | SIGTERM));
-            let limit = if killed { MAX_KILLED_STILLBORN } else { MAX_STILLBORN };
+            // Killed from outside, or gone before anybody could tell how: not its own fault.
+            let innocent =
+                matches!(status, ExitStatus::Signaled(SIGKILL | SIGTERM) | ExitStatus::Unknown);
+            let limit = if innocent { MAX_KILLED_STILLBORN } else { MAX_STILLBORN };
             if self.n_stillborn >= limit {
                 let how = if why.is_empty() { status.to_string() } else { why.to_owned() };
                 let text = text.map(|text| format!("\n{text}")).unwrap_or_default();
@@ -524,7 +526,10 @@ impl Schedule {
 
     /// When to look again whether waiting tasks should move to idle workers.
     pub(crate) fn level_at_ns(&self, now_ns: u64) -> Option<u64> {
-        (self.level_in_ns != 0).then(|| now_ns + self.level_in_ns)
+        let unclaimed = self.workers.iter().any(|worker| worker.ready && worker.is_unclaimed());
+        let silent_at_ns = unclaimed.then_some(now_ns + SILENT_NS);
+        let level_at_ns = (self.level_in_ns != 0).then(|| now_ns + self.level_in_ns);
+        [silent_at_ns, level_at_ns].into_iter().flatten().min()
     }
 
     pub(super) fn count_timeout(&mut self) {
@@ -554,6 +559,6 @@ fn crash_report(
         ExitStatus::Exited(code) => (None, Some(code)),
         ExitStatus::Unknown => (None, None),
     };
-    let task = task.task_name().map(ToOwned::to_owned);
+    let task = task.shown_name();
     CrashReport { task, pid, signal, exit_code, traceback }
 }

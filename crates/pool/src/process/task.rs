@@ -26,6 +26,8 @@ pub enum Body {
 #[derive(Debug)]
 pub struct Function {
     pub(crate) id: u64,
+    /// What people call it.
+    pub(crate) name: Option<String>,
     pub(crate) code: Block,
 }
 
@@ -177,6 +179,13 @@ impl ProcessTask {
     /// The name it was given.
     pub fn task_name(&self) -> Option<&str> {
         self.options.name.as_deref()
+    }
+
+    /// The name it was given, or its function's; while it is not done.
+    pub fn shown_name(&self) -> Option<String> {
+        let call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
+        let function = call.as_ref().and_then(|(function, _)| function.name.clone());
+        self.task_name().map(ToOwned::to_owned).or(function)
     }
 
     /// How long it may run.

@@ -128,7 +128,7 @@ pub fn submit_with(
     body: &[u8],
     options: TaskOptions,
 ) -> Arc<ProcessTask> {
-    let function = pool.function(function.as_bytes()).expect("room for a function");
+    let function = pool.function(function.as_bytes(), None).expect("room for a function");
     let body = Body::copy_of(body, pool.heap()).expect("room for the arguments");
     pool.submit(function, body, options).expect("an open pool takes tasks")
 }

@@ -64,7 +64,7 @@ pub fn payload(work: &Work) -> impl Iterator<Item = u8> {
 }
 
 pub fn function(pool: &ProcessPool) -> Arc<Function> {
-    pool.function(b"tallied").expect("room for a function")
+    pool.function(b"tallied", None).expect("room for a function")
 }
 
 /// In the worker.

@@ -57,7 +57,7 @@ impl Functions {
         if let Some(function) = carried.as_ref() {
             return Ok(Arc::clone(function));
         }
-        let function = pool.function(b"").map_err(|error| out_of_memory(&error))?;
+        let function = pool.function(b"", None).map_err(|error| out_of_memory(&error))?;
         Ok(Arc::clone(carried.insert(function)))
     }
 
@@ -76,7 +76,9 @@ impl Functions {
         let Ok(object) = PyWeakrefReference::new(function) else { return Ok(None) };
         let (code, guard): (Bound<'_, PyBytes>, Option<Bound<'_, PyAny>>) =
             pickling.call_method1("dumps_function", (function,))?.extract()?;
-        let sent = pool.function(code.as_bytes()).map_err(|error| out_of_memory(&error))?;
+        let name = function.getattr("__qualname__").and_then(|name| name.extract::<String>()).ok();
+        let sent = pool.function(code.as_bytes(), name.as_deref());
+        let sent = sent.map_err(|error| out_of_memory(&error))?;
         let guard = guard.map(|guard| Guard::new(&guard)).transpose()?;
         let function = Arc::clone(&sent);
         let entry = Arc::new(Entry { object: object.unbind(), guard, function });

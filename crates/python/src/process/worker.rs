@@ -202,9 +202,11 @@ impl WorkerLoop {
     }
 
     fn reply_error(&self, py: Python<'_>, error: PyErr) {
+        // As an object of its own it has its traceback with it, also before Python 3.12.
+        let raised = error.into_value(py);
         let pickle = || -> PyResult<Vec<u8>> {
             let pickling = py.import("manyhands._pickling")?;
-            pickling.call_method1("dumps_exception", (error.value(py),))?.extract()
+            pickling.call_method1("dumps_exception", (&raised,))?.extract()
         };
         let bytes = pickle().or_else(|failure| {
             let text = format!("the task failed, and its error cannot be sent: {failure}");
