@@ -3,7 +3,6 @@
 //! A lane concerns exactly one worker. If the worker dies, the root reads what the slots say and
 //! throws the lane away; nobody else ever waits for it.
 
-use std::mem::size_of;
 use std::sync::Arc;
 
 use manyhands_shm::{Block, BlockRef, Heap};
