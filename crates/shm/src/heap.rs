@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32 as PrivateAtomicU32;
 use std::sync::{Arc, Mutex};
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -38,7 +39,7 @@ pub struct OutOfMemory {
 }
 
 /// How often this process has been forked away from the one it was.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+static FORKS: PrivateAtomicU32 = PrivateAtomicU32::new(0);
 
 /// In the child of a fork: blocks made before are the parent's, and dropping the child's copies
 /// of them must not give them back. The child joins a heap of its own if it needs one.

@@ -1,16 +1,15 @@
-//! A lane: the shared slots between the root and one worker, and how each side wakes the other.
+//! A lane: the shared slots between the root and one worker.
 //!
 //! A lane concerns exactly one worker. If the worker dies, the root reads what the slots say and
 //! throws the lane away; nobody else ever waits for it.
 
-use std::mem::size_of;
 use std::sync::Arc;
 
 use manyhands_shm::{Block, BlockRef, Heap};
-use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use manyhands_sys::futex::{Futex, Shared};
+use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::slot::{Slot, State};
+use super::wakeup::{Bell, Parking};
 
 /// Tasks on their way, at most.
 pub(crate) const N_SLOTS: u64 = 256;
@@ -20,8 +19,7 @@ pub(crate) const NOWHERE: u64 = u64::MAX;
 
 #[repr(C, align(64))]
 pub(crate) struct LaneHeader {
-    /// 1: the worker sleeps, or is about to.
-    parked: Futex<Shared>,
+    parking: Parking,
     status: AtomicU32,
     /// The worker leaves when it gets to this position.
     stop_at: AtomicU64,
@@ -42,20 +40,13 @@ pub(crate) enum Status {
 }
 
 const HEADER_BYTES: u64 = 128;
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<LaneHeader>() as u64 <= HEADER_BYTES);
 const TEXT_AT: u64 = HEADER_BYTES + N_SLOTS * size_of::<Slot>() as u64;
 /// A dying worker's last words: at the lane's end and long enough for any traceback, as the
 /// writer (a crash handler) knows no bounds. Only touched pages cost memory.
 const LANE_BYTES: u64 = 256 * 1024;
 const TEXT_BYTES: u64 = LANE_BYTES - TEXT_AT;
-
-/// The word every worker of a pool rings when it has something to say.
-#[repr(C, align(64))]
-pub(crate) struct Bell {
-    rings: Futex<Shared>,
-    /// 1: the collector sleeps, or is about to.
-    parked: AtomicU32,
-}
 
 /// Where a lane or bell lies in a mapped heap.
 #[derive(Clone)]
@@ -154,27 +145,12 @@ impl LaneView {
     /// Worker: sleeps until the root has published something or wants it to stop. `ready` looks
     /// for that. False: a signal handler ran.
     pub(crate) fn park(&self, ready: impl Fn() -> bool) -> bool {
-        let parked = &self.header().parked;
-        parked.store(1, Ordering::SeqCst);
-        // SeqCst fence: meets the one in `wake`. Either the root sees us parked, or we see what
-        // it published.
-        fence(Ordering::SeqCst);
-        let mut undisturbed = true;
-        if !ready() {
-            undisturbed = parked.wait(1, None) != manyhands_sys::futex::WaitEnd::Interrupted;
-        }
-        parked.store(0, Ordering::Relaxed);
-        undisturbed
+        self.header().parking.park(ready)
     }
 
     /// Root: wakes the worker if it sleeps.
     pub(crate) fn wake(&self) {
-        let parked = &self.header().parked;
-        // SeqCst fence: meets the one in `park`.
-        fence(Ordering::SeqCst);
-        if parked.load(Ordering::Relaxed) == 1 && parked.swap(0, Ordering::Relaxed) == 1 {
-            parked.wake_one();
-        }
+        self.header().parking.wake();
     }
 }
 
@@ -274,44 +250,5 @@ impl BellView {
         let base = self.heap.address(self.at.offset, size_of::<Bell>() as u64);
         // SAFETY: the pool's block holds a bell, made of atomics.
         unsafe { base.cast().as_ref() }
-    }
-}
-
-impl Bell {
-    /// Tells the collector that there is something to see; wakes it only if it sleeps.
-    ///
-    /// A ringer that stops or dies between the two steps delays nobody else: the next ring
-    /// changes the count again and finds the collector still parked.
-    pub(crate) fn ring(&self) {
-        self.rings.fetch_add(1, Ordering::SeqCst);
-        if self.parked.load(Ordering::SeqCst) == 1 {
-            self.rings.wake_one();
-        }
-    }
-
-    /// Wakes the collector even from a nap.
-    pub(crate) fn ring_loudly(&self) {
-        self.rings.fetch_add(1, Ordering::SeqCst);
-        self.rings.wake_one();
-    }
-
-    /// Rings so far: what [`Bell::sleep`] compares with.
-    pub(crate) fn rings(&self) -> u32 {
-        self.rings.load(Ordering::SeqCst)
-    }
-
-    /// Whether the collector sleeps or is about to. If not, it will look at everything once more.
-    pub(crate) fn is_parked(&self) -> bool {
-        self.parked.load(Ordering::SeqCst) == 1
-    }
-
-    /// From now on (or no longer) a ring must wake.
-    pub(crate) fn set_parked(&self, parked: bool) {
-        self.parked.store(parked.into(), Ordering::SeqCst);
-    }
-
-    /// Sleeps unless somebody rang since `rings`.
-    pub(crate) fn sleep(&self, rings: u32, deadline: Option<manyhands_sys::clock::Deadline>) {
-        self.rings.wait(rings, deadline);
     }
 }

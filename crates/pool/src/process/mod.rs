@@ -27,6 +27,7 @@ mod schedule;
 mod slot;
 mod stop;
 mod task;
+mod wakeup;
 mod worker;
 
 pub use family::{existing_family_heap, family_heap, forget_family_after_fork};

@@ -14,9 +14,10 @@ use manyhands_sys::pid::PidFd;
 use manyhands_sys::socket::MAX_FDS;
 
 use super::collector;
-use super::lane::{Bell, BellView};
+use super::lane::BellView;
 use super::schedule::{PoolCounts, Schedule, WorkerInfo};
 use super::task::{Body, Function, ProcessTask, TaskOptions};
+use super::wakeup::Bell;
 use crate::completion::{Completion, Ending, Wait};
 
 /// What a pool is made of.
