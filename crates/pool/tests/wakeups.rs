@@ -10,6 +10,7 @@ use manyhands_pool::completion::Wait;
 use manyhands_pool::future::Future;
 use manyhands_pool::process::{ProcessPool, ProcessTask, TaskOptions};
 use manyhands_sys::clock::Deadline;
+use manyhands_sys::pid::{PidFd, Signal};
 use support::tallied::{self, Tally, Work};
 use support::{end_of, finish, guard, pool, submit, submit_with};
 
@@ -156,6 +157,28 @@ fn a_cancel_that_comes_after_the_task_has_run_says_so() {
         spin(Duration::from_nanos(idx as u64 % 20_000));
         assert!(!task.cancel_if_unclaimed(), "a task was cancelled after it had run");
         end_of(&task).expect("it replies");
+    }
+    finish(&pool);
+}
+
+#[test]
+fn a_task_given_to_a_stopped_worker_runs_on_another() {
+    let _guard = guard(120);
+    let pool = pool(2);
+    warm(&pool);
+    let busy: Vec<_> = (0..2).map(|_| submit(&pool, "spin", &20_000u64.to_le_bytes())).collect();
+    busy.iter().for_each(|task| drop(end_of(task)));
+    let workers = pool.workers();
+    assert_eq!(workers.len(), 2);
+    for worker in &workers {
+        let process = PidFd::open(worker.pid).expect("it runs");
+        process.signal(Signal::STOP).expect("a worker can be stopped");
+        for _ in 0..5 {
+            // The collector sleeps by then.
+            std::thread::sleep(Duration::from_millis(2));
+            ends(&submit(&pool, "echo", b"x"), "a task waits for a stopped worker");
+        }
+        process.signal(Signal::CONT).expect("a worker can be continued");
     }
     finish(&pool);
 }

@@ -12,7 +12,9 @@ use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::thread::spawn_deaf;
 
 use super::pool::Shared;
+use super::root_worker::SILENT_NS;
 use super::schedule::Finished;
+use super::wakeup::Watch;
 
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -32,10 +34,10 @@ pub(crate) fn start(shared: Arc<Shared>) -> io::Result<()> {
 
 fn run(shared: &Arc<Shared>) {
     let mut finished = Vec::new();
-    let mut parked = false;
+    let mut watch = Watch::Awake;
     loop {
         let rings = shared.bell().rings();
-        let turn = turn(shared, parked, &mut finished);
+        let turn = turn(shared, watch, &mut finished);
         let n_finished = finished.len();
         for done in finished.drain(..) {
             done.settle();
@@ -44,19 +46,33 @@ fn run(shared: &Arc<Shared>) {
             return;
         }
         if n_finished > 0 || turn.had_events {
-            parked = false;
+            watch = Watch::Awake;
             if turn.n_under_way + n_finished > turn.n_workers {
                 // More tasks than workers: they queue anyway, and results are worth collecting
                 // by the dozen. Workers' rings do not end the nap (nobody is parked), loud ones do.
                 shared.bell().sleep(shared.bell().rings(), Some(Deadline::after(NAP)));
             }
-        } else if parked {
-            shared.bell().sleep(rings, turn.deadline_ns.map(Deadline::at_ns));
-        } else {
+        } else if watch == Watch::Awake {
             // Look once more before sleeping: whoever rang before the next look did not wake us.
-            parked = true;
+            watch = Watch::Dozing;
+        } else {
+            watch = doze(shared, rings, watch, turn.deadline_ns);
         }
     }
+}
+
+/// Sleeps, and says how to sleep next time if there is nothing to do again.
+///
+/// While there is traffic the collector looks by itself now and then for workers that do not claim
+/// what they were given, so that submits need not wake it. When nothing happens for that long it
+/// sleeps in earnest, and the next submit tells it (see `Schedule::give`).
+fn doze(shared: &Shared, rings: u32, watch: Watch, deadline_ns: Option<u64>) -> Watch {
+    let look_at_ns = (watch == Watch::Dozing).then(|| monotonic_ns() + SILENT_NS);
+    let until_ns = [deadline_ns, look_at_ns].into_iter().flatten().min();
+    shared.bell().sleep(rings, until_ns.map(Deadline::at_ns));
+    let is_over = |at_ns| at_ns <= monotonic_ns() && deadline_ns.is_none_or(|due| due > at_ns);
+    let is_quiet = shared.bell().rings() == rings && look_at_ns.is_none_or(is_over);
+    if is_quiet { Watch::Asleep } else { Watch::Dozing }
 }
 
 struct Turn {
@@ -69,12 +85,12 @@ struct Turn {
 }
 
 /// One look at everything: deaths, results, deadlines; then the freed workers get new tasks.
-/// With `parked` it is the last one before sleeping, and ringers are told so first.
-fn turn(shared: &Arc<Shared>, parked: bool, finished: &mut Vec<Finished>) -> Turn {
+/// Unless awake it is the last one before sleeping, and ringers are told so first.
+fn turn(shared: &Arc<Shared>, watch: Watch, finished: &mut Vec<Finished>) -> Turn {
     let events = std::mem::take(&mut *shared.events.lock().unwrap_or_else(PoisonError::into_inner));
     let had_events = !events.is_empty();
     let mut schedule = shared.lock();
-    shared.bell().set_parked(parked);
+    shared.bell().set_watch(watch);
     for event in events {
         schedule.on_event(event, shared, finished);
     }

@@ -230,6 +230,10 @@ impl Schedule {
         if !in_burst {
             worker.lane.wake();
         }
+        if shared.bell().is_unwatched() {
+            // Should the worker be stopped, somebody has to see that it does not claim the task.
+            shared.bell().ring();
+        }
         if quota.is_some_and(|quota| worker.n_given >= quota) {
             worker.leave();
         }

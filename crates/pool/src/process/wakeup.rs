@@ -20,8 +20,20 @@ pub(crate) struct Parking {
 #[cfg_attr(not(loom), repr(C, align(64)))]
 pub(crate) struct Bell {
     rings: Futex<Shared>,
-    /// 1: the collector sleeps, or is about to.
+    /// The collector's [`Watch`].
     parked: AtomicU32,
+}
+
+/// Whether the collector sleeps, or is about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Watch {
+    /// It will look at everything once more.
+    Awake = 0,
+    /// It sleeps, and looks again soon by itself.
+    Dozing = 1,
+    /// It sleeps until somebody rings or a deadline it knows comes.
+    Asleep = 2,
 }
 
 impl Parking {
@@ -57,10 +69,10 @@ impl Bell {
     /// changes the count again and finds the collector still parked.
     pub(crate) fn ring(&self) {
         // SeqCst, as every access to both words: in the one order of all of them this ring comes
-        // before the collector's last look at `rings`, or the load below after its `set_parked`.
+        // before the collector's last look at `rings`, or the load below after its `set_watch`.
         self.rings.fetch_add(1, Ordering::SeqCst);
         order_for_loom();
-        if self.parked.load(Ordering::SeqCst) == 1 {
+        if self.is_parked() {
             self.rings.wake_one();
         }
     }
@@ -78,12 +90,17 @@ impl Bell {
 
     /// Whether the collector sleeps or is about to. If not, it will look at everything once more.
     pub(crate) fn is_parked(&self) -> bool {
-        self.parked.load(Ordering::SeqCst) == 1
+        self.parked.load(Ordering::SeqCst) != Watch::Awake as u32
+    }
+
+    /// Whether nobody will see, unless told, that a worker does not claim what it was given.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        self.parked.load(Ordering::SeqCst) == Watch::Asleep as u32
     }
 
     /// From now on (or no longer) a ring must wake.
-    pub(crate) fn set_parked(&self, parked: bool) {
-        self.parked.store(parked.into(), Ordering::SeqCst);
+    pub(crate) fn set_watch(&self, watch: Watch) {
+        self.parked.store(watch as u32, Ordering::SeqCst);
         order_for_loom();
     }
 
@@ -154,12 +171,12 @@ mod model {
 
         /// The collector's loop: a look, another one as parked, then sleep.
         fn collect(&self, has_ended: impl Fn(&Self) -> bool) {
-            let mut parked = false;
+            let mut watch = Watch::Awake;
             loop {
                 let rings = self.bell.rings();
                 let ended = {
                     let n_given = self.schedule.lock().unwrap();
-                    self.bell.set_parked(parked);
+                    self.bell.set_watch(watch);
                     if *n_given > 0 {
                         self.parking.wake();
                     }
@@ -168,10 +185,10 @@ mod model {
                 if ended {
                     return;
                 }
-                if parked {
-                    self.bell.sleep(rings, None);
+                if watch == Watch::Awake {
+                    watch = Watch::Dozing;
                 } else {
-                    parked = true;
+                    self.bell.sleep(rings, None);
                 }
             }
         }
