@@ -99,7 +99,8 @@ def pytest_runtest_teardown(item):
     """
     timeout_s = get_timeout_config_value(item.config)
     stderr = item.config.stash[fault_handler_stderr_fd_key]
-    faulthandler.dump_traceback_later(timeout_s, file=stderr, exit=True)
+    if timeout_s > 0:
+        faulthandler.dump_traceback_later(timeout_s, file=stderr, exit=True)
     return (yield)
 
 
