@@ -379,11 +379,15 @@ def _detach_stdin() -> None:
 
 
 def write_whole_lines() -> None:
-    """Let the standard streams write at each end of a line, one line in one write."""
+    """Let the standard streams write at each end of a line, one line in one write.
+
+    Also under ``PYTHONUNBUFFERED``, where ``print`` would write a line and its end one after the
+    other, and another worker's line might come between.
+    """
     streams: tuple[Any, ...] = (sys.stdout, sys.stderr)
     for stream in streams:
         try:
-            stream.reconfigure(line_buffering=True)
+            stream.reconfigure(line_buffering=True, write_through=False)
         except (AttributeError, ValueError, OSError):
             continue  # Replaced by something else, missing or closed.
 
