@@ -21,6 +21,8 @@ pub(crate) const NOWHERE: u64 = u64::MAX;
 pub(crate) struct LaneHeader {
     parking: Parking,
     status: AtomicU32,
+    /// The worker's process id, once it is ready.
+    pid: AtomicU32,
     /// The worker leaves when it gets to this position.
     stop_at: AtomicU64,
     /// The worker should interrupt the task at this position.
@@ -128,6 +130,18 @@ impl LaneView {
             2 => Status::Failed,
             _ => Status::Starting,
         }
+    }
+
+    /// The worker's process id; 0 before it is ready.
+    pub(crate) fn pid(&self) -> u32 {
+        self.header().pid.load(Ordering::Acquire)
+    }
+
+    /// Worker: from now on it claims tasks.
+    pub(crate) fn set_ready(&self) {
+        // Release, and before any reply: whoever sees a reply sees who gave it.
+        self.header().pid.store(std::process::id(), Ordering::Release);
+        self.set_status(Status::Ready);
     }
 
     pub(crate) fn set_status(&self, status: Status) {

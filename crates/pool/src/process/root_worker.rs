@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use manyhands_shm::{BlockRef, Party};
 use manyhands_sys::atomic::Ordering;
 use manyhands_sys::clock::monotonic_ns;
-use manyhands_sys::pid::PidFd;
+use manyhands_sys::pid::{PidFd, Signal};
 
 use super::lane::{LaneRoot, Status};
 use super::pool::Shared;
@@ -26,7 +26,7 @@ pub(super) struct Worker {
     /// Tasks in the lane that were not taken back.
     pub(super) n_tasks: usize,
     pub(super) process: Option<PidFd>,
-    pub(super) pid: u32,
+    pid: u32,
     pub(super) ready: bool,
     pub(super) leaving: bool,
     pub(super) kill_on_start: bool,
@@ -115,7 +115,7 @@ impl Worker {
     ) {
         while !self.tasks.is_empty() && self.lane.state(self.lane.tail) == State::Done {
             let task = self.tasks.pop_front().flatten();
-            let pid = self.pid;
+            let pid = self.pid();
             let party = self.party;
             let (reply, ran_ns) = self.lane.harvest(|slot, content| {
                 let started_ns = slot.started_ns.load(Ordering::Acquire);
@@ -198,6 +198,30 @@ impl Worker {
         match self.lane.state(position) {
             State::Running => self.lane.view().slot(position).started_ns.load(Ordering::Acquire),
             _ => 0,
+        }
+    }
+
+    /// Its process id; 0 while it starts. A fast worker says so itself before its launcher does.
+    pub(super) fn pid(&self) -> u32 {
+        if self.pid == 0 { self.lane.view().pid() } else { self.pid }
+    }
+
+    /// The launcher tells who it is. What was to be signalled before gets its signal now.
+    pub(super) fn on_started(&mut self, pid: u32, process: PidFd) {
+        self.pid = pid;
+        if self.kill_on_start {
+            let _ = process.signal(Signal::KILL);
+        } else if self.stop.is_some() {
+            let _ = process.signal(Signal::INT);
+        }
+        self.process = Some(process);
+    }
+
+    /// Kills it, as soon as it can be reached.
+    pub(super) fn kill(&mut self) {
+        self.kill_on_start = true;
+        if let Some(process) = &self.process {
+            let _ = process.signal(Signal::KILL);
         }
     }
 

@@ -285,11 +285,7 @@ impl Schedule {
                 let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) else {
                     return;
                 };
-                if worker.kill_on_start {
-                    let _ = process.signal(Signal::KILL);
-                }
-                worker.pid = pid;
-                worker.process = Some(process);
+                worker.on_started(pid, process);
             }
             Event::Failed { id, why } => {
                 if let Some(worker) = self.remove(id) {
@@ -322,6 +318,7 @@ impl Schedule {
     ) {
         worker.harvest(shared, finished, &mut self.counts);
         let asked_to = worker.leaving && worker.n_tasks == 0;
+        let pid = worker.pid();
         let text = worker.lane.view().text();
         let mut unclaimed = Vec::new();
         for (position, task) in (worker.lane.tail..).zip(worker.tasks.drain(..)) {
@@ -333,8 +330,8 @@ impl Schedule {
                 continue;
             }
             self.counts.crashed += u64::from(!task.outcome.completion().is_done());
-            task.set_times(0, manyhands_sys::clock::monotonic_ns(), 0, worker.pid);
-            let report = crash_report(&task, worker.pid, status, text.clone());
+            task.set_times(0, manyhands_sys::clock::monotonic_ns(), 0, pid);
+            let report = crash_report(&task, pid, status, text.clone());
             finished.push(Finished { task, end: Err(TaskError::Crashed(report)) });
         }
         for task in unclaimed.into_iter().rev() {
@@ -450,7 +447,7 @@ impl Schedule {
         let (worker_id, position) = task.place.get()?;
         let worker = self.workers.iter().find(|worker| worker.id == worker_id)?;
         let running = worker.lane.state(position) == State::Running;
-        running.then(|| (worker.started_ns(position), worker.pid))
+        running.then(|| (worker.started_ns(position), worker.pid()))
     }
 
     /// In a closed pool without work, workers leave.
@@ -473,12 +470,7 @@ impl Schedule {
     /// Kills every worker, also those that are still being started.
     pub(crate) fn kill_all(&mut self) {
         self.closed = true;
-        for worker in &mut self.workers {
-            worker.kill_on_start = true;
-            if let Some(process) = &worker.process {
-                let _ = process.signal(Signal::KILL);
-            }
-        }
+        self.workers.iter_mut().for_each(Worker::kill);
     }
 
     /// Asks every worker to end; those that are still being started are killed.
@@ -506,7 +498,7 @@ impl Schedule {
     pub(crate) fn worker_infos(&self) -> Vec<WorkerInfo> {
         let info = |worker: &Worker| WorkerInfo {
             id: worker.id,
-            pid: worker.pid,
+            pid: worker.pid(),
             n_tasks: worker.n_tasks,
             ready: worker.ready,
         };

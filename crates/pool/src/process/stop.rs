@@ -88,7 +88,7 @@ impl Worker {
         }
         let grace = task.options.grace;
         *n_timed_out += 1;
-        task.set_times(started_ns, now_ns, 0, self.pid);
+        task.set_times(started_ns, now_ns, 0, self.pid());
         finished.push(Finished { task, end: Err(TaskError::TimedOut) });
         self.begin_stop(position, grace);
         None
@@ -104,9 +104,7 @@ impl Worker {
             return Some(stop.kill_at_ns);
         }
         self.stop = None;
-        if let Some(process) = &self.process {
-            let _ = process.signal(Signal::KILL);
-        }
+        self.kill();
         None
     }
 }

@@ -113,7 +113,7 @@ impl WorkerEnd {
     /// Tells the root that tasks will be run from now on.
     pub fn set_ready(&mut self) {
         self.cpu_ns = thread_cpu_ns();
-        self.lane.set_status(Status::Ready);
+        self.lane.set_ready();
         self.bell.bell().ring();
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use manyhands_pool::process::{
     Body, Next, PoolConfig, ProcessPool, ProcessTask, Reply, ReplyKind, TaskOptions, WorkerEnd,
 };
-use manyhands_process::Program;
+use manyhands_process::{Launcher, Program};
 use manyhands_sys::socket::MessageSocket;
 use manyhands_sys::thread::exit_now;
 
@@ -95,25 +95,34 @@ pub fn pool(max_workers: usize) -> ProcessPool {
 
 /// A pool whose workers run at most `quota` tasks each.
 pub fn pool_with(max_workers: usize, quota: Option<u64>) -> ProcessPool {
+    pool_of(Arc::new(program()), max_workers, quota)
+}
+
+/// A pool whose workers `launcher` starts.
+pub fn pool_of(launcher: Arc<dyn Launcher>, max_workers: usize, quota: Option<u64>) -> ProcessPool {
+    ProcessPool::new(PoolConfig {
+        max_workers,
+        max_tasks_per_worker: quota,
+        start_all: false,
+        launcher,
+        setup: b"setup".to_vec(),
+        fds: Vec::new(),
+    })
+    .expect("a pool starts")
+}
+
+/// What starts a worker: this test program, at its `worker_entry`.
+pub fn program() -> Program {
     let args = ["worker", "worker_entry", "--exact", "--nocapture", "--quiet"];
     let mut env: Vec<CString> = std::env::vars()
         .map(|(name, value)| CString::new(format!("{name}={value}")).expect("no NUL in it"))
         .collect();
     env.push(CString::new(format!("{MARK}=1")).expect("no NUL in it"));
-    let program = Program {
+    Program {
         path: std::env::current_exe().expect("the test binary has a path").into(),
         args: args.iter().map(|arg| CString::new(*arg).expect("no NUL in it")).collect(),
         env,
-    };
-    ProcessPool::new(PoolConfig {
-        max_workers,
-        max_tasks_per_worker: quota,
-        start_all: false,
-        launcher: Arc::new(program),
-        setup: b"setup".to_vec(),
-        fds: Vec::new(),
-    })
-    .expect("a pool starts")
+    }
 }
 
 /// Submits one call.
