@@ -9,7 +9,7 @@
 //! looks for sleepers. With both in one total order (SeqCst) one of them sees the other. A woken
 //! thread that finds the permit gone (barging) sleeps again.
 
-use manyhands_sys::atomic::{AtomicU32, Ordering};
+use manyhands_sys::atomic::{AtomicBool, AtomicU32, Ordering};
 use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::futex::{Futex, Scope};
 use manyhands_sys::thread_id;
@@ -23,6 +23,8 @@ pub struct RawSemaphore<S: Scope> {
     n_sleepers: AtomicU32,
     /// Who took a permit last; 0: who released.
     last_taker: AtomicU32,
+    /// Released by another thread than the one that acquired last, at least once.
+    by_stranger: AtomicBool,
     /// What has happened so far.
     pub counters: Counters,
 }
@@ -42,6 +44,7 @@ impl<S: Scope> RawSemaphore<S> {
             permits: Futex::new(permits),
             n_sleepers: AtomicU32::new(0),
             last_taker: AtomicU32::new(0),
+            by_stranger: AtomicBool::new(false),
             counters: Counters::new(),
         }
     }
@@ -53,6 +56,7 @@ impl<S: Scope> RawSemaphore<S> {
             permits: Futex::new(permits),
             n_sleepers: AtomicU32::new(0),
             last_taker: AtomicU32::new(0),
+            by_stranger: AtomicBool::new(false),
             counters: Counters::new(),
         }
     }
@@ -112,7 +116,10 @@ impl<S: Scope> RawSemaphore<S> {
                 Err(now) => permits = now,
             }
         }
-        self.last_taker.store(0, Ordering::Relaxed);
+        let taker = self.last_taker.swap(0, Ordering::Relaxed);
+        if taker != thread_id::me() {
+            self.by_stranger.store(true, Ordering::Relaxed);
+        }
         if self.n_sleepers.load(Ordering::SeqCst) > 0 {
             self.wake(n);
         }
@@ -138,7 +145,12 @@ impl<S: Scope> RawSemaphore<S> {
         if self.permits() > 0 { 0 } else { self.last_taker.load(Ordering::Relaxed) }
     }
 
-    /// In a forked child: so many permits, and nobody waits.
+    /// Whether it is a signal between threads rather than a lock, as far as was seen.
+    pub fn is_signal(&self) -> bool {
+        self.by_stranger.load(Ordering::Relaxed)
+    }
+
+    /// In a forked child, or at construction: so many permits, and nobody waits.
     pub fn reset(&self, permits: u32) {
         self.permits.store(permits, Ordering::Relaxed);
         self.n_sleepers.store(0, Ordering::Relaxed);

@@ -39,6 +39,11 @@ pub struct Census {
     pub threads: Vec<Sighting>,
 }
 
+/// Whether `thread` is one of this process that has not ended.
+pub fn lives(thread: u32) -> bool {
+    fs::exists(format!("/proc/self/task/{thread}")).unwrap_or(true)
+}
+
 impl Census {
     /// Looks at every thread; `None` if the kernel does not tell.
     pub fn take() -> Option<Self> {

@@ -8,6 +8,7 @@ use std::sync::Once;
 
 thread_local! {
     static ID: Cell<u32> = const { Cell::new(0) };
+    static IS_MAIN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The calling thread; never 0, below 2^30.
@@ -19,6 +20,13 @@ pub fn me() -> u32 {
     }
 }
 
+/// Whether this is the process's first thread, the one the kernel prefers for signals.
+#[inline]
+pub fn is_main() -> bool {
+    me();
+    IS_MAIN.get()
+}
+
 #[cold]
 fn ask() -> u32 {
     static HOOK: Once = Once::new();
@@ -26,6 +34,8 @@ fn ask() -> u32 {
     // SAFETY: takes no pointer and cannot fail.
     let id = unsafe { libc::gettid() } as u32;
     ID.set(id);
+    // A fork makes any thread the main one of the child.
+    IS_MAIN.set(id == std::process::id());
     id
 }
 
@@ -42,5 +52,10 @@ mod tests {
     fn each_thread_has_a_number_and_keeps_it() {
         assert_eq!((me(), me() == 0), (me(), false));
         assert_ne!(std::thread::spawn(me).join().unwrap(), me());
+    }
+
+    #[test]
+    fn a_started_thread_is_not_the_main_thread() {
+        assert!(!std::thread::spawn(super::is_main).join().unwrap());
     }
 }

@@ -32,10 +32,7 @@ pub(super) fn cycle_through(thread: u32, edges: &[Edge]) -> Option<Vec<Edge>> {
         }
     }
     let is_sure = |edge: &Edge| {
-        matches!(
-            edge.ended_by,
-            EndedBy::EndOf(_) | EndedBy::Owner { surety: Surety::Sure, .. }
-        )
+        matches!(edge.ended_by, EndedBy::EndOf(_) | EndedBy::Owner { surety: Surety::Sure, .. })
     };
     let is_owned = |edge: &Edge| matches!(edge.ended_by, EndedBy::Owner { .. });
     let holds = cycle.iter().all(is_sure) || (cycle.len() > 1 && cycle.iter().all(is_owned));
@@ -85,7 +82,8 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_cycle_is_not_in_it() {
-        let edges = [owned(3, 1, Surety::Sure), owned(1, 2, Surety::Sure), owned(2, 1, Surety::Sure)];
+        let edges =
+            [owned(3, 1, Surety::Sure), owned(1, 2, Surety::Sure), owned(2, 1, Surety::Sure)];
         assert_eq!(cycle_through(3, &edges), None);
         assert!(cycle_through(1, &edges).is_some());
     }

@@ -73,7 +73,11 @@ impl Deadlock {
     fn name_of(&self, thread: u32) -> String {
         let known = self.threads.iter().find(|stuck| stuck.thread == thread);
         let name = known.and_then(|stuck| stuck.name.as_deref());
-        name.map_or_else(|| format!("thread {thread}"), |name| format!("{name:?}"))
+        match name {
+            Some(name) => format!("{name:?}"),
+            None if !manyhands_sys::census::lives(thread) => "a thread that has ended".to_owned(),
+            None => format!("thread {thread}"),
+        }
     }
 }
 
