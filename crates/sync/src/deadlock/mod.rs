@@ -1,7 +1,8 @@
 //! Finding out that a wait will never end.
 //!
-//! Threads that have waited for a while without a deadline are entered in a registry, each with what
-//! it waits for. A primitive says who could end the wait ([`EndedBy`]). From that follow two proofs:
+//! Threads that have waited for a while without a deadline are entered in a registry, each with
+//! what it waits for. A primitive says who could end the wait ([`EndedBy`]). From that follow two
+//! proofs:
 //!
 //! - **A cycle**: each thread waits for something that only the next one can end. Nobody else
 //!   matters, so it holds whatever other threads do.

@@ -1,7 +1,7 @@
 //! The waits of this process that have lasted a while, and what they prove.
 //!
-//! One mutex guards the list. Nobody waits for anything, runs an interpreter, or lets go of its lock
-//! while holding it; resources are only asked what their words say.
+//! One mutex guards the list. Nobody waits for anything, runs an interpreter, or lets go of its
+//! lock while holding it; resources are only asked what their words say.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
