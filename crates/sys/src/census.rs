@@ -47,7 +47,7 @@ pub fn lives(thread: u32) -> bool {
 impl Census {
     /// Looks at every thread; `None` if the kernel does not tell.
     pub fn take() -> Option<Self> {
-        let me = crate::thread_id::me();
+        let me = crate::thread_id::kernel_id();
         let mut threads = Vec::new();
         for entry in fs::read_dir("/proc/self/task").ok()? {
             let name = entry.ok()?.file_name();
@@ -126,7 +126,7 @@ mod tests {
         static WORD: Futex<Private> = Futex::new(0);
         let (tell, told) = mpsc::channel();
         let sleeper = std::thread::spawn(move || {
-            tell.send(crate::thread_id::me()).unwrap();
+            tell.send(crate::thread_id::kernel_id()).unwrap();
             while WORD.load(std::sync::atomic::Ordering::Acquire) == 0 {
                 WORD.wait(0, None);
             }
@@ -139,7 +139,7 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap();
         let (tell, told) = mpsc::channel();
         let in_io = std::thread::spawn(move || {
-            tell.send(crate::thread_id::me()).unwrap();
+            tell.send(crate::thread_id::kernel_id()).unwrap();
             std::io::copy(&mut &reader, &mut std::io::sink()).unwrap();
         });
         let thread = told.recv().unwrap();

@@ -26,6 +26,7 @@ pub struct Entry<'a> {
 struct Wait {
     serial: u64,
     thread: u32,
+    kernel_id: u32,
     name: Option<String>,
     resource: NonNull<dyn Resource>,
     site: Site,
@@ -56,7 +57,8 @@ pub fn enter<'a>(resource: &'a dyn Resource, site: Site) -> Entry<'a> {
     let mut waits = waits();
     waits.next_serial += 1;
     let serial = waits.next_serial;
-    waits.list.push(Wait { serial, thread, name, resource, site });
+    let kernel_id = thread_id::kernel_id();
+    waits.list.push(Wait { serial, thread, kernel_id, name, resource, site });
     Entry { serial, thread, resource: PhantomData }
 }
 
@@ -95,11 +97,11 @@ fn stuck_with(entry: &Entry<'_>) -> Option<(Kind, Vec<u64>)> {
         return None;
     }
     let census = Census::take()?;
-    let is_entered = |thread: u32| before.iter().any(|edge| edge.thread == thread);
+    let entered: Vec<u32> = waits().list.iter().map(|wait| wait.kernel_id).collect();
     let sleeps = census.threads.iter().all(|sighting| match sighting.doing {
         Doing::AsleepForEver => true,
         // Entered waits come up now and then to look, as this one does.
-        Doing::AsleepOnWord => is_entered(sighting.thread),
+        Doing::AsleepOnWord => entered.contains(&sighting.thread),
         Doing::Running => false,
     });
     // Between two equal answers nobody ran, so what the words say in between is the whole truth.
@@ -133,6 +135,7 @@ fn report(kind: Kind, serials: &[u64]) -> Deadlock {
         holds.dedup_by_key(|thing| thing.id);
         StuckThread {
             thread: wait.thread,
+            kernel_id: wait.kernel_id,
             name: wait.name.clone(),
             holds,
             waits_for: Thing::new(wait.resource(), wait.site),

@@ -25,8 +25,10 @@ pub enum Kind {
 /// One thread of a deadlock.
 #[derive(Clone, Debug)]
 pub struct StuckThread {
-    /// Its number.
+    /// Its number within the process.
     pub thread: u32,
+    /// Its number as the system shows it.
+    pub kernel_id: u32,
     /// Its name, if known.
     pub name: Option<String>,
     /// What it holds that others of the deadlock wait for, and where it took it.
@@ -63,10 +65,10 @@ impl Thing {
 }
 
 impl Deadlock {
-    /// Gives each thread the name that `name` knows for its number.
+    /// Gives each thread the name that `name` knows for the system's number.
     pub fn name_threads(&mut self, name: impl Fn(u32) -> Option<String>) {
         for thread in &mut self.threads {
-            thread.name = name(thread.thread).or(thread.name.take());
+            thread.name = name(thread.kernel_id).or(thread.name.take());
         }
     }
 
