@@ -68,17 +68,18 @@ impl Deadlock {
     /// Gives each thread the name that `name` knows for the system's number.
     pub fn name_threads(&mut self, name: impl Fn(u32) -> Option<String>) {
         for thread in &mut self.threads {
-            thread.name = name(thread.kernel_id).or(thread.name.take());
+            // In a forked child some still know a thread by the number it had before.
+            let known = name(thread.kernel_id).or_else(|| name(thread.thread));
+            thread.name = known.or(thread.name.take());
         }
     }
 
     fn name_of(&self, thread: u32) -> String {
-        let known = self.threads.iter().find(|stuck| stuck.thread == thread);
-        let name = known.and_then(|stuck| stuck.name.as_deref());
-        match name {
-            Some(name) => format!("{name:?}"),
-            None if !manyhands_sys::census::lives(thread) => "a thread that has ended".to_owned(),
-            None => format!("thread {thread}"),
+        match self.threads.iter().find(|stuck| stuck.thread == thread) {
+            Some(StuckThread { name: Some(name), .. }) => format!("{name:?}"),
+            Some(stuck) => stuck.kernel_id.to_string(),
+            None if manyhands_sys::census::lives(thread) => thread.to_string(),
+            None => "that has ended".to_owned(),
         }
     }
 }
@@ -117,7 +118,7 @@ impl Deadlock {
         match stuck.waits_for.kind {
             _ if stuck.thread == other => "its own".to_owned(),
             "Thread" => "which has not ended".to_owned(),
-            _ => format!("held by {}", self.name_of(other)),
+            _ => format!("held by thread {}", self.name_of(other)),
         }
     }
 }
