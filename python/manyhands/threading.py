@@ -25,21 +25,21 @@ from threading import *  # noqa: F403
 
 # Bound after the standard module's, so these are what the names mean.
 from ._locks import (  # type: ignore[assignment]
-    Barrier as Barrier,
-    BoundedSemaphore as BoundedSemaphore,
-    Condition as Condition,
-    DeadlockError as DeadlockError,
-    Event as Event,
-    Lock as Lock,
-    RLock as RLock,
-    RwLock as RwLock,
-    Semaphore as Semaphore,
-    deadlock_mode as deadlock_mode,
-    set_deadlock_mode as set_deadlock_mode,
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    DeadlockError,
+    Event,
+    Lock,
+    RLock,
+    RwLock,
+    Semaphore,
+    deadlock_mode,
+    set_deadlock_mode,
 )
-from ._thread import Thread as Thread
-from ._thread_group import ThreadGroup as ThreadGroup
-from ._timer import Timer as Timer  # type: ignore[assignment]
+from ._thread import Thread
+from ._thread_group import ThreadGroup
+from ._timer import Timer  # type: ignore[assignment]
 
 __all__ = [  # noqa: PLE0604
     *_standard.__all__,
