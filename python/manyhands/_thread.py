@@ -6,10 +6,11 @@ thread share:
     new ──start()──▶ running ──▶ returned | raised | cancelled
 
 Guarantees:
-- `start`, `run`, `is_alive` and the rest behave as in the standard class, for subclasses too.
+- `start`, `run`, `is_alive` and the rest behave as in the standard class, for subclasses too. What
+  is added can be hidden by a subclass's own methods and attributes of the same names.
 - An exception of a thread that propagates is never lost: whoever joins gets it; if nobody has by
   the time the thread object goes, or the program ends, `threading.excepthook` does.
-- `cancel()` reaches the thread's body and nothing after it.
+- `cancel()` reaches the thread's body and nothing after it; a body that has not begun never does.
 
 What it does not do: a body that sits in foreign C code is cancelled when that returns.
 """
@@ -17,22 +18,34 @@ What it does not do: a body that sits in foreign C code is cancelled when that r
 import atexit
 import os
 import threading as _names  # Whatever is installed there now: hooks are looked up when needed.
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any
 
-from ._runtime import Lock, ThreadEnd
+from . import _stack_size
+from ._runtime import ThreadEnd
 from ._std_threading import Thread as _StandardThread
 from ._std_threading import threading as _standard
 from ._task_errors import Cancelled
 
-__all__ = ["PlainThread", "Thread"]
+__all__ = ["PlainThread", "Thread", "cancel", "take_failure", "wait_for_end"]
 
-# A thread is started with a stack of its own size by changing the size for all for a moment.
-_starting = Lock(name="manyhands thread start")
-os.register_at_fork(after_in_child=_starting._at_fork_reinit)
+# Between the thread's start and its own first step nobody is told if it dies.
+_UNTIL_IT_BEGINS_S = 0.05
+
+
+class _CpuTime:
+    """Thread.cpu_time. Not a property: a program's own attribute of that name hides it."""
+
+    def __get__(self, thread: "PlainThread | None", owner: type) -> Any:
+        """Seconds of processor time the thread has used, so far or in all; 0.0 before it starts."""
+        if thread is None:
+            return self
+        record = thread._mh_record
+        return 0.0 if record is None else record.end.cpu_time()
 
 
 class PlainThread(_StandardThread):
@@ -43,11 +56,16 @@ class PlainThread(_StandardThread):
     same but for that.
     """
 
-    _propagates = False
     # For objects that exist when `install()` makes this class a base of theirs.
-    _own_context: Context | None = None
-    _stack_size: int | None = None
-    _record: "_Record | None" = None
+    _mh_propagates = False
+    _mh_context: Context | None = None
+    _mh_stack_size: int | None = None
+    _mh_record: "_Record | None" = None
+    # Called in the thread, after its body, with what the body raised if that propagates.
+    _mh_on_error: Callable[[BaseException], None] | None = None
+
+    #: Seconds of processor time the thread has used, so far or in all; 0.0 before it is started.
+    cpu_time = _CpuTime()
 
     def __init__(
         self,
@@ -63,13 +81,13 @@ class PlainThread(_StandardThread):
         stack_size: int | None = None,
     ) -> None:
         if stack_size is not None:
-            _check_stack_size(stack_size)
+            _stack_size.check(stack_size)
         # By name: a class that is derived from the standard one may call this one's.
         _StandardThread.__init__(self, group, target, name, args, kwargs, daemon=daemon)
         if propagate is not None:
-            self._propagates = propagate
-        self._own_context = context
-        self._stack_size = stack_size
+            self._mh_propagates = propagate
+        self._mh_context = context
+        self._mh_stack_size = stack_size
 
     def start(self) -> None:
         """Starts the thread.
@@ -83,33 +101,26 @@ class PlainThread(_StandardThread):
         >>> dish.result()
         'soup'
         """
-        if not self._initialized or self._started.is_set():  # type: ignore[attr-defined]
-            super().start()  # Raises what the standard class raises.
+        if not isinstance(self, PlainThread):
+            # A class that could not be derived from this one, calling it by name.
+            _StandardThread.start(self)
             return
-        record = _Record(self, self._propagates)
-        body: Callable[[], object] = self.run
-        if self._own_context is not None:
-            body = _InContext(self._own_context, body)
+        if not self._initialized or self._started.is_set():  # type: ignore[attr-defined]
+            _StandardThread.start(self)  # Raises what the standard class raises.
+            return
+        record = _Record(self)
+        invocation = _Invocation(self, record)
+        before, self._mh_record = self._mh_record, record
         # What the new thread calls; taken away again before the body runs.
-        self.run = _Invocation(weakref.ref(self), record, body)  # type: ignore[method-assign]
-        before, self._record = self._record, record
+        vars(self)["run"] = invocation
         try:
-            self._start_with_stack()
-        except BaseException:
-            vars(self).pop("run", None)
-            self._record = before
+            _stack_size.start(lambda: _StandardThread.start(self), self._mh_stack_size)
+        except Exception:
+            if self.ident is None:
+                invocation.step_aside()
+                self._mh_record = before
+            # Else a signal handler raised, and the thread runs all the same.
             raise
-
-    def _start_with_stack(self) -> None:
-        with _starting:
-            if self._stack_size is None:
-                super().start()
-                return
-            before = _standard.stack_size(self._stack_size)
-            try:
-                super().start()
-            finally:
-                _standard.stack_size(before)
 
     def run(self) -> object:  # type: ignore[override]
         """What the thread does: calls `target`. Override it to do something else.
@@ -117,9 +128,9 @@ class PlainThread(_StandardThread):
         Returns:
             What `result()` gives. The standard class drops it.
         """
-        if self._target is None:  # type: ignore[attr-defined]
-            return None
         try:
+            if self._target is None:  # type: ignore[attr-defined]
+                return None
             called: Callable[..., object] = self._target  # type: ignore[attr-defined]
             return called(*self._args, **self._kwargs)  # type: ignore[attr-defined]
         finally:
@@ -146,19 +157,12 @@ class PlainThread(_StandardThread):
         ...
         ZeroDivisionError: division by zero
         """
-        if self._wait_for_end(timeout) and self._record is not None and self._record.propagates:
-            self._record.raise_error()
-
-    def _wait_for_end(self, timeout: float | None) -> bool:
-        """Waits like the standard `join`, and looks out for deadlocks; whether it has ended."""
-        record = self._record
-        if record is not None and self.is_alive() and self is not _standard.current_thread():
-            # What is left to do after this takes the thread no time.
-            if not record.end.wait(timeout):
-                return False
-            timeout = None
-        super().join(timeout)
-        return not self.is_alive()
+        if not isinstance(self, PlainThread):
+            _StandardThread.join(self, timeout)
+            return
+        record = self._mh_record
+        if wait_for_end(self, timeout) and record is not None and record.propagates:
+            record.raise_error()
 
     def result(self, timeout: float | None = None) -> Any:
         """What the thread's `run` (its target) returned; waits for it.
@@ -168,9 +172,10 @@ class PlainThread(_StandardThread):
 
         Raises:
             TimeoutError: it runs on.
-            RuntimeError: the thread was not started, or is the calling one.
+            RuntimeError: the thread was not started, or is the calling one, or its outcome is
+                not known in this process.
             concurrent.futures.CancelledError: it was cancelled.
-            BaseException: what the thread raised.
+            BaseException: what the thread raised. SystemExit ends a thread like a return.
 
         >>> from manyhands.threading import Thread
         >>> sum_of = Thread(target=sum, args=([1, 2, 3],))
@@ -178,9 +183,8 @@ class PlainThread(_StandardThread):
         >>> sum_of.result(timeout=60)
         6
         """
-        record = self._ended_record(timeout)
+        record = _ended_record(self, timeout)
         record.raise_error()
-        record.check_cancelled()
         return record.value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -188,17 +192,9 @@ class PlainThread(_StandardThread):
 
         Raises what `result()` raises, except for what the thread raised.
         """
-        record = self._ended_record(timeout)
-        record.check_cancelled()
+        record = _ended_record(self, timeout)
         record.take()
         return record.error
-
-    def _ended_record(self, timeout: float | None) -> "_Record":
-        if not self._wait_for_end(timeout):
-            raise TimeoutError(f"thread {self.name!r} still runs after {timeout} s")
-        if self._record is None:
-            raise RuntimeError(f"thread {self.name!r} runs without start(): it has no result")
-        return self._record
 
     def cancel(self) -> bool:
         """Asks the thread to end: raises `manyhands.Cancelled` in it.
@@ -206,10 +202,11 @@ class PlainThread(_StandardThread):
         It is raised at the thread's next bytecode, or in a wait for one of our primitives. A body
         that sits in C code (`time.sleep`, a system call) ends when that returns. The body may catch
         it to clean up, and should let it go. `join()` returns then; `result()` raises
-        CancelledError. What the thread does after its body is never interrupted.
+        CancelledError. What the thread does after its body is never interrupted. A thread that was
+        just started does not begin its body.
 
         Returns:
-            False if it does not run, or was cancelled before.
+            False if the thread was not started, or its body has ended.
 
         >>> from manyhands.threading import Event, Thread
         >>> waiting = Thread(target=Event().wait)
@@ -218,12 +215,7 @@ class PlainThread(_StandardThread):
         True
         >>> waiting.join()
         """
-        return self._record is not None and self._record.end.interrupt(Cancelled)
-
-    @property
-    def cpu_time(self) -> float:
-        """Seconds of processor time the thread has used; 0.0 before it is started."""
-        return 0.0 if self._record is None else self._record.end.cpu_time()
+        return cancel(self)
 
 
 class Thread(PlainThread):
@@ -232,7 +224,7 @@ class Thread(PlainThread):
     Mirrors `threading.Thread <https://docs.python.org/3/library/threading.html#threading.Thread>`_,
     with everything that has. Different: `join()` raises what the thread raised. If nobody joins
     it (or asks for its `result()` or `exception()`), `threading.excepthook` gets the exception
-    when the thread object is released, at the latest at the end of the program; the standard
+    when the thread object is collected, at the latest at the end of the program; the standard
     class calls it at once. With ``propagate=False`` it is as in the standard class.
 
     Args:
@@ -255,25 +247,85 @@ class Thread(PlainThread):
     soup
     """
 
-    _propagates = True
+    _mh_propagates = True
+
+
+def wait_for_end(thread: PlainThread, timeout: float | None = None) -> bool:
+    """Waits like the standard `join`, and looks out for deadlocks; whether it has ended."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    record = thread._mh_record
+    if record is not None and _is_alive(thread) and thread is not _standard.current_thread():
+        # In slices, as the thread may die before it can tell.
+        while not record.end.has_begun() and _is_alive(thread):
+            left = _left(deadline)
+            if left is not None and left <= 0:
+                return False
+            if record.end.wait(_UNTIL_IT_BEGINS_S if left is None else min(left, 0.05)):
+                break
+        if record.end.has_begun() and not record.end.wait(_left(deadline)):
+            return False
+    # Its record is complete; what is left for it to do is the interpreter's, or the excepthook's.
+    _StandardThread.join(thread, _left(deadline))
+    return not _is_alive(thread)
+
+
+def take_failure(thread: PlainThread) -> None:
+    """Whatever the thread raised: the caller sees to it."""
+    if thread._mh_record is not None:
+        thread._mh_record.take()
+
+
+def cancel(thread: PlainThread) -> bool:
+    """Does what `Thread.cancel` does, also for a class that has another method of that name."""
+    record = thread._mh_record
+    return record is not None and record.end.interrupt(Cancelled)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+
+
+def _is_alive(thread: PlainThread) -> bool:
+    return _StandardThread.is_alive(thread)
+
+
+def _ended_record(thread: PlainThread, timeout: float | None) -> "_Record":
+    if not wait_for_end(thread, timeout):
+        raise TimeoutError(
+            f"thread {thread.name!r} still runs after {timeout} s: wait longer, or cancel() it"
+        )
+    record = thread._mh_record
+    if record is None:
+        raise RuntimeError(
+            f"the outcome of thread {thread.name!r} is not known: it was not started by start(), "
+            "or before manyhands.install()"
+        )
+    if record.is_cancelled:
+        from concurrent.futures import CancelledError
+
+        raise CancelledError(f"thread {thread.name!r} was cancelled")
+    if not record.is_complete:
+        raise RuntimeError(
+            f"thread {thread.name!r} ended without an outcome: this process was forked while it "
+            "ran, or a trace function ended it"
+        )
+    return record
 
 
 class _Record:
-    """How one run of a thread ended, and whether somebody knows.
+    """How one run of a thread ended, and whether somebody knows."""
 
-    Referred to by the thread object, not the other way round: when it goes, the thread has gone.
-    """
-
-    def __init__(self, thread: PlainThread, propagates: bool) -> None:
+    def __init__(self, thread: PlainThread) -> None:
         self.end = ThreadEnd(thread.name)
-        self.propagates = propagates
+        self.propagates = thread._mh_propagates
         self.value: object = None
         self.error: BaseException | None = None
         self.traceback: TracebackType | None = None
+        self.is_complete = False
         self.is_cancelled = False
-        self.is_taken = False
-        self.thread = weakref.ref(thread)
-        self.name = thread.name
+        self.is_taken = True
+        #: Only of a thread with an error that nobody has taken, for the hook.
+        self.thread: PlainThread | None = None
 
     def raise_error(self) -> None:
         """Raises what the thread raised, if it did: it is somebody's now."""
@@ -286,27 +338,31 @@ class _Record:
                 # The traceback, which refers to this frame, must not keep the record.
                 del self
 
-    def check_cancelled(self) -> None:
-        """Raises CancelledError if the thread was cancelled."""
-        if self.is_cancelled:
-            from concurrent.futures import CancelledError
-
-            raise CancelledError(f"thread {self.name!r} was cancelled")
+    def keep(self, error: BaseException, thread: PlainThread) -> None:
+        """Keeps an error until somebody takes it."""
+        self.error = error
+        self.traceback = error.__traceback__ = _without_our_frames(error)
+        self.thread = thread
+        self.is_taken = False
+        _untaken.add(self)
+        if thread._mh_on_error is not None:
+            thread._mh_on_error(error)
 
     def take(self) -> None:
         """Somebody knows how it ended."""
         self.is_taken = True
+        self.thread = None
         _untaken.discard(self)
 
     def report(self) -> None:
         """Gives an exception that nobody took to the hook that shows such."""
-        if self.is_taken or self.error is None:
+        error, thread = self.error, self.thread
+        if self.is_taken or error is None:
             return
         self.take()
-        thread = self.thread() or SimpleNamespace(name=self.name, ident=None, native_id=None)
-        error = self.error
-        details = (type(error), error, error.__traceback__, thread)
-        _names.excepthook(_standard.ExceptHookArgs(details))
+        _names.excepthook(
+            _standard.ExceptHookArgs((type(error), error, error.__traceback__, thread))
+        )
 
     def __del__(self) -> None:
         self.report()
@@ -322,55 +378,79 @@ def _report_untaken() -> None:
         record.report()
 
 
+def _leave_to_parent() -> None:
+    """In a forked child: what threads of the parent raised is shown there."""
+    for record in list(_untaken):
+        record.take()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 class _Invocation:
     """What a started thread calls instead of its `run`: the same, with the outcome recorded."""
 
-    def __init__(
-        self,
-        thread: "weakref.ref[PlainThread]",
-        record: _Record,
-        body: Callable[[], object],
-    ) -> None:
+    def __init__(self, thread: PlainThread, record: _Record) -> None:
         self.thread = thread
         self.record = record
-        self.body = body
+        self.own_run = vars(thread).get("run")
+        body: Callable[[], object] = thread.run
+        context = thread._mh_context
+        self.body = body if context is None else lambda: context.run(body)
 
     def __call__(self) -> None:
-        thread = self.thread()
-        if thread is not None:
-            # `thread.run` is the program's own again, and nothing here refers to the thread.
-            vars(thread).pop("run", None)
-        record, body = self.record, self.body
-        del thread, self.body, self.record, self
-        _run(record, body)
+        if _standard.get_ident() != self.thread.ident:
+            # Somebody calls `run()` of a thread that is about to call it itself.
+            self.body()
+            return
+        self.step_aside()
+        _run(self.record, self.body, self.thread)
+
+    def step_aside(self) -> None:
+        """Makes `thread.run` what it was."""
+        namespace = vars(self.thread)
+        if namespace.get("run") is self:
+            del namespace["run"]
+            if self.own_run is not None:
+                namespace["run"] = self.own_run
 
 
-def _run(record: _Record, body: Callable[[], object]) -> None:
-    """Runs the body. No reference to the thread object is left in the error's traceback by us."""
+def _run(record: _Record, body: Callable[[], object], thread: PlainThread) -> None:
+    """Runs the body and records its outcome.
+
+    A cancel can come at any bytecode between `begin` and `leave_body`. Without a trace function
+    there is none between the end of the body and the call of `leave_body` at which CPython looks;
+    with one, the handler of `Cancelled` does.
+    """
     end = record.end
-    end.begin()
     try:
         try:
-            record.value = body()
+            if end.begin():
+                record.value = body()
+            else:
+                record.is_cancelled = True
         finally:
             end.leave_body()
     except Cancelled:
-        end.leave_body()  # It may have come just before the line above.
+        end.leave_body()
         record.is_cancelled = True
         record.value = None
     except SystemExit:
-        # Ends a thread quietly, as in the standard class.
-        pass
-    except BaseException as error:
-        record.error, record.traceback = error, error.__traceback__
+        # Ends a thread quietly, as in the standard class, whose hook is told nevertheless.
         if not record.propagates:
-            record.is_taken = True
+            record.is_complete = True
             raise
-        record.traceback = error.__traceback__ = _without_our_frames(error)
-        _untaken.add(record)
+    except BaseException as error:
+        if record.propagates:
+            record.keep(error, thread)
+        else:
+            record.error, record.traceback = error, error.__traceback__
+            raise
     finally:
-        del record, body
+        record.is_complete = True
         end.end()
+        # An error's traceback refers to this frame.
+        del record, body, thread, end
 
 
 def _without_our_frames(error: BaseException) -> TracebackType | None:
@@ -379,23 +459,6 @@ def _without_our_frames(error: BaseException) -> TracebackType | None:
     while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
         traceback = traceback.tb_next
     return traceback
-
-
-class _InContext:
-    """A body that runs in a context of its own."""
-
-    def __init__(self, context: Context, body: Callable[[], object]) -> None:
-        self.context = context
-        self.body = body
-
-    def __call__(self) -> object:
-        return self.context.run(self.body)
-
-
-def _check_stack_size(stack_size: int) -> None:
-    """Raises ValueError for a size that no thread can be started with."""
-    with _starting:
-        _standard.stack_size(_standard.stack_size(stack_size))
 
 
 # Under install() this is `threading.Thread`, and code asks where it is from.

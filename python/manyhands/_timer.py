@@ -1,4 +1,8 @@
-"""`Timer`: a thread that calls a function later, unless it is cancelled before."""
+"""`Timer`: a thread that calls a function later, unless it is cancelled before.
+
+Guarantees: as the standard class; a repr that tells what will be called when. What it does not do:
+`cancel()` does not stop a function that runs already.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -53,6 +57,11 @@ class Timer(PlainThread):
         if not self.finished.wait(self.interval):
             self.function(*self.args, **self.kwargs)
         self.finished.set()
+
+    def __repr__(self) -> str:
+        function = getattr(self.function, "__qualname__", self.function)
+        state = " cancelled or over" if self.finished.is_set() else ""
+        return f"{super().__repr__()[:-1]} calls {function} after {self.interval} s{state}>"
 
 
 # Under install() this is `threading.Timer`.

@@ -243,7 +243,8 @@ mod real {
     impl Drop for Sleeper {
         fn drop(&mut self) {
             beds().remove(&self.thread);
-            BED.set(None);
+            // It may be the end of the thread that drops it, with its variables half gone.
+            let _ = BED.try_with(|bed| bed.replace(None));
         }
     }
 
