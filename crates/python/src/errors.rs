@@ -27,6 +27,10 @@ classes! {
     broken_thread_pool => "concurrent.futures.thread", "BrokenThreadPool";
     /// What is raised inside a running task that is being stopped.
     cancelled => "manyhands._errors", "Cancelled";
+    /// What a wait that could never end raises.
+    deadlock_error => "manyhands._deadlock", "DeadlockError";
+    /// What `Barrier.wait` raises when it is broken.
+    broken_barrier_error => "threading", "BrokenBarrierError";
     /// What `result()` raises when time is over.
     timeout_error => "builtins", "TimeoutError";
 }

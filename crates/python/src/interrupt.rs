@@ -28,7 +28,7 @@ pub fn wait(
     deadline: Option<Deadline>,
     sleep: impl Fn(Option<Deadline>) -> Wait + Sync,
 ) -> PyResult<bool> {
-    let is_main = manyhands_sys::thread::is_main();
+    let is_main = manyhands_sys::thread_id::is_main();
     let is_worker = worker::is_worker();
     loop {
         // One attach a slice, and only where somebody may want to interrupt.

@@ -15,6 +15,7 @@ mod interrupt;
 mod observer;
 mod outcome;
 mod process;
+mod sync;
 mod thread_pool;
 mod worker;
 
@@ -42,6 +43,24 @@ mod _runtime {
     #[pymodule_export]
     use super::process::worker::WorkerLoop;
     #[pymodule_export]
+    use super::sync::barrier::Barrier;
+    #[pymodule_export]
+    use super::sync::blocking::{deadlock_mode, set_deadlock_mode};
+    #[pymodule_export]
+    use super::sync::condition::Condition;
+    #[pymodule_export]
+    use super::sync::event::Event;
+    #[pymodule_export]
+    use super::sync::lock::Lock;
+    #[pymodule_export]
+    use super::sync::rlock::RLock;
+    #[pymodule_export]
+    use super::sync::rwlock::{AccessTo, RwLock};
+    #[pymodule_export]
+    use super::sync::semaphore::{BoundedSemaphore, Semaphore};
+    #[pymodule_export]
+    use super::sync::thread_end::ThreadEnd;
+    #[pymodule_export]
     use super::thread_pool::{ThreadPoolCore, check_options};
 
     use pyo3::prelude::*;
@@ -49,6 +68,7 @@ mod _runtime {
     /// No process has the module without the hook: not a template or a worker either.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::sync::blocking::hook_into_deadlocks();
         super::fork::hook_into(module)
     }
 }

@@ -46,10 +46,18 @@ impl Scope for Shared {
 /// On a word that is gone the kernel finds no sleeper, or wakes one of whatever lies there now,
 /// spuriously, which every wait allows.
 #[cfg(not(loom))]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Waker<S: Scope> {
     address: usize,
     scope: PhantomData<S>,
+}
+
+/// A [`Waker`] of either scope.
+#[cfg(not(loom))]
+#[derive(Clone, Copy, Debug)]
+pub struct AnyWaker {
+    address: usize,
+    is_shared: bool,
 }
 
 /// Why a wait ended.
@@ -140,6 +148,23 @@ impl<S: Scope> Waker<S> {
     /// Wakes all sleepers.
     pub fn wake_all(self) {
         wake::<S>(self.address, i32::MAX);
+    }
+
+    /// The same without the scope in its type.
+    pub const fn of_any_scope(self) -> AnyWaker {
+        AnyWaker { address: self.address, is_shared: S::FLAG == 0 }
+    }
+}
+
+#[cfg(not(loom))]
+impl AnyWaker {
+    /// Wakes all sleepers.
+    pub fn wake_all(self) {
+        if self.is_shared {
+            wake::<Shared>(self.address, i32::MAX);
+        } else {
+            wake::<Private>(self.address, i32::MAX);
+        }
     }
 }
 

@@ -10,8 +10,10 @@
 compile_error!("manyhands runs on Linux only for now: it needs memfd, pidfd and futex");
 
 pub mod atomic;
+pub mod census;
 pub mod clock;
 pub mod event;
+pub mod fork;
 pub mod futex;
 pub mod machine;
 pub mod memory;
@@ -20,3 +22,4 @@ pub mod pid;
 pub mod socket;
 pub mod spawn;
 pub mod thread;
+pub mod thread_id;

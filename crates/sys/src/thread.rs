@@ -1,7 +1,5 @@
-//! Threads that belong to the runtime (small, named, deaf to signals), and facts about the
-//! calling one.
+//! Threads that belong to the runtime: small, named, deaf to signals.
 
-use std::cell::Cell;
 use std::io;
 use std::thread::JoinHandle;
 
@@ -58,29 +56,4 @@ pub fn unblock_interrupt() {
 pub fn set_timer_slack_ns(slack_ns: u32) {
     // SAFETY: PR_SET_TIMERSLACK takes a number.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, libc::c_ulong::from(slack_ns)) };
-}
-
-/// Whether this is the process's first thread, the one the kernel prefers for signals.
-pub fn is_main() -> bool {
-    thread_local! {
-        static THREAD_ID: Cell<(u32, bool)> = const { Cell::new((0, false)) };
-    }
-    // A fork makes any thread the main one of the child: asked anew in each process.
-    let pid = std::process::id();
-    let (asked_in, is_main) = THREAD_ID.get();
-    if asked_in == pid {
-        return is_main;
-    }
-    // SAFETY: takes no pointer and cannot fail.
-    let is_main = unsafe { libc::gettid() } as u32 == pid;
-    THREAD_ID.set((pid, is_main));
-    is_main
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    #[test]
-    fn a_started_thread_is_not_the_main_thread() {
-        assert!(!std::thread::spawn(super::is_main).join().unwrap());
-    }
 }

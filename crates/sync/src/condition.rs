@@ -1,0 +1,105 @@
+//! Waiting until another thread says that something has changed.
+//!
+//! Each waiter has a node of its own in a queue; a notification takes the oldest nodes out of it
+//! and wakes exactly these. A waiter that gives up takes its own node out: if it is not there any
+//! more it was notified, and must say so. So no notification goes to somebody who has left.
+//!
+//! The lock that belongs to the condition is the caller's: held when entering and when notifying.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use manyhands_sys::atomic::{Mutex, MutexGuard, Ordering};
+use manyhands_sys::clock::Deadline;
+use manyhands_sys::futex::{Futex, Private};
+
+use crate::sleep::{Wait, Waiting, sleep};
+
+/// The waiters of one condition, oldest first.
+pub struct RawCondition {
+    waiters: Mutex<VecDeque<Arc<Node>>>,
+}
+
+/// One waiter.
+pub struct Node {
+    word: Futex<Private>,
+}
+
+const WAITING: u32 = 0;
+const NOTIFIED: u32 = 1;
+
+impl RawCondition {
+    /// Nobody waits.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Self { waiters: Mutex::new(VecDeque::new()) }
+    }
+
+    /// Nobody waits.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self { waiters: Mutex::new(VecDeque::new()) }
+    }
+
+    /// Joins the queue; the caller's lock is held.
+    pub fn enter(&self) -> Arc<Node> {
+        let node = Arc::new(Node { word: Futex::new(WAITING) });
+        self.waiters().push_back(Arc::clone(&node));
+        node
+    }
+
+    /// Leaves the queue; true if the node was notified.
+    pub fn leave(&self, node: &Arc<Node>) -> bool {
+        if node.is_notified() {
+            return true;
+        }
+        let mut waiters = self.waiters();
+        let place = waiters.iter().position(|other| Arc::ptr_eq(other, node));
+        place.map(|idx| waiters.remove(idx)).is_none()
+    }
+
+    /// Wakes the `n` oldest waiters; how many there were. The caller's lock is held.
+    pub fn notify(&self, n: usize) -> usize {
+        let mut waiters = self.waiters();
+        let n_woken = n.min(waiters.len());
+        for node in waiters.drain(..n_woken) {
+            // Release: meets the Acquire of `is_notified`.
+            node.word.store(NOTIFIED, Ordering::Release);
+            node.word.wake_one();
+        }
+        n_woken
+    }
+
+    /// How many wait.
+    pub fn n_waiting(&self) -> usize {
+        self.waiters().len()
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, VecDeque<Arc<Node>>> {
+        self.waiters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Default for RawCondition {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Node {
+    fn is_notified(&self) -> bool {
+        self.word.load(Ordering::Acquire) == NOTIFIED
+    }
+
+    /// Sleeps until notified; the caller's lock is not held.
+    pub fn wait(&self, deadline: Option<Deadline>, waiting: &mut Waiting<'_>) -> Wait {
+        loop {
+            if self.is_notified() {
+                return Wait::Done;
+            }
+            if let Some(end) = sleep(&self.word, WAITING, deadline, waiting).end() {
+                return end;
+            }
+        }
+    }
+}

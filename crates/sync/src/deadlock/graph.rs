@@ -1,0 +1,95 @@
+//! Who waits for whom: a cycle in it is a deadlock.
+
+use super::{EndedBy, Surety};
+
+/// One wait, as far as the graph is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edge {
+    /// Which wait it is: a later one of the same thread has another number.
+    pub(super) serial: u64,
+    pub(super) thread: u32,
+    pub(super) ended_by: EndedBy,
+}
+
+/// The waits of a cycle through `thread`, starting with its own.
+pub(super) fn cycle_through(thread: u32, edges: &[Edge]) -> Option<Vec<Edge>> {
+    let mut cycle: Vec<Edge> = Vec::new();
+    let mut at = thread;
+    loop {
+        let edge = *edges.iter().find(|edge| edge.thread == at)?;
+        cycle.push(edge);
+        at = match edge.ended_by {
+            EndedBy::Owner { thread, surety, .. } if surety >= Surety::Likely => thread,
+            EndedBy::EndOf(thread) => thread,
+            _ => return None,
+        };
+        if at == thread {
+            break;
+        }
+        if cycle.iter().any(|edge| edge.thread == at) {
+            // A cycle of others, which are told themselves.
+            return None;
+        }
+    }
+    let is_sure = |edge: &Edge| {
+        matches!(edge.ended_by, EndedBy::EndOf(_) | EndedBy::Owner { surety: Surety::Sure, .. })
+    };
+    let is_owned = |edge: &Edge| matches!(edge.ended_by, EndedBy::Owner { .. });
+    let holds = cycle.iter().all(is_sure) || (cycle.len() > 1 && cycle.iter().all(is_owned));
+    holds.then_some(cycle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deadlock::Site;
+
+    fn owned(thread: u32, owner: u32, surety: Surety) -> Edge {
+        let ended_by = EndedBy::Owner { thread: owner, surety, acquired_at: Site::Unknown };
+        Edge { serial: thread.into(), thread, ended_by }
+    }
+
+    fn joins(thread: u32, other: u32) -> Edge {
+        Edge { serial: thread.into(), thread, ended_by: EndedBy::EndOf(other) }
+    }
+
+    #[test]
+    fn two_locks_in_opposite_order_are_a_cycle() {
+        let edges = [owned(1, 2, Surety::Likely), owned(2, 1, Surety::Likely)];
+        assert_eq!(cycle_through(1, &edges).unwrap().len(), 2);
+        assert_eq!(cycle_through(2, &edges).unwrap()[0].thread, 2);
+    }
+
+    #[test]
+    fn a_lock_that_others_release_closes_no_cycle() {
+        let edges = [owned(1, 2, Surety::Unsure), owned(2, 1, Surety::Sure)];
+        assert_eq!(cycle_through(1, &edges), None);
+    }
+
+    #[test]
+    fn a_fresh_lock_taken_twice_by_one_thread_may_be_a_signal() {
+        assert_eq!(cycle_through(1, &[owned(1, 1, Surety::Likely)]), None);
+        assert!(cycle_through(1, &[owned(1, 1, Surety::Sure)]).is_some());
+    }
+
+    #[test]
+    fn a_join_in_the_cycle_asks_for_sure_locks() {
+        let likely = [joins(1, 2), owned(2, 1, Surety::Likely)];
+        assert_eq!(cycle_through(1, &likely), None);
+        let sure = [joins(1, 2), owned(2, 1, Surety::Sure)];
+        assert!(cycle_through(1, &sure).is_some());
+    }
+
+    #[test]
+    fn who_waits_for_a_cycle_is_not_in_it() {
+        let edges =
+            [owned(3, 1, Surety::Sure), owned(1, 2, Surety::Sure), owned(2, 1, Surety::Sure)];
+        assert_eq!(cycle_through(3, &edges), None);
+        assert!(cycle_through(1, &edges).is_some());
+    }
+
+    #[test]
+    fn whoever_runs_ends_no_cycle() {
+        assert_eq!(cycle_through(1, &[owned(1, 2, Surety::Sure)]), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! The waits of this process that have lasted a while, and what they prove.
+//!
+//! One mutex guards the list. Nobody waits for anything, runs an interpreter, or lets go of its
+//! lock while holding it; resources are only asked what their words say.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+
+use manyhands_sys::census::{Census, Doing};
+use manyhands_sys::per_process::PerProcess;
+use manyhands_sys::thread_id;
+
+use super::graph::{Edge, cycle_through};
+use super::report::{Deadlock, Kind, StuckThread, Thing};
+use super::{EndedBy, HOOKS, Resource, Site};
+
+/// A wait in the registry, until dropped.
+pub struct Entry<'a> {
+    serial: u64,
+    thread: u32,
+    /// The wait outlives neither the resource nor the thread.
+    resource: PhantomData<(&'a dyn Resource, *const ())>,
+}
+
+struct Wait {
+    serial: u64,
+    thread: u32,
+    kernel_id: u32,
+    name: Option<String>,
+    resource: NonNull<dyn Resource>,
+    site: Site,
+}
+
+// SAFETY: the resource is `Sync`, and lives until its entry is dropped, which takes the wait out.
+unsafe impl Send for Wait {}
+
+#[derive(Default)]
+struct Waits {
+    next_serial: u64,
+    list: Vec<Wait>,
+}
+
+static WAITS: PerProcess<Mutex<Waits>> = PerProcess::new();
+
+/// The calling thread has waited for `resource` for a while.
+pub fn enter<'a>(resource: &'a dyn Resource, site: Site) -> Entry<'a> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| manyhands_sys::fork::in_child(forget_after_fork));
+    let thread = thread_id::me();
+    let name = std::thread::current().name().map(ToOwned::to_owned);
+    let pointer = NonNull::from(resource);
+    // SAFETY: only the lifetime in the type changes; the entry ends before the lifetime does.
+    let resource = unsafe {
+        std::mem::transmute::<NonNull<dyn Resource + 'a>, NonNull<dyn Resource + 'static>>(pointer)
+    };
+    let mut waits = waits();
+    waits.next_serial += 1;
+    let serial = waits.next_serial;
+    let kernel_id = thread_id::kernel_id();
+    waits.list.push(Wait { serial, thread, kernel_id, name, resource, site });
+    Entry { serial, thread, resource: PhantomData }
+}
+
+/// How many waits are entered.
+pub fn n_waiting() -> u32 {
+    waits().list.len() as u32
+}
+
+/// Whether the wait of `entry` cannot end, as far as can be told without the layers above.
+pub fn is_stuck(entry: &Entry<'_>) -> bool {
+    stuck_with(entry).is_some()
+}
+
+/// The report, if the wait of `entry` cannot end.
+pub fn explain(entry: &Entry<'_>) -> Option<Deadlock> {
+    let (kind, serials) = stuck_with(entry)?;
+    if kind == Kind::EveryoneAsleep
+        && HOOKS.get().is_some_and(|hooks| (hooks.main_may_be_signalled)())
+    {
+        return None;
+    }
+    Some(report(kind, &serials))
+}
+
+/// The waits that `entry` is stuck with.
+fn stuck_with(entry: &Entry<'_>) -> Option<(Kind, Vec<u64>)> {
+    let find = || cycle_through(entry.thread, &edges());
+    if let Some(cycle) = find()
+        && find().as_ref() == Some(&cycle)
+    {
+        // Twice the same waits: each thread was asleep from before the first look until after it.
+        return Some((Kind::Cycle, cycle.iter().map(|edge| edge.serial).collect()));
+    }
+    let before = edges();
+    if before.iter().any(|edge| edge.ended_by == EndedBy::Nobody) {
+        return None;
+    }
+    let census = Census::take()?;
+    let entered: Vec<u32> = waits().list.iter().map(|wait| wait.kernel_id).collect();
+    let sleeps = census.threads.iter().all(|sighting| match sighting.doing {
+        Doing::AsleepForEver => true,
+        // Entered waits come up now and then to look, as this one does.
+        Doing::AsleepOnWord => entered.contains(&sighting.thread),
+        Doing::Running => false,
+    });
+    // Between two equal answers nobody ran, so what the words say in between is the whole truth.
+    if !sleeps || edges() != before || Census::take()? != census {
+        return None;
+    }
+    Some((Kind::EveryoneAsleep, before.iter().map(|edge| edge.serial).collect()))
+}
+
+fn edges() -> Vec<Edge> {
+    let edge = |wait: &Wait| Edge {
+        serial: wait.serial,
+        thread: wait.thread,
+        ended_by: wait.resource().ended_by(),
+    };
+    waits().list.iter().map(edge).collect()
+}
+
+fn report(kind: Kind, serials: &[u64]) -> Deadlock {
+    let waits = waits();
+    let of_serial = |serial: &u64| waits.list.iter().find(|wait| wait.serial == *serial);
+    let waits: Vec<&Wait> = serials.iter().filter_map(of_serial).collect();
+    let stuck = |wait: &&Wait| {
+        let holds = waits.iter().filter_map(|other| match other.resource().ended_by() {
+            EndedBy::Owner { thread, acquired_at, .. } if thread == wait.thread => {
+                Some(Thing::new(other.resource(), acquired_at))
+            }
+            _ => None,
+        });
+        let mut holds: Vec<Thing> = holds.collect();
+        holds.dedup_by_key(|thing| thing.id);
+        StuckThread {
+            thread: wait.thread,
+            kernel_id: wait.kernel_id,
+            name: wait.name.clone(),
+            holds,
+            waits_for: Thing::new(wait.resource(), wait.site),
+            ended_by: match wait.resource().ended_by() {
+                EndedBy::Owner { thread, .. } | EndedBy::EndOf(thread) => Some(thread),
+                EndedBy::Anyone | EndedBy::Nobody => None,
+            },
+        }
+    };
+    Deadlock { kind, threads: waits.iter().map(stuck).collect() }
+}
+
+fn waits() -> MutexGuard<'static, Waits> {
+    WAITS.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In a forked child nobody waits.
+extern "C" fn forget_after_fork() {
+    WAITS.forget();
+    crate::sleep::forget_after_fork();
+}
+
+impl Wait {
+    fn resource(&self) -> &dyn Resource {
+        // SAFETY: the wait is in the list, so its entry, and with it the resource, lives.
+        unsafe { self.resource.as_ref() }
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        waits().list.retain(|wait| wait.serial != self.serial);
+    }
+}

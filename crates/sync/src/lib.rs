@@ -1,0 +1,33 @@
+//! Locks, semaphores, events, barriers and conditions whose waits can be interrupted, and which
+//! tell when they would last for ever.
+//!
+//! Three levels of trust, a file each: the futex (`manyhands-sys`), the raw primitives here
+//! ([`lock::RawLock`] and its neighbours: a state word, no data), and the typed guards for Rust
+//! programs ([`Mutex`], [`RwLock`], …).
+//!
+//! Guarantees:
+//! - An uncontended operation is one atomic read-modify-write; nothing else is touched that
+//!   another thread reads.
+//! - Every wait goes through [`sleep::sleep`]: it honours its deadline, ends for a signal or a
+//!   [`nudge`](sleep::nudge), and is known to [`deadlock`] once it has lasted a while.
+//! - A wait that is given up (timed out, interrupted, told to be part of a deadlock) takes no
+//!   wake-up with it that another waiter needs.
+//!
+//! What it does not do: it poisons nothing. A thread that panics gives back what its guards hold.
+
+pub mod barrier;
+pub mod condition;
+#[cfg(not(loom))]
+pub mod deadlock;
+pub mod event;
+pub mod lock;
+#[cfg(not(loom))]
+mod mutex;
+pub mod rlock;
+pub mod rwlock;
+pub mod semaphore;
+pub mod sleep;
+pub mod statistics;
+
+#[cfg(not(loom))]
+pub use mutex::{Condvar, Mutex, MutexGuard};

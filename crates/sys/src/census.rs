@@ -1,0 +1,160 @@
+//! What every thread of this process does at one moment, as the kernel sees it.
+//!
+//! The question it answers: may any thread still run by itself? A thread that sleeps on a private
+//! futex without a deadline cannot: only another thread of the process wakes it. One in any other
+//! system call (I/O, a timed wait, a wait on a word that other processes see) may.
+//!
+//! Guarantees: [`Census::take`] twice with equal answers means that between the two nobody ran:
+//! the number of times each thread was put on or off a processor is part of the answer.
+//! Where the kernel tells nothing, a thread counts as running.
+
+use std::fs;
+
+/// One thread at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Its number.
+    pub thread: u32,
+    /// What it does.
+    pub doing: Doing,
+    /// How often it was put on or off a processor so far.
+    n_switches: u64,
+}
+
+/// What a thread does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Sleeps until another thread of this process wakes it.
+    AsleepForEver,
+    /// Sleeps on a futex that a deadline or another process may also end.
+    AsleepOnWord,
+    /// Anything else.
+    Running,
+}
+
+/// All threads but the calling one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// In the kernel's order.
+    pub threads: Vec<Sighting>,
+}
+
+/// Whether `thread` is one of this process that has not ended.
+pub fn lives(thread: u32) -> bool {
+    fs::exists(format!("/proc/self/task/{thread}")).unwrap_or(true)
+}
+
+impl Census {
+    /// Looks at every thread; `None` if the kernel does not tell.
+    pub fn take() -> Option<Self> {
+        let me = crate::thread_id::kernel_id();
+        let mut threads = Vec::new();
+        for entry in fs::read_dir("/proc/self/task").ok()? {
+            let name = entry.ok()?.file_name();
+            let thread: u32 = name.to_str()?.parse().ok()?;
+            if thread != me {
+                threads.push(Sighting::of(thread));
+            }
+        }
+        Some(Self { threads })
+    }
+}
+
+impl Sighting {
+    fn of(thread: u32) -> Self {
+        let read = |file: &str| fs::read_to_string(format!("/proc/self/task/{thread}/{file}"));
+        // The count first: who ran in between has a higher one next time.
+        let n_switches = read("status").ok().and_then(|status| n_switches(&status));
+        let doing = read("syscall").map_or(Doing::Running, |call| doing(&call));
+        match n_switches {
+            Some(n_switches) => Self { thread, doing, n_switches },
+            None => Self { thread, doing: Doing::Running, n_switches: 0 },
+        }
+    }
+}
+
+fn n_switches(status: &str) -> Option<u64> {
+    let mut sum = None;
+    for line in status.lines() {
+        if let Some((name, n)) = line.split_once(':')
+            && name.ends_with("voluntary_ctxt_switches")
+        {
+            sum = Some(sum.unwrap_or(0) + n.trim().parse::<u64>().ok()?);
+        }
+    }
+    sum
+}
+
+/// Reads a line like `202 0x7f66 0x189 0x0 0x0 0x0 0xffffffff …`: call, arguments.
+fn doing(call: &str) -> Doing {
+    let mut words = call.split_ascii_whitespace();
+    let number = words.next().and_then(|word| word.parse::<libc::c_long>().ok());
+    if number != Some(libc::SYS_futex) {
+        return Doing::Running;
+    }
+    let mut arguments =
+        words.map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).unwrap_or(1));
+    let operation = arguments.nth(1).unwrap_or(0) as libc::c_int;
+    let until = arguments.nth(1).unwrap_or(1);
+    let command = operation & libc::FUTEX_CMD_MASK;
+    if command != libc::FUTEX_WAIT && command != libc::FUTEX_WAIT_BITSET {
+        return Doing::Running;
+    }
+    let is_private = operation & libc::FUTEX_PRIVATE_FLAG != 0;
+    if is_private && until == 0 { Doing::AsleepForEver } else { Doing::AsleepOnWord }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::futex::{Futex, Private};
+    use std::sync::mpsc;
+
+    fn seen(thread: u32) -> Doing {
+        let census = Census::take().unwrap();
+        census.threads.iter().find(|sighting| sighting.thread == thread).unwrap().doing
+    }
+
+    fn until(thread: u32, doing: Doing) {
+        while seen(thread) != doing {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_thread_on_a_private_word_sleeps_for_ever_and_one_in_a_pipe_does_not() {
+        static WORD: Futex<Private> = Futex::new(0);
+        let (tell, told) = mpsc::channel();
+        let sleeper = std::thread::spawn(move || {
+            tell.send(crate::thread_id::kernel_id()).unwrap();
+            while WORD.load(std::sync::atomic::Ordering::Acquire) == 0 {
+                WORD.wait(0, None);
+            }
+        });
+        until(told.recv().unwrap(), Doing::AsleepForEver);
+        WORD.store(1, std::sync::atomic::Ordering::Release);
+        WORD.wake_all();
+        sleeper.join().unwrap();
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        let (tell, told) = mpsc::channel();
+        let in_io = std::thread::spawn(move || {
+            tell.send(crate::thread_id::kernel_id()).unwrap();
+            std::io::copy(&mut &reader, &mut std::io::sink()).unwrap();
+        });
+        let thread = told.recv().unwrap();
+        assert_eq!(seen(thread), Doing::Running);
+        drop(writer);
+        in_io.join().unwrap();
+    }
+
+    #[test]
+    fn a_line_of_the_kernel_is_understood() {
+        let line = "202 0x5628 0x189 0x0 0x0 0x0 0xffffffff 0x7f6b 0x7f6b";
+        assert_eq!(doing(line), Doing::AsleepForEver);
+        assert_eq!(doing("202 0x5628 0x89 0x0 0x7f6b 0x0 0xffffffff 1 1"), Doing::AsleepOnWord);
+        assert_eq!(doing("202 0x5628 0x109 0x0 0x0 0x0 0xffffffff 1 1"), Doing::AsleepOnWord);
+        assert_eq!(doing("0 0x3 0x7f6b 0x1 0x0 0x0 0x7f6b 0x7f6b 0x7f6b"), Doing::Running);
+        assert_eq!(doing("running"), Doing::Running);
+    }
+}
