@@ -76,10 +76,9 @@ impl Deadlock {
 
     fn name_of(&self, thread: u32) -> String {
         match self.threads.iter().find(|stuck| stuck.thread == thread) {
-            Some(StuckThread { name: Some(name), .. }) => format!("{name:?}"),
-            Some(stuck) => stuck.kernel_id.to_string(),
-            None if manyhands_sys::census::lives(thread) => thread.to_string(),
-            None => "that has ended".to_owned(),
+            Some(stuck) => stuck.to_string(),
+            None if manyhands_sys::census::lives(thread) => format!("thread {thread}"),
+            None => "a thread that has ended".to_owned(),
         }
     }
 }
@@ -99,7 +98,7 @@ impl Display for Deadlock {
             }
         }
         for stuck in &self.threads {
-            write!(f, "\n  Thread {}", self.name_of(stuck.thread))?;
+            write!(f, "\n  T{}", &stuck.to_string()[1..])?;
             for (idx, held) in stuck.holds.iter().enumerate() {
                 let verb = if idx == 0 { "holds" } else { "and" };
                 write!(f, "\n    {verb} {held}, acquired at {}", held.at)?;
@@ -118,7 +117,16 @@ impl Deadlock {
         match stuck.waits_for.kind {
             _ if stuck.thread == other => "its own".to_owned(),
             "Thread" => "which has not ended".to_owned(),
-            _ => format!("held by thread {}", self.name_of(other)),
+            _ => format!("held by {}", self.name_of(other)),
+        }
+    }
+}
+
+impl Display for StuckThread {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "thread {name:?}"),
+            None => write!(f, "thread {}", self.kernel_id),
         }
     }
 }
