@@ -24,9 +24,11 @@ struct Size {
 /// One question, and what answers it; each returns nanoseconds per item.
 struct Row {
     name: &'static str,
-    ours: fn(u64) -> f64,
-    crossbeam: fn(u64) -> f64,
+    ours: Measure,
+    crossbeam: Measure,
 }
+
+type Measure = fn(u64) -> f64;
 
 const ROWS: [Row; 5] = [
     Row {
@@ -74,7 +76,7 @@ fn main() {
         println!("{name:<36}{ours:>10.1}{theirs:>12.1}{:>10.2}", ours / theirs);
     }
     // Nothing of crossbeam's to set these beside.
-    let alone: [(&str, fn(u64) -> f64); 2] = [
+    let alone: [(&str, Measure); 2] = [
         ("put + get, one thread, last first", |n| {
             let queue = LifoQueue::last_first(MAXSIZE);
             alone(n, |item| queue.put(item).unwrap(), || queue.get().unwrap())

@@ -22,6 +22,8 @@
 //!   at once, also one that is asleep.
 //! - A put that meets no waiting getter makes no system call, and the other way round.
 //! - No code of the item's type runs under a lock, except the comparisons of a [`PriorityQueue`].
+//! - A wait without a deadline that nobody is left to end panics, or is reported, as
+//!   [`manyhands_sync::deadlock`] says.
 //!
 //! Built of: a store of the items ([`Ring`], which takes no lock, or [`Locked`], which does) and
 //! three lines of sleepers (getters, putters, joiners).
@@ -39,16 +41,14 @@ mod order;
 mod outcome;
 mod queue;
 mod ring;
-mod sleep;
 mod store;
 
 pub use fifo::Fifo;
 pub use line::Enlisted;
 pub use locked::{Locked, State};
 pub use manyhands_sys::clock::Deadline;
-pub use manyhands_sys::futex::WaitEnd;
 pub use order::{Arrival, LastFirst, Order, SmallestFirst};
-pub use outcome::{Get, Join, Nothing, Put, PutMany, Refused, ShutDown, TooManyDone};
+pub use outcome::{Nothing, Refused, ShutDown, TooManyDone};
 pub use queue::{Iter, LifoQueue, PriorityQueue, Queue, Statistics};
 pub use ring::Ring;
 pub use store::Store;

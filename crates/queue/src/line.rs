@@ -20,11 +20,12 @@
 //!
 //! What it does not do: it does not say what is waited for; who is woken looks again.
 
+#[cfg(not(loom))]
+use manyhands_sync::deadlock::{Description, EndedBy, Resource};
+use manyhands_sync::sleep::{Wait, Waiting, sleep};
 use manyhands_sys::atomic::{AtomicU32, Mutex, MutexGuard, Ordering};
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::futex::{Futex, Private, WaitEnd};
-
-use crate::sleep::sleep;
+use manyhands_sys::futex::{Futex, Private};
 
 /// The sleepers of one kind.
 pub struct Line {
@@ -133,9 +134,18 @@ fn order_for_loom() {
 }
 
 impl Enlisted<'_> {
-    /// Sleeps until called, `deadline`, or a signal. Takes no lock.
-    pub fn sleep(&self, deadline: Option<Deadline>) -> WaitEnd {
-        sleep(&self.line.word, self.seen, deadline)
+    /// Sleeps until somebody is called (it may have been another one), or for what else ends a
+    /// wait. Takes no lock.
+    pub fn sleep(&self, deadline: Option<Deadline>, waiting: &mut Waiting<'_>) -> Wait {
+        if self.has_moved() {
+            return Wait::Done;
+        }
+        sleep(&self.line.word, self.seen, deadline, waiting).end().unwrap_or(Wait::Done)
+    }
+
+    /// Whether somebody was called since this place was taken. Takes no lock.
+    pub fn has_moved(&self) -> bool {
+        self.line.word.load(Ordering::Relaxed) != self.seen
     }
 
     /// Gives the place up to look again at what is waited for. Who gives it up for another reason
@@ -151,5 +161,18 @@ impl Drop for Enlisted<'_> {
         if self.line.strike() {
             self.line.call(1);
         }
+    }
+}
+
+/// For the report on a wait that nobody can end.
+#[cfg(not(loom))]
+impl Resource for Enlisted<'_> {
+    fn describe(&self) -> Description {
+        let id = std::ptr::from_ref(self.line) as usize;
+        Description { kind: "Queue", name: None, id }
+    }
+
+    fn ended_by(&self) -> EndedBy {
+        if self.has_moved() { EndedBy::Nobody } else { EndedBy::Anyone }
     }
 }

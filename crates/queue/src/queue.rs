@@ -2,17 +2,20 @@
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
+#[cfg(not(loom))]
+use std::panic::Location;
 
+#[cfg(not(loom))]
+use manyhands_sync::{deadlock::Site, sleep::Waiting, until_done};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::futex::WaitEnd;
 
 use crate::backoff::Backoff;
 use crate::fifo::Fifo;
 use crate::line::{Enlisted, Line};
 use crate::locked::Locked;
 use crate::order::{LastFirst, SmallestFirst};
-use crate::outcome::{Get, Join, Nothing, Put, PutMany, Refused, ShutDown, TooManyDone};
+use crate::outcome::{Nothing, Refused, ShutDown, TooManyDone};
 use crate::store::Store;
 
 /// Items on their way between threads, first in first out unless the store says otherwise.
@@ -131,14 +134,16 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// # Errors
     /// Gives the item back if the queue is shut down, before or meanwhile.
+    ///
+    /// # Panics
+    /// With the report, if the wait could never end.
     #[inline]
-    pub fn put(&self, mut item: T) -> Result<(), ShutDown<T>> {
-        loop {
-            match self.put_by(item, None) {
-                Put::Done => return Ok(()),
-                Put::ShutDown(item) => return Err(ShutDown(item)),
-                Put::TimedOut(back) | Put::Interrupted(back) => item = back,
-            }
+    #[track_caller]
+    pub fn put(&self, item: T) -> Result<(), ShutDown<T>> {
+        match self.put_by(item, None) {
+            Ok(()) => Ok(()),
+            // Without a deadline nothing but a shutdown is left.
+            Err(Refused::ShutDown(item) | Refused::Full(item)) => Err(ShutDown(item)),
         }
     }
 
@@ -146,58 +151,72 @@ impl<T, S: Store<T>> Queue<T, S> {
     ///
     /// # Errors
     /// If the queue is empty and shut down.
+    ///
+    /// # Panics
+    /// With the report, if the wait could never end.
     #[inline]
+    #[track_caller]
     pub fn get(&self) -> Result<T, ShutDown> {
-        loop {
-            match self.get_by(None) {
-                Get::Item(item) => return Ok(item),
-                Get::ShutDown => return Err(ShutDown(())),
-                Get::TimedOut | Get::Interrupted => {}
-            }
-        }
+        self.get_by(None).map_err(|_| ShutDown(()))
     }
 
     /// Puts `item`, waiting for room until `deadline`.
+    ///
+    /// # Errors
+    /// Gives the item back if there was no room until then, or the queue is shut down.
     #[inline]
-    pub fn put_by(&self, item: T, deadline: Option<Deadline>) -> Put<T> {
+    #[track_caller]
+    pub fn put_by(&self, item: T, deadline: Option<Deadline>) -> Result<(), Refused<T>> {
         match self.try_put(item) {
-            Ok(()) => Put::Done,
-            Err(Refused::ShutDown(item)) => Put::ShutDown(item),
             Err(Refused::Full(item)) => self.put_slow(item, deadline),
+            end => end,
         }
     }
 
     /// Gets an item, waiting for it until `deadline`.
+    ///
+    /// # Errors
+    /// If there was none until then, or the queue is empty and shut down.
     #[inline]
-    pub fn get_by(&self, deadline: Option<Deadline>) -> Get<T> {
+    #[track_caller]
+    pub fn get_by(&self, deadline: Option<Deadline>) -> Result<T, Nothing> {
         match self.try_get() {
-            Ok(item) => Get::Item(item),
-            Err(Nothing::ShutDown) => Get::ShutDown,
             Err(Nothing::Empty) => self.get_slow(deadline),
+            end => end,
         }
     }
 
     /// Puts all of `items` in their order, waiting for room until `deadline`. Items of other
     /// threads may come between them.
+    ///
+    /// # Errors
+    /// Gives back those that were not put.
+    #[track_caller]
     pub fn put_many(
         &self,
         items: impl IntoIterator<Item = T>,
         deadline: Option<Deadline>,
-    ) -> PutMany<T> {
+    ) -> Result<(), Refused<VecDeque<T>>> {
         let mut items: VecDeque<T> = items.into_iter().collect();
         loop {
-            if self.try_put_many(&mut items).is_err() {
-                return PutMany::ShutDown(items);
+            if items.is_empty() {
+                return Ok(());
             }
-            let Some(first) = items.pop_front() else { return PutMany::Done };
-            let (end, first): (fn(_) -> _, _) = match self.put_by(first, deadline) {
-                Put::Done => continue,
-                Put::TimedOut(first) => (PutMany::TimedOut, first),
-                Put::Interrupted(first) => (PutMany::Interrupted, first),
-                Put::ShutDown(first) => (PutMany::ShutDown, first),
-            };
-            items.push_front(first);
-            return end(items);
+            if self.try_put_many(&mut items).is_err() {
+                return Err(Refused::ShutDown(items));
+            }
+            let Some(first) = items.pop_front() else { return Ok(()) };
+            match self.put_by(first, deadline) {
+                Ok(()) => {}
+                Err(Refused::Full(first)) => {
+                    items.push_front(first);
+                    return Err(Refused::Full(items));
+                }
+                Err(Refused::ShutDown(first)) => {
+                    items.push_front(first);
+                    return Err(Refused::ShutDown(items));
+                }
+            }
         }
     }
 
@@ -215,21 +234,17 @@ impl<T, S: Store<T>> Queue<T, S> {
     }
 
     /// Waits for an item until `deadline`, then gets up to `n_max` of those there are.
-    pub fn get_many(&self, n_max: usize, deadline: Option<Deadline>) -> Get<Vec<T>> {
-        if n_max == 0 {
-            return Get::Item(Vec::new());
-        }
+    ///
+    /// # Errors
+    /// If there was none until then, or the queue is empty and shut down.
+    #[track_caller]
+    pub fn get_many(&self, n_max: usize, deadline: Option<Deadline>) -> Result<Vec<T>, Nothing> {
         let mut items = Vec::new();
-        if self.try_get_many(n_max, &mut items) == 0 {
-            match self.get_by(deadline) {
-                Get::Item(item) => items.push(item),
-                Get::TimedOut => return Get::TimedOut,
-                Get::Interrupted => return Get::Interrupted,
-                Get::ShutDown => return Get::ShutDown,
-            }
+        if n_max > 0 && self.try_get_many(n_max, &mut items) == 0 {
+            items.push(self.get_by(deadline)?);
             self.try_get_many(n_max - 1, &mut items);
         }
-        Get::Item(items)
+        Ok(items)
     }
 
     /// Gets up to `n_max` items into `items`, without waiting, and says how many.
@@ -258,26 +273,29 @@ impl<T, S: Store<T>> Queue<T, S> {
     }
 
     /// Waits until every item that was put is done.
+    ///
+    /// # Panics
+    /// With the report, if the wait could never end.
+    #[track_caller]
     pub fn join(&self) {
-        while self.join_by(None) != Join::Done {}
+        self.join_by(None);
     }
 
-    /// Waits until every item that was put is done, until `deadline`.
-    pub fn join_by(&self, deadline: Option<Deadline>) -> Join {
-        loop {
-            if self.n_unfinished() == 0 {
-                return Join::Done;
-            }
+    /// Waits until every item that was put is done, until `deadline`; false if it came first.
+    #[track_caller]
+    pub fn join_by(&self, deadline: Option<Deadline>) -> bool {
+        while self.n_unfinished() > 0 {
             let enlisted = self.joiners.enlist();
             if self.n_unfinished() == 0 {
-                return Join::Done;
+                break;
             }
-            match enlisted.sleep(deadline) {
-                WaitEnd::Woken => enlisted.leave(),
-                WaitEnd::TimedOut => return Join::TimedOut,
-                WaitEnd::Interrupted => return Join::Interrupted,
+            let is_in_time = sleep_in(&enlisted, deadline);
+            enlisted.leave();
+            if !is_in_time {
+                return self.n_unfinished() == 0;
             }
         }
+        true
     }
 
     /// Refuses further items and ends every wait that cannot succeed any more. What is in the
@@ -373,62 +391,54 @@ impl<T, S: Store<T>> Queue<T, S> {
     }
 
     #[cold]
-    fn put_slow(&self, mut item: T, deadline: Option<Deadline>) -> Put<T> {
-        let mut end = WaitEnd::Woken;
+    #[track_caller]
+    fn put_slow(&self, mut item: T, deadline: Option<Deadline>) -> Result<(), Refused<T>> {
         let mut backoff = Backoff::new();
+        while !backoff.is_over() {
+            backoff.pause();
+            match self.try_put(item) {
+                Err(Refused::Full(back)) => item = back,
+                end => return end,
+            }
+        }
         loop {
-            item = match self.try_put(item) {
-                Ok(()) => return Put::Done,
-                Err(Refused::ShutDown(item)) => return Put::ShutDown(item),
-                Err(Refused::Full(item)) => item,
-            };
-            match end {
-                WaitEnd::TimedOut => return Put::TimedOut(item),
-                WaitEnd::Interrupted => return Put::Interrupted(item),
-                WaitEnd::Woken => {}
-            }
-            if !backoff.is_over() {
-                backoff.pause();
-                continue;
-            }
             let enlisted = self.putters.enlist();
-            item = match self.try_put(item) {
-                Ok(()) => return Put::Done,
-                Err(Refused::ShutDown(item)) => return Put::ShutDown(item),
-                Err(Refused::Full(item)) => item,
-            };
-            end = enlisted.sleep(deadline);
+            match self.try_put(item) {
+                Err(Refused::Full(back)) => item = back,
+                end => return end,
+            }
+            let is_in_time = sleep_in(&enlisted, deadline);
             enlisted.leave();
+            match self.try_put(item) {
+                Err(Refused::Full(back)) if is_in_time => item = back,
+                end => return end,
+            }
         }
     }
 
     #[cold]
-    fn get_slow(&self, deadline: Option<Deadline>) -> Get<T> {
-        let mut end = WaitEnd::Woken;
+    #[track_caller]
+    fn get_slow(&self, deadline: Option<Deadline>) -> Result<T, Nothing> {
         let mut backoff = Backoff::new();
-        loop {
+        while !backoff.is_over() {
+            backoff.pause();
             match self.try_get() {
-                Ok(item) => return Get::Item(item),
-                Err(Nothing::ShutDown) => return Get::ShutDown,
                 Err(Nothing::Empty) => {}
+                end => return end,
             }
-            match end {
-                WaitEnd::TimedOut => return Get::TimedOut,
-                WaitEnd::Interrupted => return Get::Interrupted,
-                WaitEnd::Woken => {}
-            }
-            if !backoff.is_over() {
-                backoff.pause();
-                continue;
-            }
+        }
+        loop {
             let enlisted = self.getters.enlist();
             match self.try_get() {
-                Ok(item) => return Get::Item(item),
-                Err(Nothing::ShutDown) => return Get::ShutDown,
                 Err(Nothing::Empty) => {}
+                end => return end,
             }
-            end = enlisted.sleep(deadline);
+            let is_in_time = sleep_in(&enlisted, deadline);
             enlisted.leave();
+            match self.try_get() {
+                Err(Nothing::Empty) if is_in_time => {}
+                end => return end,
+            }
         }
     }
 
@@ -454,4 +464,18 @@ impl<'queue, T, S: Store<T>> IntoIterator for &'queue Queue<T, S> {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
+}
+
+/// Sleeps until called (true) or `deadline`.
+#[cfg(not(loom))]
+#[track_caller]
+fn sleep_in(enlisted: &Enlisted<'_>, deadline: Option<Deadline>) -> bool {
+    let mut waiting = Waiting::new(enlisted, Site::Rust(Location::caller()));
+    until_done(&mut waiting, |waiting| enlisted.sleep(deadline, waiting))
+}
+
+#[cfg(loom)]
+fn sleep_in(enlisted: &Enlisted<'_>, deadline: Option<Deadline>) -> bool {
+    let _ = enlisted.sleep(deadline, &mut Default::default());
+    true
 }

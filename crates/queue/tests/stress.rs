@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use manyhands_queue::{
-    Arrival, Deadline, Fifo, Get, LastFirst, Locked, Put, PutMany, Queue, SmallestFirst, Store,
+    Arrival, Deadline, Fifo, LastFirst, Locked, Nothing, Queue, Refused, SmallestFirst, Store,
 };
 
 const N_PUTTERS: u64 = 32;
@@ -33,14 +33,14 @@ fn put_all<S: Store<u64>>(queue: &Queue<u64, S>, putter: u64) {
     let items = (0..N_ITEMS).map(|number| putter * N_ITEMS + number);
     match putter % 3 {
         0 => items.for_each(|item| queue.put(item).unwrap()),
-        1 => assert_eq!(queue.put_many(items, None), PutMany::Done),
+        1 => assert_eq!(queue.put_many(items, None), Ok(())),
         _ => items.for_each(|mut item| {
             loop {
                 // So short that many of them time out in the middle of a call.
                 match queue.put_by(item, Some(Deadline::after(Duration::from_micros(30)))) {
-                    Put::Done => break,
-                    Put::TimedOut(back) | Put::Interrupted(back) => item = back,
-                    Put::ShutDown(_) => panic!("nobody shut the queue down"),
+                    Ok(()) => break,
+                    Err(Refused::Full(back)) => item = back,
+                    Err(Refused::ShutDown(_)) => panic!("nobody shut the queue down"),
                 }
             }
         }),
@@ -54,12 +54,12 @@ fn get_all<S: Store<u64>>(queue: &Queue<u64, S>, way: u64) -> Vec<u64> {
         let deadline = (way % 3 == 2).then(|| Deadline::after(Duration::from_micros(30)));
         let n_max = if way % 3 == 1 { 7 } else { 1 };
         match queue.get_many(n_max, deadline) {
-            Get::Item(items) => {
+            Ok(items) => {
                 items.iter().for_each(|_| queue.task_done().unwrap());
                 got.extend(items);
             }
-            Get::TimedOut | Get::Interrupted => {}
-            Get::ShutDown => return got,
+            Err(Nothing::Empty) => {}
+            Err(Nothing::ShutDown) => return got,
         }
     }
 }
