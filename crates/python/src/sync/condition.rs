@@ -265,18 +265,23 @@ impl Condition {
         self.enter(py, Hold::Scoped)
     }
 
-    #[pyo3(signature = (*args))]
+    #[pyo3(signature = (exc_type=None, exc_value=None, traceback=None))]
     fn __exit__<'py>(
         &self,
         py: Python<'py>,
-        args: &Bound<'py, PyTuple>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        exc_type: Option<Bound<'py, PyAny>>,
+        exc_value: Option<Bound<'py, PyAny>>,
+        traceback: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self.lock()? {
             UserLock::Plain(lock) => lock.get().unlock()?,
             UserLock::Reentrant(lock) => lock.get().unlock()?,
-            other => return other.method(py, "__exit__", args),
+            other => {
+                let args = (exc_type, exc_value, traceback).into_pyobject(py)?;
+                return other.method(py, "__exit__", &args).map(Some);
+            }
         }
-        Ok(py.None().into_bound(py))
+        Ok(None)
     }
 
     #[pyo3(signature = (timeout=None))]
@@ -326,10 +331,7 @@ impl Condition {
     /// The old name of `notify_all`, deprecated as in the standard class.
     #[pyo3(name = "notifyAll")]
     fn notify_all_old(&self, py: Python<'_>) -> PyResult<()> {
-        let warn = py.import("warnings")?.getattr("warn")?;
-        let text = "notifyAll() is deprecated, use notify_all() instead";
-        let class = py.get_type::<pyo3::exceptions::PyDeprecationWarning>();
-        call(&warn, &(text, class, 1).into_pyobject(py)?, None)?;
+        super::warn_of_old_name(py, "notifyAll", "notify_all")?;
         self.notify_all(py)
     }
 

@@ -38,6 +38,13 @@ impl Event {
         self.raw.is_set()
     }
 
+    /// The old name of `is_set`, deprecated as in the standard class.
+    #[pyo3(name = "isSet")]
+    fn is_set_old(&self, py: Python<'_>) -> PyResult<bool> {
+        super::warn_of_old_name(py, "isSet", "is_set")?;
+        Ok(self.is_set())
+    }
+
     fn set(&self) {
         self.raw.set();
     }

@@ -28,9 +28,23 @@ pub fn statistics(py: Python<'_>, statistics: Statistics) -> PyResult<Bound<'_, 
 /// `<kind at 0x…: …>`, as the standard classes show themselves.
 pub fn repr(object: &Bound<'_, PyAny>, name: Option<&str>, state: &str) -> PyResult<String> {
     let class = object.get_type();
+    // The last word of the module, as the standard classes have only one.
     let (module, class) = (class.module()?.to_string(), class.qualname()?.to_string());
+    let module = module.rsplit('.').next().unwrap_or_default();
     let name = name.map(|name| format!(" {name:?}")).unwrap_or_default();
     Ok(format!("<{module}.{class}{name} at {:#x}: {state}>", object.as_ptr() as usize))
+}
+
+/// Warns that `old` is called where `new` should be.
+pub fn warn_of_old_name(py: Python<'_>, old: &str, new: &str) -> PyResult<()> {
+    warn_deprecated(py, &format!("{old}() is deprecated, use {new}() instead"))
+}
+
+/// Emits a DeprecationWarning for the line of Python that called.
+pub fn warn_deprecated(py: Python<'_>, text: &str) -> PyResult<()> {
+    let warn = py.import("warnings")?.getattr("warn")?;
+    let class = py.get_type::<pyo3::exceptions::PyDeprecationWarning>();
+    crate::call::call(&warn, &(text, class, 1).into_pyobject(py)?, None).map(drop)
 }
 
 /// What pickling a primitive of one process raises.

@@ -79,11 +79,23 @@ impl RLock {
         Self { raw: RawRLock::new(), acquired: Acquired::new(), name: OnceLock::new() }
     }
 
-    #[pyo3(signature = (*, name=None))]
-    fn __init__(&self, name: Option<String>) {
+    /// Other arguments than `name` have no meaning; the standard class warns since 3.13.
+    #[pyo3(signature = (*args, name=None, **kwargs))]
+    fn __init__(
+        &self,
+        py: Python<'_>,
+        args: &Bound<'_, PyTuple>,
+        name: Option<String>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let is_empty = args.is_empty() && kwargs.is_none_or(|kwargs| kwargs.is_empty());
+        if !is_empty && py.version_info() >= (3, 13) {
+            super::warn_deprecated(py, "Passing arguments to RLock is deprecated")?;
+        }
         if let Some(name) = name {
             let _ = self.name.set(name);
         }
+        Ok(())
     }
 
     #[pyo3(signature = (blocking=true, timeout=None))]
