@@ -1,7 +1,8 @@
 //! Finding out that a wait will never end.
 //!
-//! Threads that have waited for a while without a deadline are entered in a registry, each with what
-//! it waits for. A primitive says who could end the wait ([`EndedBy`]). From that follow two proofs:
+//! Threads that have waited for a while without a deadline are entered in a registry, each with
+//! what it waits for. A primitive says who could end the wait ([`EndedBy`]). From that follow two
+//! proofs:
 //!
 //! - **A cycle**: each thread waits for something that only the next one can end. Nobody else
 //!   matters, so it holds whatever other threads do.
@@ -18,14 +19,14 @@
 //! - Each proof is made twice, and holds only if the same waits are still under way.
 
 mod graph;
+mod mode;
 mod registry;
 mod report;
 
 use std::panic::Location;
 use std::sync::OnceLock;
 
-use manyhands_sys::atomic::{AtomicU32, Ordering};
-
+pub use mode::{MODE_VARIABLE, Mode, UnknownMode, mode, set_mode, set_mode_from_environment};
 pub use registry::{Entry, enter, explain, is_stuck, n_waiting};
 pub use report::{Deadlock, Kind, StuckThread, Thing};
 
@@ -96,18 +97,6 @@ pub enum Site {
     },
 }
 
-/// What happens when a deadlock is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Mode {
-    /// A waiter is told, and raises or panics.
-    Raise = 0,
-    /// The report is printed; the wait goes on.
-    Report = 1,
-    /// Nobody looks.
-    Off = 2,
-}
-
 /// What the layers above know.
 pub struct Hooks {
     /// Where [`Site::Foreign`] is, as `file:line`. Called while its wait is under way.
@@ -116,22 +105,7 @@ pub struct Hooks {
     pub main_may_be_signalled: fn() -> bool,
 }
 
-static MODE: AtomicU32 = AtomicU32::new(Mode::Raise as u32);
 static HOOKS: OnceLock<Hooks> = OnceLock::new();
-
-/// The mode of this process.
-pub fn mode() -> Mode {
-    match MODE.load(Ordering::Relaxed) {
-        0 => Mode::Raise,
-        1 => Mode::Report,
-        _ => Mode::Off,
-    }
-}
-
-/// Sets the mode. Waits that are under way keep the one they began with.
-pub fn set_mode(mode: Mode) {
-    MODE.store(mode as u32, Ordering::Relaxed);
-}
 
 /// Tells what the layers above know; once.
 pub fn set_hooks(hooks: Hooks) {
