@@ -103,3 +103,47 @@ impl Node {
         }
     }
 }
+
+/// Each model names the change of the code above that it catches.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc as Shared;
+    use loom::thread;
+
+    /// Catches: a notification that changes no word, or wakes nobody.
+    #[test]
+    fn a_notification_reaches_who_is_there() {
+        loom::model(|| {
+            let condition = Shared::new(RawCondition::new());
+            let node = condition.enter();
+            let other = Shared::clone(&condition);
+            let waiter = thread::spawn(move || {
+                assert_eq!(node.wait(None, &mut Waiting::default()), Wait::Done);
+                assert!(other.leave(&node));
+            });
+            assert_eq!(condition.notify(1), 1);
+            waiter.join().unwrap();
+            assert_eq!(condition.n_waiting(), 0);
+        });
+    }
+
+    /// Catches: a `leave` that trusts the word alone, or takes the node out and says notified; a
+    /// notification that takes nodes out before it tells how many.
+    #[test]
+    fn a_notification_goes_to_one_who_leaves_or_to_the_other_but_to_one() {
+        loom::model(|| {
+            let condition = Shared::new(RawCondition::new());
+            let (leaver, stayer) = (condition.enter(), condition.enter());
+            let other = Shared::clone(&condition);
+            let thread = thread::spawn(move || {
+                let _ = leaver.wait(None, &mut Waiting::giving_up_after(0));
+                other.leave(&leaver)
+            });
+            assert_eq!(condition.notify(1), 1);
+            let leaver_was_notified = thread.join().unwrap();
+            assert_ne!(leaver_was_notified, stayer.is_notified());
+            assert_eq!(condition.n_waiting(), usize::from(leaver_was_notified));
+        });
+    }
+}
