@@ -221,6 +221,7 @@ mod model {
             barrier.abort(None);
             assert_eq!(thread.join().unwrap(), None);
             assert_eq!(meet(&barrier), None);
+            assert!(barrier.is_broken());
         });
     }
 

@@ -287,10 +287,10 @@ mod model {
 
     /// Catches: a release that wakes one sleeper, which may be a reader that must stay out.
     #[test]
-    fn of_two_readers_and_a_writer_none_is_left_asleep() {
+    fn of_two_writers_and_a_reader_none_is_left_asleep() {
         check(|| {
             let watched = Watched::new();
-            let others = [Access::Read, Access::Read].map(|access| {
+            let others = [Access::Read, Access::Write].map(|access| {
                 let other = Arc::clone(&watched);
                 thread::spawn(move || other.visit(access))
             });

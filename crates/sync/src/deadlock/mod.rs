@@ -116,16 +116,42 @@ pub struct Hooks {
     pub main_may_be_signalled: fn() -> bool,
 }
 
-static MODE: AtomicU32 = AtomicU32::new(Mode::Raise as u32);
+/// Nobody has set a mode yet: the environment has.
+const UNSET: u32 = 3;
+
+static MODE: AtomicU32 = AtomicU32::new(UNSET);
 static HOOKS: OnceLock<Hooks> = OnceLock::new();
 
-/// The mode of this process.
+/// The mode of this process: what was set last, else what `MANYHANDS_DEADLOCK` says in the
+/// environment (`raise`, `report`, `off`), else [`Mode::Raise`].
 pub fn mode() -> Mode {
     match MODE.load(Ordering::Relaxed) {
         0 => Mode::Raise,
         1 => Mode::Report,
-        _ => Mode::Off,
+        2 => Mode::Off,
+        _ => mode_of_environment(),
     }
+}
+
+#[cold]
+fn mode_of_environment() -> Mode {
+    let mode = match std::env::var("MANYHANDS_DEADLOCK").as_deref() {
+        Ok("raise" | "") | Err(std::env::VarError::NotPresent) => Mode::Raise,
+        Ok("report") => Mode::Report,
+        Ok("off") => Mode::Off,
+        other => {
+            eprintln!(
+                "manyhands: MANYHANDS_DEADLOCK must be raise, report or off, not {:?}: \
+                 deadlocks will raise.",
+                other.unwrap_or("something that is not text")
+            );
+            Mode::Raise
+        }
+    };
+    // Unless somebody has set one meanwhile.
+    let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+    let _ = MODE.compare_exchange(UNSET, mode as u32, success, failure);
+    mode
 }
 
 /// Sets the mode. Waits that are under way keep the one they began with.

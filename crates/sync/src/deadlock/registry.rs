@@ -29,6 +29,8 @@ struct Wait {
     name: Option<String>,
     resource: NonNull<dyn Resource>,
     site: Site,
+    /// It was told of a deadlock, and will end or has reported: others need not be told as well.
+    is_told: bool,
 }
 
 // SAFETY: the resource is `Sync`, and lives until its entry is dropped, which takes the wait out.
@@ -56,7 +58,7 @@ pub fn enter<'a>(resource: &'a dyn Resource, site: Site) -> Entry<'a> {
     let mut waits = waits();
     waits.next_serial += 1;
     let serial = waits.next_serial;
-    waits.list.push(Wait { serial, thread, name, resource, site });
+    waits.list.push(Wait { serial, thread, name, resource, site, is_told: false });
     Entry { serial, thread, resource: PhantomData }
 }
 
@@ -70,15 +72,33 @@ pub fn is_stuck(entry: &Entry<'_>) -> bool {
     stuck_with(entry).is_some()
 }
 
-/// The report, if the wait of `entry` cannot end.
+/// The report, if the wait of `entry` cannot end. One wait of a deadlock gets it.
 pub fn explain(entry: &Entry<'_>) -> Option<Deadlock> {
     let (kind, serials) = stuck_with(entry)?;
-    if kind == Kind::EveryoneAsleep
-        && HOOKS.get().is_some_and(|hooks| (hooks.main_may_be_signalled)())
-    {
+    if kind == Kind::EveryoneAsleep && may_be_signalled() {
         return None;
     }
-    Some(report(kind, &serials))
+    is_first_to_tell(entry, &serials).then(|| report(kind, &serials))
+}
+
+/// Whether a signal could run code that ends waits.
+fn may_be_signalled() -> bool {
+    match HOOKS.get() {
+        Some(hooks) => (hooks.main_may_be_signalled)(),
+        None => manyhands_sys::census::has_signal_handlers(),
+    }
+}
+
+/// Marks `entry` as told, unless another wait of the same deadlock is.
+fn is_first_to_tell(entry: &Entry<'_>, serials: &[u64]) -> bool {
+    let mut waits = waits();
+    if waits.list.iter().any(|wait| wait.is_told && serials.contains(&wait.serial)) {
+        return false;
+    }
+    for wait in &mut waits.list {
+        wait.is_told |= wait.serial == entry.serial;
+    }
+    true
 }
 
 /// The waits that `entry` is stuck with.
