@@ -9,6 +9,7 @@
 command itself has to say is one sentence on standard error and exit status 2.
 """
 
+import os
 import sys
 
 import manyhands
@@ -23,6 +24,8 @@ usage: manyhands run [--] SCRIPT [args...]       run a program on manyhands' exe
 
 In the program that `run` starts, concurrent.futures.ThreadPoolExecutor, .ProcessPoolExecutor,
 .wait and .as_completed are manyhands', for the libraries it uses too. Nothing else changes.
+`manyhands run --deadlock=raise|report|off ...`: what happens when threads wait for ever (raise:
+one of them gets a DeadlockError that shows who waits for what; the default).
 Options of Python go before -m: python -O -m manyhands run SCRIPT.
 """
 
@@ -73,6 +76,9 @@ def _run_program(words: list[str]) -> None:
     match words[1:] if words[:1] == ["--"] else words:
         case ["--help" | "-h"] if words[0] != "--":
             print(USAGE, end="")
+        case [option, *rest] if option.startswith("--deadlock") and words[0] != "--":
+            _set_deadlock_mode(option)
+            _run_program(rest)
         case ["-m", module, *args]:
             manyhands.install()
             _run.run_module(module, args)
@@ -92,6 +98,14 @@ def _run_program(words: list[str]) -> None:
         case [script, *args]:
             manyhands.install()
             _run.run_script(script, args)
+
+
+def _set_deadlock_mode(option: str) -> None:
+    """Takes `--deadlock=MODE`, for the program and the processes it starts."""
+    name, _, mode = option.partition("=")
+    if name != "--deadlock" or mode not in ("raise", "report", "off"):
+        raise UsageError(f"write --deadlock=raise, =report or =off instead of {option!r}.")
+    os.environ["MANYHANDS_DEADLOCK"] = mode
 
 
 def _tour(args: list[str]) -> int:

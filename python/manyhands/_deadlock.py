@@ -1,15 +1,28 @@
-"""What the deadlock detector needs of Python: its error, names of threads, signal handlers.
+"""What the deadlock detector needs of Python: an error, a mode, threads' names, signal handlers.
 
-`crates/sync/src/deadlock` finds deadlocks and proves them; what is here only runs when one has been
-found, in the thread that found it.
+`crates/sync/src/deadlock` finds deadlocks and proves them. Except for the mode, what is here only
+runs when one has been found, in the thread that found it.
 """
 
 import signal
 import sys
 import threading
 import warnings
+from typing import Literal
 
-__all__ = ["DeadlockError", "deliver", "handles_signals", "print_report", "thread_names"]
+from . import _runtime
+
+__all__ = [
+    "DeadlockError",
+    "deadlock_mode",
+    "deliver",
+    "handles_signals",
+    "print_report",
+    "set_deadlock_mode",
+    "thread_names",
+]
+
+Mode = Literal["raise", "report", "off"]
 
 # Looked up before `install()` may replace them: a report must not wait for anybody.
 _enumerate = threading.enumerate
@@ -23,7 +36,31 @@ class DeadlockError(RuntimeError):
     """
 
 
-DeadlockError.__module__ = "manyhands.threading"
+def set_deadlock_mode(mode: Mode) -> None:
+    """Sets what happens when a wait turns out to be part of a deadlock, in this process.
+
+    Waits that have begun keep the mode they began with. The environment variable
+    ``MANYHANDS_DEADLOCK`` sets the mode a process starts with, ``manyhands run --deadlock=MODE``
+    that of a program; without them it is ``"raise"``.
+
+    Args:
+        mode: ``"raise"``: one of the threads gets `DeadlockError`. ``"report"``: the report is
+            printed on standard error and the threads wait on. ``"off"``: nobody looks.
+
+    Raises:
+        ValueError: another mode.
+
+    >>> set_deadlock_mode("report")
+    >>> deadlock_mode()
+    'report'
+    >>> set_deadlock_mode("raise")
+    """
+    _runtime.set_deadlock_mode(mode)
+
+
+def deadlock_mode() -> Mode:
+    """What happens when a deadlock is found: ``"raise"``, ``"report"`` or ``"off"``."""
+    return _runtime.deadlock_mode()
 
 
 def deliver() -> None:
@@ -46,4 +83,10 @@ def print_report(text: str) -> None:
     if sys.stderr is None:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
         return
-    print(f"manyhands: {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"manyhands: {text}\n")
+    sys.stderr.flush()
+
+
+for _public in (DeadlockError, set_deadlock_mode, deadlock_mode):
+    _public.__module__ = "manyhands.threading"
+del _public

@@ -1,8 +1,8 @@
 //! A point at which a fixed number of threads wait for each other, again and again.
 //!
 //! Each round is a [`Round`] of its own, shared by those who wait in it: *filling* until the last
-//! one has arrived and run the action, then *passed*, or *broken*. A round that has ended stays as it
-//! is, so a slow leaver is not confused by the next round.
+//! one has arrived and run the action, then *passed*, or *broken*. A round that has ended stays as
+//! it is, so a slow leaver is not confused by the next round.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Waiting until another thread says that something has changed.
 //!
-//! Each waiter has a node of its own in a queue; a notification takes the oldest nodes out of it and
-//! wakes exactly these. A waiter that gives up takes its own node out: if it is not there any more
-//! it was notified, and must say so. So no notification goes to somebody who has left.
+//! Each waiter has a node of its own in a queue; a notification takes the oldest nodes out of it
+//! and wakes exactly these. A waiter that gives up takes its own node out: if it is not there any
+//! more it was notified, and must say so. So no notification goes to somebody who has left.
 //!
 //! The lock that belongs to the condition is the caller's: held when entering and when notifying.
 

@@ -14,7 +14,8 @@
 //! may take it first (*barging*), which is what keeps a busy lock fast.
 //!
 //! Any thread may release, as `threading.Lock` allows. Whether that ever happened is remembered
-//! ([`RawLock::surety`]): deadlock detection must know whether the owner is the only one to wait for.
+//! ([`RawLock::surety`]): deadlock detection must know whether the owner is the only one to wait
+//! for.
 
 use manyhands_sys::atomic::{AtomicBool, Ordering};
 use manyhands_sys::clock::{Deadline, monotonic_ns};

@@ -4,7 +4,7 @@
 //! futex without a deadline cannot: only another thread of the process wakes it. One in any other
 //! system call (I/O, a timed wait, a wait on a word that other processes see) may.
 //!
-//! Guarantees: [`Census::take`] twice with equal answers means that between the two nobody ran:
+//! Guarantees: [`Census::take_if_all`] twice with equal answers means that between the two nobody ran:
 //! the number of times each thread was put on or off a processor is part of the answer.
 //! Where the kernel tells nothing, a thread counts as running.
 
@@ -67,15 +67,16 @@ pub fn has_signal_handlers() -> bool {
 }
 
 impl Census {
-    /// Looks at every thread; `None` if the kernel does not tell.
-    pub fn take() -> Option<Self> {
-        let me = crate::thread_id::me();
+    /// Looks at every thread as long as all are as `expected`; `None` if one is not, or if the
+    /// kernel does not tell.
+    pub fn take_if_all(expected: impl Fn(&Sighting) -> bool) -> Option<Self> {
+        let me = crate::thread_id::kernel_id();
         let mut threads = Vec::new();
         for entry in fs::read_dir("/proc/self/task").ok()? {
             let name = entry.ok()?.file_name();
             let thread: u32 = name.to_str()?.parse().ok()?;
             if thread != me {
-                threads.push(Sighting::of(thread));
+                threads.push(Some(Sighting::of(thread)).filter(&expected)?);
             }
         }
         Some(Self { threads })
@@ -133,7 +134,7 @@ mod tests {
     use std::sync::mpsc;
 
     fn seen(thread: u32) -> Doing {
-        let census = Census::take().unwrap();
+        let census = Census::take_if_all(|_| true).unwrap();
         census.threads.iter().find(|sighting| sighting.thread == thread).unwrap().doing
     }
 
@@ -148,7 +149,7 @@ mod tests {
         static WORD: Futex<Private> = Futex::new(0);
         let (tell, told) = mpsc::channel();
         let sleeper = std::thread::spawn(move || {
-            tell.send(crate::thread_id::me()).unwrap();
+            tell.send(crate::thread_id::kernel_id()).unwrap();
             while WORD.load(std::sync::atomic::Ordering::Acquire) == 0 {
                 WORD.wait(0, None);
             }
@@ -161,7 +162,7 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap();
         let (tell, told) = mpsc::channel();
         let in_io = std::thread::spawn(move || {
-            tell.send(crate::thread_id::me()).unwrap();
+            tell.send(crate::thread_id::kernel_id()).unwrap();
             std::io::copy(&mut &reader, &mut std::io::sink()).unwrap();
         });
         let thread = told.recv().unwrap();

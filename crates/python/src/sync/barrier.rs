@@ -80,7 +80,10 @@ fn broken(py: Python<'_>) -> PyErr {
 impl Barrier {
     /// A subclass may have any arguments of its own, so the real ones come with `__init__`.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(
+        signature = (*_args, **_kwargs),
+        text_signature = "(parties, action=None, timeout=None, *, name=None)"
+    )]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { set_up: OnceLock::new() }
     }

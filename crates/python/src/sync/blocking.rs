@@ -104,6 +104,9 @@ fn named(py: Python<'_>, mut found: Deadlock) -> Deadlock {
 /// Makes reports speak of Python's lines, and keeps signal handlers in mind.
 pub fn hook_into_deadlocks() {
     deadlock::set_hooks(Hooks { locate: site::locate, main_may_be_signalled });
+    if let Err(error) = deadlock::set_mode_from_environment() {
+        eprintln!("manyhands: {}: {error}", deadlock::MODE_VARIABLE);
+    }
 }
 
 /// Called by an attached thread. In doubt yes: no report is better than a false one.
@@ -120,27 +123,17 @@ fn main_may_be_signalled() -> bool {
 /// Sets what happens when a deadlock is found: "raise", "report" or "off".
 #[pyfunction]
 pub fn set_deadlock_mode(mode: &str) -> PyResult<()> {
-    deadlock::set_mode(match mode {
-        "raise" => Mode::Raise,
-        "report" => Mode::Report,
-        "off" => Mode::Off,
-        other => {
-            let text =
-                format!("the deadlock mode must be 'raise', 'report' or 'off', not {other:?}");
-            return Err(PyValueError::new_err(text));
-        }
-    });
+    deadlock::set_mode(
+        mode.parse()
+            .map_err(|error: deadlock::UnknownMode| PyValueError::new_err(error.to_string()))?,
+    );
     Ok(())
 }
 
 /// What happens when a deadlock is found.
 #[pyfunction]
 pub fn deadlock_mode() -> &'static str {
-    match deadlock::mode() {
-        Mode::Raise => "raise",
-        Mode::Report => "report",
-        Mode::Off => "off",
-    }
+    deadlock::mode().word()
 }
 
 /// The longest timeout of `acquire`, in seconds: what the standard module's is.

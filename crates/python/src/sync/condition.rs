@@ -212,7 +212,7 @@ fn errors_are_final(py: Python<'_>, error: &PyErr) -> bool {
 impl Condition {
     /// A subclass may have any arguments of its own, so the real ones come with `__init__`.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(lock=None, *, name=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { raw: RawCondition::new(), lock: OnceLock::new(), name: OnceLock::new() }
     }

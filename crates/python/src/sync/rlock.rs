@@ -74,7 +74,7 @@ impl RLock {
 impl RLock {
     /// A subclass may have any arguments of its own, so the real ones come with `__init__`.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*, name=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { raw: RawRLock::new(), acquired: Acquired::new(), name: OnceLock::new() }
     }

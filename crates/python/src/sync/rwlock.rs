@@ -64,7 +64,7 @@ impl RwLock {
 impl RwLock {
     /// A subclass may have any arguments of its own, so the real ones come with `__init__`.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*, name=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { raw: RawRwLock::new(), acquired: Acquired::new(), name: OnceLock::new() }
     }

@@ -11,12 +11,15 @@ pub(super) struct Edge {
     pub(super) ended_by: EndedBy,
 }
 
-/// The waits of a cycle through `thread`, starting with its own.
-pub(super) fn cycle_through(thread: u32, edges: &[Edge]) -> Option<Vec<Edge>> {
+/// The waits of a cycle through `thread`, starting with its own; `edge_of` finds a thread's wait.
+pub(super) fn cycle_through(
+    thread: u32,
+    edge_of: impl Fn(u32) -> Option<Edge>,
+) -> Option<Vec<Edge>> {
     let mut cycle: Vec<Edge> = Vec::new();
     let mut at = thread;
     loop {
-        let edge = *edges.iter().find(|edge| edge.thread == at)?;
+        let edge = edge_of(at)?;
         cycle.push(edge);
         at = match edge.ended_by {
             EndedBy::Owner { thread, surety, .. } if surety >= Surety::Likely => thread,
@@ -43,6 +46,10 @@ pub(super) fn cycle_through(thread: u32, edges: &[Edge]) -> Option<Vec<Edge>> {
 mod tests {
     use super::*;
     use crate::deadlock::Site;
+
+    fn cycle_through(thread: u32, edges: &[Edge]) -> Option<Vec<Edge>> {
+        super::cycle_through(thread, |at| edges.iter().copied().find(|edge| edge.thread == at))
+    }
 
     fn owned(thread: u32, owner: u32, surety: Surety) -> Edge {
         let ended_by = EndedBy::Owner { thread: owner, surety, acquired_at: Site::Unknown };

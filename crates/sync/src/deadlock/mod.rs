@@ -1,7 +1,8 @@
 //! Finding out that a wait will never end.
 //!
-//! Threads that have waited for a while without a deadline are entered in a registry, each with what
-//! it waits for. A primitive says who could end the wait ([`EndedBy`]). From that follow two proofs:
+//! Threads that have waited for a while without a deadline are entered in a registry, each with
+//! what it waits for. A primitive says who could end the wait ([`EndedBy`]). From that follow two
+//! proofs:
 //!
 //! - **A cycle**: each thread waits for something that only the next one can end. Nobody else
 //!   matters, so it holds whatever other threads do.
@@ -18,14 +19,14 @@
 //! - Each proof is made twice, and holds only if the same waits are still under way.
 
 mod graph;
+mod mode;
 mod registry;
 mod report;
 
 use std::panic::Location;
 use std::sync::OnceLock;
 
-use manyhands_sys::atomic::{AtomicU32, Ordering};
-
+pub use mode::{MODE_VARIABLE, Mode, UnknownMode, mode, set_mode, set_mode_from_environment};
 pub use registry::{Entry, enter, explain, is_stuck, n_waiting};
 pub use report::{Deadlock, Kind, StuckThread, Thing};
 
@@ -96,18 +97,6 @@ pub enum Site {
     },
 }
 
-/// What happens when a deadlock is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Mode {
-    /// A waiter is told, and raises or panics.
-    Raise = 0,
-    /// The report is printed; the wait goes on.
-    Report = 1,
-    /// Nobody looks.
-    Off = 2,
-}
-
 /// What the layers above know.
 pub struct Hooks {
     /// Where [`Site::Foreign`] is, as `file:line`. Called while its wait is under way.
@@ -116,48 +105,7 @@ pub struct Hooks {
     pub main_may_be_signalled: fn() -> bool,
 }
 
-/// Nobody has set a mode yet: the environment has.
-const UNSET: u32 = 3;
-
-static MODE: AtomicU32 = AtomicU32::new(UNSET);
 static HOOKS: OnceLock<Hooks> = OnceLock::new();
-
-/// The mode of this process: what was set last, else what `MANYHANDS_DEADLOCK` says in the
-/// environment (`raise`, `report`, `off`), else [`Mode::Raise`].
-pub fn mode() -> Mode {
-    match MODE.load(Ordering::Relaxed) {
-        0 => Mode::Raise,
-        1 => Mode::Report,
-        2 => Mode::Off,
-        _ => mode_of_environment(),
-    }
-}
-
-#[cold]
-fn mode_of_environment() -> Mode {
-    let mode = match std::env::var("MANYHANDS_DEADLOCK").as_deref() {
-        Ok("raise" | "") | Err(std::env::VarError::NotPresent) => Mode::Raise,
-        Ok("report") => Mode::Report,
-        Ok("off") => Mode::Off,
-        other => {
-            eprintln!(
-                "manyhands: MANYHANDS_DEADLOCK must be raise, report or off, not {:?}: \
-                 deadlocks will raise.",
-                other.unwrap_or("something that is not text")
-            );
-            Mode::Raise
-        }
-    };
-    // Unless somebody has set one meanwhile.
-    let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-    let _ = MODE.compare_exchange(UNSET, mode as u32, success, failure);
-    mode
-}
-
-/// Sets the mode. Waits that are under way keep the one they began with.
-pub fn set_mode(mode: Mode) {
-    MODE.store(mode as u32, Ordering::Relaxed);
-}
 
 /// Tells what the layers above know; once.
 pub fn set_hooks(hooks: Hooks) {

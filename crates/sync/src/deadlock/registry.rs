@@ -1,13 +1,15 @@
 //! The waits of this process that have lasted a while, and what they prove.
 //!
-//! One mutex guards the list. Nobody waits for anything, runs an interpreter, or lets go of its lock
-//! while holding it; resources are only asked what their words say.
+//! One mutex guards the list. Nobody waits for anything, runs an interpreter, or lets go of its
+//! lock while holding it; resources are only asked what their words say.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use manyhands_sys::census::{Census, Doing};
+use manyhands_sys::atomic::{AtomicU64, Ordering};
+use manyhands_sys::census::{Census, Doing, Sighting};
+use manyhands_sys::clock::monotonic_ns;
 use manyhands_sys::per_process::PerProcess;
 use manyhands_sys::thread_id;
 
@@ -26,6 +28,7 @@ pub struct Entry<'a> {
 struct Wait {
     serial: u64,
     thread: u32,
+    kernel_id: u32,
     name: Option<String>,
     resource: NonNull<dyn Resource>,
     site: Site,
@@ -41,6 +44,9 @@ struct Waits {
     next_serial: u64,
     list: Vec<Wait>,
 }
+
+/// When the kernel may be asked again; `u64::MAX`: somebody is asking.
+static NEXT_CENSUS_NS: AtomicU64 = AtomicU64::new(0);
 
 static WAITS: PerProcess<Mutex<Waits>> = PerProcess::new();
 
@@ -58,7 +64,8 @@ pub fn enter<'a>(resource: &'a dyn Resource, site: Site) -> Entry<'a> {
     let mut waits = waits();
     waits.next_serial += 1;
     let serial = waits.next_serial;
-    waits.list.push(Wait { serial, thread, name, resource, site, is_told: false });
+    let kernel_id = thread_id::kernel_id();
+    waits.list.push(Wait { serial, thread, kernel_id, name, resource, site, is_told: false });
     Entry { serial, thread, resource: PhantomData }
 }
 
@@ -69,15 +76,15 @@ pub fn n_waiting() -> u32 {
 
 /// Whether the wait of `entry` cannot end, as far as can be told without the layers above.
 pub fn is_stuck(entry: &Entry<'_>) -> bool {
-    stuck_with(entry).is_some()
+    cycle_of(entry).is_some() || Pace::begin().is_some_and(|_pace| everyone_asleep().is_some())
 }
 
 /// The report, if the wait of `entry` cannot end. One wait of a deadlock gets it.
 pub fn explain(entry: &Entry<'_>) -> Option<Deadlock> {
-    let (kind, serials) = stuck_with(entry)?;
-    if kind == Kind::EveryoneAsleep && may_be_signalled() {
-        return None;
-    }
+    let (kind, serials) = match cycle_of(entry) {
+        Some(serials) => (Kind::Cycle, serials),
+        None => (Kind::EveryoneAsleep, everyone_asleep().filter(|_| !may_be_signalled())?),
+    };
     is_first_to_tell(entry, &serials).then(|| report(kind, &serials))
 }
 
@@ -101,41 +108,68 @@ fn is_first_to_tell(entry: &Entry<'_>, serials: &[u64]) -> bool {
     true
 }
 
-/// The waits that `entry` is stuck with.
-fn stuck_with(entry: &Entry<'_>) -> Option<(Kind, Vec<u64>)> {
-    let find = || cycle_through(entry.thread, &edges());
-    if let Some(cycle) = find()
-        && find().as_ref() == Some(&cycle)
-    {
-        // Twice the same waits: each thread was asleep from before the first look until after it.
-        return Some((Kind::Cycle, cycle.iter().map(|edge| edge.serial).collect()));
-    }
+/// The waits of the cycle that `entry` is part of.
+fn cycle_of(entry: &Entry<'_>) -> Option<Vec<u64>> {
+    let find = || {
+        let waits = waits();
+        let of_thread = |thread: u32| waits.list.iter().find(|wait| wait.thread == thread);
+        cycle_through(entry.thread, |thread| of_thread(thread).map(Wait::edge))
+    };
+    let cycle = find()?;
+    // Twice the same waits: each thread was asleep from before the first look until after it.
+    (find()? == cycle).then(|| cycle.iter().map(|edge| edge.serial).collect())
+}
+
+/// All waits, if no thread of the process can run by itself.
+fn everyone_asleep() -> Option<Vec<u64>> {
     let before = edges();
     if before.iter().any(|edge| edge.ended_by == EndedBy::Nobody) {
         return None;
     }
-    let census = Census::take()?;
-    let is_entered = |thread: u32| before.iter().any(|edge| edge.thread == thread);
-    let sleeps = census.threads.iter().all(|sighting| match sighting.doing {
+    let entered: Vec<u32> = waits().list.iter().map(|wait| wait.kernel_id).collect();
+    let sleeps = |sighting: &Sighting| match sighting.doing {
         Doing::AsleepForEver => true,
         // Entered waits come up now and then to look, as this one does.
-        Doing::AsleepOnWord => is_entered(sighting.thread),
+        Doing::AsleepOnWord => entered.contains(&sighting.thread),
         Doing::Running => false,
-    });
+    };
+    let census = Census::take_if_all(sleeps)?;
     // Between two equal answers nobody ran, so what the words say in between is the whole truth.
-    if !sleeps || edges() != before || Census::take()? != census {
+    if edges() != before || Census::take_if_all(sleeps)? != census {
         return None;
     }
-    Some((Kind::EveryoneAsleep, before.iter().map(|edge| edge.serial).collect()))
+    Some(before.iter().map(|edge| edge.serial).collect())
+}
+
+/// Asking the kernel about thousands of threads takes a while: only one waiter at a time does it,
+/// and between two times at least so much time passes that it costs a few percent of a processor.
+struct Pace {
+    began_ns: u64,
+}
+
+impl Pace {
+    const REST: u64 = 30;
+
+    fn begin() -> Option<Self> {
+        let now_ns = monotonic_ns();
+        let next_ns = NEXT_CENSUS_NS.load(Ordering::Relaxed);
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        let is_mine = next_ns <= now_ns
+            && NEXT_CENSUS_NS.compare_exchange(next_ns, u64::MAX, success, failure).is_ok();
+        is_mine.then_some(Self { began_ns: now_ns })
+    }
+}
+
+impl Drop for Pace {
+    fn drop(&mut self) {
+        let now_ns = monotonic_ns();
+        let next_ns = now_ns + Self::REST * (now_ns - self.began_ns);
+        NEXT_CENSUS_NS.store(next_ns, Ordering::Relaxed);
+    }
 }
 
 fn edges() -> Vec<Edge> {
-    let edge = |wait: &Wait| Edge {
-        serial: wait.serial,
-        thread: wait.thread,
-        ended_by: wait.resource().ended_by(),
-    };
-    waits().list.iter().map(edge).collect()
+    waits().list.iter().map(Wait::edge).collect()
 }
 
 fn report(kind: Kind, serials: &[u64]) -> Deadlock {
@@ -153,6 +187,7 @@ fn report(kind: Kind, serials: &[u64]) -> Deadlock {
         holds.dedup_by_key(|thing| thing.id);
         StuckThread {
             thread: wait.thread,
+            kernel_id: wait.kernel_id,
             name: wait.name.clone(),
             holds,
             waits_for: Thing::new(wait.resource(), wait.site),
@@ -172,10 +207,15 @@ fn waits() -> MutexGuard<'static, Waits> {
 /// In a forked child nobody waits.
 extern "C" fn forget_after_fork() {
     WAITS.forget();
+    NEXT_CENSUS_NS.store(0, Ordering::Relaxed);
     crate::sleep::forget_after_fork();
 }
 
 impl Wait {
+    fn edge(&self) -> Edge {
+        Edge { serial: self.serial, thread: self.thread, ended_by: self.resource().ended_by() }
+    }
+
     fn resource(&self) -> &dyn Resource {
         // SAFETY: the wait is in the list, so its entry, and with it the resource, lives.
         unsafe { self.resource.as_ref() }

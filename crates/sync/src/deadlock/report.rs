@@ -25,8 +25,10 @@ pub enum Kind {
 /// One thread of a deadlock.
 #[derive(Clone, Debug)]
 pub struct StuckThread {
-    /// Its number.
+    /// Its number within the process.
     pub thread: u32,
+    /// Its number as the system shows it.
+    pub kernel_id: u32,
     /// Its name, if known.
     pub name: Option<String>,
     /// What it holds that others of the deadlock wait for, and where it took it.
@@ -63,20 +65,20 @@ impl Thing {
 }
 
 impl Deadlock {
-    /// Gives each thread the name that `name` knows for its number.
+    /// Gives each thread the name that `name` knows for the system's number.
     pub fn name_threads(&mut self, name: impl Fn(u32) -> Option<String>) {
         for thread in &mut self.threads {
-            thread.name = name(thread.thread).or(thread.name.take());
+            // In a forked child some still know a thread by the number it had before.
+            let known = name(thread.kernel_id).or_else(|| name(thread.thread));
+            thread.name = known.or(thread.name.take());
         }
     }
 
     fn name_of(&self, thread: u32) -> String {
-        let known = self.threads.iter().find(|stuck| stuck.thread == thread);
-        let name = known.and_then(|stuck| stuck.name.as_deref());
-        match name {
-            Some(name) => format!("{name:?}"),
-            None if !manyhands_sys::census::lives(thread) => "a thread that has ended".to_owned(),
-            None => format!("thread {thread}"),
+        match self.threads.iter().find(|stuck| stuck.thread == thread) {
+            Some(stuck) => stuck.to_string(),
+            None if manyhands_sys::census::lives(thread) => format!("thread {thread}"),
+            None => "a thread that has ended".to_owned(),
         }
     }
 }
@@ -96,7 +98,7 @@ impl Display for Deadlock {
             }
         }
         for stuck in &self.threads {
-            write!(f, "\n  Thread {}", self.name_of(stuck.thread))?;
+            write!(f, "\n  T{}", &stuck.to_string()[1..])?;
             for (idx, held) in stuck.holds.iter().enumerate() {
                 let verb = if idx == 0 { "holds" } else { "and" };
                 write!(f, "\n    {verb} {held}, acquired at {}", held.at)?;
@@ -116,6 +118,15 @@ impl Deadlock {
             _ if stuck.thread == other => "its own".to_owned(),
             "Thread" => "which has not ended".to_owned(),
             _ => format!("held by {}", self.name_of(other)),
+        }
+    }
+}
+
+impl Display for StuckThread {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "thread {name:?}"),
+            None => write!(f, "thread {}", self.kernel_id),
         }
     }
 }
