@@ -361,8 +361,8 @@ impl Condition {
         self.lock()?.method(py, "_at_fork_reinit", &PyTuple::empty(py)).map(drop)
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(super::refuse_pickling("Condition"))
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(super::refuse_pickling(slf))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
