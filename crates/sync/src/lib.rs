@@ -30,4 +30,4 @@ pub mod sleep;
 pub mod statistics;
 
 #[cfg(not(loom))]
-pub use mutex::{Condvar, Mutex, MutexGuard};
+pub use mutex::{Condvar, Mutex, MutexGuard, until_done};

@@ -170,7 +170,7 @@ impl Resource for Held<'_> {
 ///
 /// # Panics
 /// With the report, if the wait could never end and the mode asks for it.
-pub(crate) fn until_done(
+pub fn until_done(
     waiting: &mut Waiting<'_>,
     mut step: impl FnMut(&mut Waiting<'_>) -> Wait,
 ) -> bool {
