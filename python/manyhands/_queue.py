@@ -1,4 +1,4 @@
-"""`Queue`, `LifoQueue`, `PriorityQueue`, `SimpleQueue`: the compiled queues in standard clothes.
+"""`Queue`, `LifoQueue`, `PriorityQueue`: the compiled queues in standard clothes.
 
 Guarantees: `isinstance(q, queue.Queue)` holds with the standard class (and so on); subclasses that
 override `_init`, `_qsize`, `_put` or `_get`, and programs that use `mutex`, `not_empty`,
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from . import _queue_async, _queue_hooks
 from ._queue_errors import ShutDown
 from ._queue_hooks import Hooked, Part
-from ._runtime import QueueCore, SimpleQueue
+from ._runtime import QueueCore
 
-__all__ = ["LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
+__all__ = ["LifoQueue", "PriorityQueue", "Queue"]
 
 _T = TypeVar("_T")
 
@@ -159,6 +159,7 @@ class LifoQueue(Queue[_T] if TYPE_CHECKING else Queue, standard.LifoQueue):  # t
     """
 
     _order = "lifo"
+    _init = _queue_hooks.make_list
     _put = _queue_hooks.put_at_end
     _get = _queue_hooks.get_from_end
 

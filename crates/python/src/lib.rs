@@ -46,8 +46,6 @@ mod _runtime {
     #[pymodule_export]
     use super::queue::core::QueueCore;
     #[pymodule_export]
-    use super::queue::simple::SimpleQueue;
-    #[pymodule_export]
     use super::sync::barrier::Barrier;
     #[pymodule_export]
     use super::sync::blocking::{deadlock_mode, set_deadlock_mode};

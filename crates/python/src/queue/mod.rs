@@ -10,5 +10,4 @@ mod exposure;
 mod heap;
 mod items;
 mod methods;
-pub mod simple;
 mod wait;
