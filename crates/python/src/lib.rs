@@ -64,6 +64,8 @@ mod _runtime {
     #[pymodule_export]
     use super::sync::thread_end::ThreadEnd;
     #[pymodule_export]
+    use super::sync::thread_run::{Returning, ThreadRun};
+    #[pymodule_export]
     use super::thread_pool::{ThreadPoolCore, check_options};
 
     use pyo3::prelude::*;

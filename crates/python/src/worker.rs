@@ -363,7 +363,7 @@ impl Call {
 unsafe extern "C" {
     /// The number by which `PyThreadState_SetAsyncExc` knows this thread.
     #[link_name = "PyThread_get_thread_ident"]
-    fn get_thread_ident() -> std::ffi::c_ulong;
+    pub fn get_thread_ident() -> std::ffi::c_ulong;
 }
 
 impl Slot {

@@ -10,6 +10,7 @@ pub mod rwlock;
 pub mod semaphore;
 pub mod site;
 pub mod thread_end;
+pub mod thread_run;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
