@@ -6,12 +6,12 @@ override `_init`, `_qsize`, `_put` or `_get`, and programs that use `mutex`, `no
 *exposed*: from then on it runs on `_queue_hooks`, in Python and at the standard's speed.
 """
 
-import queue as standard
 from collections.abc import AsyncIterator, Iterable, Iterator
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from . import _queue_async, _queue_hooks
+from . import _std_queue as standard
 from ._queue_errors import ShutDown
 from ._queue_hooks import Hooked, Part
 from ._runtime import QueueCore

@@ -3,19 +3,16 @@
 `Empty` and `Full` always are; `ShutDown` is the standard class since Python 3.13.
 """
 
-import queue
+import sys
+from queue import Empty, Full
 
 __all__ = ["Empty", "Full", "ShutDown"]
 
-from queue import Empty, Full
-
-if hasattr(queue, "ShutDown"):
-    ShutDown: type[Exception] = queue.ShutDown
+if sys.version_info >= (3, 13):
+    from queue import ShutDown
 else:
 
-    class _ShutDown(Exception):
+    class ShutDown(Exception):
         """Raised when an item is put into, or got from, a queue that was shut down."""
 
-    _ShutDown.__name__ = _ShutDown.__qualname__ = "ShutDown"
-    _ShutDown.__module__ = "manyhands.queue"
-    ShutDown = _ShutDown
+    ShutDown.__module__ = "manyhands.queue"
