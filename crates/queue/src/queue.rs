@@ -303,16 +303,16 @@ impl<T, S: Store<T>> Queue<T, S> {
     pub fn shutdown(&self, is_immediate: bool) {
         self.store.close();
         if is_immediate {
-            self.discard();
+            let mut items = Vec::new();
+            let n_dropped = self.try_get_many(usize::MAX, &mut items);
+            self.note_done(n_dropped);
         }
         self.wake_all();
     }
 
-    /// Drops all items there are; they count as done.
-    pub fn discard(&self) {
-        let mut items = Vec::new();
-        let n_discarded = self.try_get_many(usize::MAX, &mut items);
-        self.n_done.fetch_add(n_discarded as u64, Ordering::SeqCst);
+    /// Counts `n_items` that were got as done.
+    pub fn note_done(&self, n_items: usize) {
+        self.n_done.fetch_add(n_items as u64, Ordering::SeqCst);
         self.call_joiners();
     }
 
