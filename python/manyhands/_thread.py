@@ -22,11 +22,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from . import _stack_size
-from ._runtime import ThreadEnd
+from ._runtime import Event, Returning, ThreadEnd, ThreadRun
 from ._std_threading import Thread as _StandardThread
 from ._std_threading import threading as _standard
 from ._task_errors import Cancelled
@@ -63,6 +64,11 @@ class PlainThread(_StandardThread):
     _mh_record: "_Record | None" = None
     # Called in the thread, after its body, with what the body raised if that propagates.
     _mh_on_error: Callable[[BaseException], None] | None = None
+
+    # The standard class's own.
+    _initialized: bool
+    _started: Event
+    _target: Callable[..., object] | None
 
     #: Seconds of processor time the thread has used, so far or in all; 0.0 before it is started.
     cpu_time = _CpuTime()
@@ -105,37 +111,30 @@ class PlainThread(_StandardThread):
             # A class that could not be derived from this one, calling it by name.
             _StandardThread.start(self)
             return
-        if not self._initialized or self._started.is_set():  # type: ignore[attr-defined]
+        if not self._initialized or self._started.is_set():
             _StandardThread.start(self)  # Raises what the standard class raises.
             return
         record = _Record(self)
-        invocation = _Invocation(self, record)
-        before, self._mh_record = self._mh_record, record
+        target = self._target
+        if target is not None:
+            # The standard `run` drops what the target returns.
+            self._target = Returning(target, record.keep)
+        body: Callable[[], object] = self.run
+        if self._mh_context is not None:
+            body = partial(self._mh_context.run, body)
         # What the new thread calls; taken away again before the body runs.
-        vars(self)["run"] = invocation
+        namespace, own_run = vars(self), vars(self).get("run")
+        give_back = partial(_give_run_back, namespace, own_run)
+        namespace["run"] = ThreadRun(record.end, give_back, body, record.finish)
+        before, self._mh_record = self._mh_record, record
         try:
-            _stack_size.start(lambda: _StandardThread.start(self), self._mh_stack_size)
+            _stack_size.start(partial(_StandardThread.start, self), self._mh_stack_size)
         except Exception:
             if self.ident is None:
-                invocation.step_aside()
-                self._mh_record = before
+                give_back()
+                self._target, self._mh_record = target, before
             # Else a signal handler raised, and the thread runs all the same.
             raise
-
-    def run(self) -> object:  # type: ignore[override]
-        """What the thread does: calls `target`. Override it to do something else.
-
-        Returns:
-            What `result()` gives. The standard class drops it.
-        """
-        try:
-            if self._target is None:  # type: ignore[attr-defined]
-                return None
-            called: Callable[..., object] = self._target  # type: ignore[attr-defined]
-            return called(*self._args, **self._kwargs)  # type: ignore[attr-defined]
-        finally:
-            # Whoever keeps the thread does not keep what it worked on.
-            del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
 
     def join(self, timeout: float | None = None) -> None:
         """Waits until the thread has ended.
@@ -165,7 +164,7 @@ class PlainThread(_StandardThread):
             record.raise_error()
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the thread's `run` (its target) returned; waits for it.
+        """What the thread's target, or its own `run`, returned; waits for it.
 
         Args:
             timeout: seconds to wait at most; None: without limit.
@@ -264,7 +263,7 @@ def wait_for_end(thread: PlainThread, timeout: float | None = None) -> bool:
                 break
         if record.end.has_begun() and not record.end.wait(_left(deadline)):
             return False
-    # Its record is complete; what is left for it to do is the interpreter's, or the excepthook's.
+    # Returns at once, unless the thread never began.
     _StandardThread.join(thread, _left(deadline))
     return not _is_alive(thread)
 
@@ -324,8 +323,38 @@ class _Record:
         self.is_complete = False
         self.is_cancelled = False
         self.is_taken = True
-        #: Only of a thread with an error that nobody has taken, for the hook.
+        self.of_thread = weakref.ref(thread)
+        #: Only with an error that nobody has taken, for the hook.
         self.thread: PlainThread | None = None
+
+    def keep(self, value: object) -> None:
+        """The thread's target returned this."""
+        self.value = value
+
+    def finish(self, value: object, error: BaseException | None) -> bool:
+        """The thread's body has ended; whether the thread itself is to raise the error."""
+        self.is_complete = True
+        if error is None:
+            if value is not None:
+                self.value = value  # A `run` of the program's own returned it.
+            return False
+        self.value = None
+        if isinstance(error, Cancelled):
+            self.is_cancelled = True
+            return False
+        if isinstance(error, SystemExit):
+            # Ends a thread quietly; a program's own hook is told as it is by the standard class.
+            return not self.propagates
+        self.error, self.traceback = error, error.__traceback__
+        if not self.propagates:
+            return True
+        self.traceback = error.__traceback__ = _without_frames_above(error)
+        self.thread = thread = self.of_thread()
+        self.is_taken = False
+        _untaken.add(self)
+        if thread is not None and thread._mh_on_error is not None:
+            thread._mh_on_error(error)
+        return False
 
     def raise_error(self) -> None:
         """Raises what the thread raised, if it did: it is somebody's now."""
@@ -337,16 +366,6 @@ class _Record:
             finally:
                 # The traceback, which refers to this frame, must not keep the record.
                 del self
-
-    def keep(self, error: BaseException, thread: PlainThread) -> None:
-        """Keeps an error until somebody takes it."""
-        self.error = error
-        self.traceback = error.__traceback__ = _without_our_frames(error)
-        self.thread = thread
-        self.is_taken = False
-        _untaken.add(self)
-        if thread._mh_on_error is not None:
-            thread._mh_on_error(error)
 
     def take(self) -> None:
         """Somebody knows how it ended."""
@@ -387,76 +406,17 @@ def _leave_to_parent() -> None:
 os.register_at_fork(after_in_child=_leave_to_parent)
 
 
-class _Invocation:
-    """What a started thread calls instead of its `run`: the same, with the outcome recorded."""
-
-    def __init__(self, thread: PlainThread, record: _Record) -> None:
-        self.thread = thread
-        self.record = record
-        self.own_run = vars(thread).get("run")
-        body: Callable[[], object] = thread.run
-        context = thread._mh_context
-        self.body = body if context is None else lambda: context.run(body)
-
-    def __call__(self) -> None:
-        if _standard.get_ident() != self.thread.ident:
-            # Somebody calls `run()` of a thread that is about to call it itself.
-            self.body()
-            return
-        self.step_aside()
-        _run(self.record, self.body, self.thread)
-
-    def step_aside(self) -> None:
-        """Makes `thread.run` what it was."""
-        namespace = vars(self.thread)
-        if namespace.get("run") is self:
-            del namespace["run"]
-            if self.own_run is not None:
-                namespace["run"] = self.own_run
+def _give_run_back(namespace: dict[str, object], own_run: object) -> None:
+    """The thread has begun: its `run` is the program's own again."""
+    namespace.pop("run", None)
+    if own_run is not None:
+        namespace["run"] = own_run
 
 
-def _run(record: _Record, body: Callable[[], object], thread: PlainThread) -> None:
-    """Runs the body and records its outcome.
-
-    A cancel can come at any bytecode between `begin` and `leave_body`. Without a trace function
-    there is none between the end of the body and the call of `leave_body` at which CPython looks;
-    with one, the handler of `Cancelled` does.
-    """
-    end = record.end
-    try:
-        try:
-            if end.begin():
-                record.value = body()
-            else:
-                record.is_cancelled = True
-        finally:
-            end.leave_body()
-    except Cancelled:
-        end.leave_body()
-        record.is_cancelled = True
-        record.value = None
-    except SystemExit:
-        # Ends a thread quietly, as in the standard class, whose hook is told nevertheless.
-        if not record.propagates:
-            record.is_complete = True
-            raise
-    except BaseException as error:
-        if record.propagates:
-            record.keep(error, thread)
-        else:
-            record.error, record.traceback = error, error.__traceback__
-            raise
-    finally:
-        record.is_complete = True
-        end.end()
-        # An error's traceback refers to this frame.
-        del record, body, thread, end
-
-
-def _without_our_frames(error: BaseException) -> TracebackType | None:
-    """The traceback from the program's own first frame on, if there is one."""
+def _without_frames_above(error: BaseException) -> TracebackType | None:
+    """The traceback from the program's own first frame on."""
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == _standard.__file__:
         traceback = traceback.tb_next
     return traceback
 

@@ -6,15 +6,15 @@
 //! |---|---|
 //! | `begin` | others know whom they wait for; it is interrupted where it stands |
 //! | `leave_body` | it cannot be interrupted any more, and no interruption is under way |
-//! | `end` | whoever waits for it goes on |
+//! | the system takes down its thread-local variables | whoever waits for it goes on |
 //!
 //! An interruption is raised under the same mutex under which `leave_body` takes it back, so it
 //! never reaches what the thread does after its body. One that comes before `begin` is the answer
 //! of `begin`: the body does not start.
 //!
-//! A thread that goes without `end` (a trace function raised, the interpreter ended it) ends here
-//! all the same, when the system takes its thread-local variables down: nobody waits for ever for
-//! a thread that is gone.
+//! That the last step is the system's has two reasons. Nobody waits for ever for a thread that is
+//! gone, even if a trace function or the end of the interpreter took it out of our hands. And
+//! whoever waited finds it gone for the standard `join` too, and does not sleep a second time.
 
 use std::cell::RefCell;
 use std::ffi::c_ulong;
@@ -61,7 +61,7 @@ enum Body {
     Left,
 }
 
-/// What the thread itself keeps from `begin` to `end`.
+/// What the thread itself keeps from `begin` on.
 struct Living {
     thread: Arc<Thread>,
     /// Lets others nudge it out of its waits.
@@ -102,7 +102,7 @@ impl ThreadEnd {
     }
 
     /// The thread itself, first of all. False: it was interrupted already, and has no body to run.
-    fn begin(&self) -> bool {
+    pub fn begin(&self) -> bool {
         let thread = &self.0;
         thread.kernel_id.store(thread_id::kernel_id(), Ordering::Relaxed);
         thread.thread.store(thread_id::me(), Ordering::Release);
@@ -118,7 +118,7 @@ impl ThreadEnd {
     }
 
     /// The thread itself, as often as it likes: no interruption comes after this.
-    fn leave_body(&self) {
+    pub fn leave_body(&self) {
         let mut body = self.0.body();
         if let Body::Interrupted(thread) = *body {
             // SAFETY: called attached; null takes a pending exception back.
@@ -127,10 +127,12 @@ impl ThreadEnd {
         *body = Body::Left;
     }
 
-    /// The thread itself, last of all.
-    fn end(&self) {
+    /// The thread itself, before it leaves what we see of it: one that never began ends here.
+    pub fn end(&self) {
         self.leave_body();
-        LIVING.set(None);
+        if !self.has_begun() {
+            self.0.ended.set();
+        }
     }
 
     /// Raises `exception` in the thread's body, at its next bytecode or in a wait for one of our
