@@ -1,4 +1,4 @@
-"""What a report says: every thread, what it holds and since which line, what it waits for and where.
+"""What a report says: every thread, what it holds and since where, what it waits for and where.
 
 The programs mark their lines with comments; reports must name these lines.
 """
