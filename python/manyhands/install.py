@@ -45,6 +45,12 @@ REPLACED = {
     ),
     "concurrent.futures.thread": ("ThreadPoolExecutor",),
     "concurrent.futures.process": ("ProcessPoolExecutor",),
+    "queue": (
+        "Queue",
+        "LifoQueue",
+        "PriorityQueue",
+        *(("ShutDown",) if sys.version_info < (3, 13) else ()),
+    ),
     "threading": (
         "Barrier",
         "BoundedSemaphore",
@@ -62,10 +68,11 @@ OURS = {
     "concurrent.futures": "manyhands.futures",
     "concurrent.futures.thread": "manyhands.futures",
     "concurrent.futures.process": "manyhands.futures",
+    "queue": "manyhands.queue",
     "threading": "manyhands._drop_in_threading",
 }
-# These look their own names up as globals, which a module's `__getattr__` does not supply.
-EAGER = ("threading", "queue")
+# It looks its own names up as globals, which a module's `__getattr__` does not supply.
+EAGER = ("threading",)
 # Looking a class up in the package loads its submodule, and programs rely on finding it there.
 DEFINED_IN = {
     "ThreadPoolExecutor": "concurrent.futures.thread",
@@ -217,6 +224,16 @@ def is_installed() -> bool:
     False
     """
     return _state.hook is not None
+
+
+def standard(module: ModuleType, name: str) -> object:
+    """What `module` calls `name` by itself, also while ours has that name."""
+    with _lock:
+        patched = _state.patched.get(module.__name__)
+        if patched is not None and name in patched.standard:
+            return patched.standard[name]
+    value: object = getattr(module, name)
+    return value
 
 
 def _patch(module: ModuleType) -> None:

@@ -15,6 +15,7 @@ mod interrupt;
 mod observer;
 mod outcome;
 mod process;
+mod queue;
 mod sync;
 mod thread_pool;
 mod worker;
@@ -42,6 +43,8 @@ mod _runtime {
     use super::process::template::{Launch, TemplateServer, receive_launch};
     #[pymodule_export]
     use super::process::worker::WorkerLoop;
+    #[pymodule_export]
+    use super::queue::core::QueueCore;
     #[pymodule_export]
     use super::sync::barrier::Barrier;
     #[pymodule_export]

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 
 #[cfg(not(loom))]
-use manyhands_sync::{deadlock::Site, sleep::Waiting, until_done};
+use manyhands_sync::{blocking::block, deadlock::Site, sleep::Waiting};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 use manyhands_sys::clock::Deadline;
 
@@ -303,16 +303,16 @@ impl<T, S: Store<T>> Queue<T, S> {
     pub fn shutdown(&self, is_immediate: bool) {
         self.store.close();
         if is_immediate {
-            self.discard();
+            let mut items = Vec::new();
+            let n_dropped = self.try_get_many(usize::MAX, &mut items);
+            self.note_done(n_dropped);
         }
         self.wake_all();
     }
 
-    /// Drops all items there are; they count as done.
-    pub fn discard(&self) {
-        let mut items = Vec::new();
-        let n_discarded = self.try_get_many(usize::MAX, &mut items);
-        self.n_done.fetch_add(n_discarded as u64, Ordering::SeqCst);
+    /// Counts `n_items` that were got as done.
+    pub fn note_done(&self, n_items: usize) {
+        self.n_done.fetch_add(n_items as u64, Ordering::SeqCst);
         self.call_joiners();
     }
 
@@ -471,7 +471,7 @@ impl<'queue, T, S: Store<T>> IntoIterator for &'queue Queue<T, S> {
 #[track_caller]
 fn sleep_in(enlisted: &Enlisted<'_>, deadline: Option<Deadline>) -> bool {
     let mut waiting = Waiting::new(enlisted, Site::Rust(Location::caller()));
-    until_done(&mut waiting, |waiting| enlisted.sleep(deadline, waiting))
+    block(&mut waiting, deadline, |deadline, waiting| enlisted.sleep(deadline, waiting))
 }
 
 #[cfg(loom)]
