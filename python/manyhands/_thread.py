@@ -296,8 +296,8 @@ def _ended_record(thread: PlainThread, timeout: float | None) -> "_Record":
     record = thread._mh_record
     if record is None:
         raise RuntimeError(
-            f"the outcome of thread {thread.name!r} is not known: it was not started by start(), "
-            "or before manyhands.install()"
+            f"the outcome of thread {thread.name!r} is not known: it was started before "
+            "manyhands.install(), or not by start()"
         )
     if record.is_cancelled:
         from concurrent.futures import CancelledError

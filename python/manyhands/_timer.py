@@ -41,7 +41,8 @@ class Timer(PlainThread):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        # By name: a subclass of the standard class may call this with itself.
+        PlainThread.__init__(self)
         self.interval = interval
         self.function = function
         self.args = [] if args is None else args
