@@ -77,7 +77,8 @@ class ThreadGroup:
                     f"cannot start a thread in {self.name!r}: {_REFUSED[self._state]}"
                 )
             name = f"{self.name}-{len(self._threads) + 1} ({_name_of(function)})"
-            thread = Thread(None, function, name, args, kwargs)
+            body = _be_cancelled if self._state == "cancelled" else function
+            thread = Thread(None, body, name, args, kwargs)
             thread._mh_on_error = self._has_failed
             # Known before it runs, so that nothing can happen to this thread in between.
             self._threads.append(thread)
@@ -182,6 +183,11 @@ _REFUSED = {
     "new": "start threads inside of its `with` block.",
     "closed": "its block has ended; use a new ThreadGroup.",
 }
+
+
+def _be_cancelled(*_args: object, **_kwargs: object) -> None:
+    """What a thread does that is started too late."""
+    raise Cancelled
 
 
 def _name_of(function: Callable[..., object]) -> str:

@@ -61,7 +61,7 @@ class Timer(PlainThread):
 
     def __repr__(self) -> str:
         function = getattr(self.function, "__qualname__", self.function)
-        state = " cancelled or over" if self.finished.is_set() else ""
+        state = ", cancelled or over" if self.finished.is_set() else ""
         return f"{super().__repr__()[:-1]} calls {function} after {self.interval} s{state}>"
 
 
