@@ -109,7 +109,9 @@ class Hooked:
 
     if TYPE_CHECKING:
         queue: Any
-        _is_exposed: bool
+
+        @property
+        def _is_exposed(self) -> bool: ...
 
         def qsize(self) -> int: ...
 

@@ -226,8 +226,7 @@ def test_trio_tasks_and_threads_exchange_items(make):
 
     async def main():
         async def get_all():
-            async for item in queue:
-                taken.append(item)
+            taken.extend([item async for item in queue])
 
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
