@@ -26,6 +26,8 @@
 //! - What runs in a process can be [cancelled](Future::cancel_running) and may have a
 //!   [timeout](Options::timeout).
 //! - A worker process that dies fails the one task it was running; everything else goes on.
+//! - [`scope`] starts threads that end before it does; the first failure asks the others to stop.
+//!   [`sync`] has the locks for them, which tell of deadlocks.
 //! - A panic in a task comes back as an error with its message and its place.
 //!
 //! Arguments and results are encoded with serde and postcard; what does not fit a task's slot of
@@ -37,6 +39,7 @@
 mod error;
 mod executor;
 mod process_pool;
+mod scope;
 mod start;
 mod task;
 mod thread_pool;
@@ -52,10 +55,38 @@ pub use manyhands_pool::process::{PoolCounts, TaskTimes, WorkerInfo};
 pub use manyhands_pool::thread_pool::Statistics;
 pub use manyhands_pool::wait::{AsCompleted, DoneAndPending, ReturnWhen, as_completed, wait};
 pub use process_pool::{ProcessPool, ProcessPoolBuilder};
+pub use scope::{Failure, Failures, Group, Outcome, Spawned, scope};
 pub use start::init;
 pub use task::Task;
 pub use thread_pool::{ThreadPool, ThreadPoolBuilder};
 pub use worker::stop_requested;
+
+/// Locks, semaphores, events and barriers for threads, whose waits tell when they would last for
+/// ever.
+///
+/// A wait that is part of a deadlock panics in one of its threads, with a report that names the
+/// threads, what they hold, what they wait for, and where. `MANYHANDS_DEADLOCK=report` prints it
+/// instead, `off` looks for none; [`set_deadlock_mode`](sync::set_deadlock_mode) does the same.
+///
+/// ```
+/// use manyhands::sync::{Mutex, RwLock};
+///
+/// static PLATES: Mutex<u32> = Mutex::named("plates", 0);
+/// let menu = RwLock::new(vec!["rice"]);
+/// *PLATES.lock() += 1;
+/// menu.write().push("beans");
+/// assert_eq!((*PLATES.lock(), menu.read().len()), (1, 2));
+/// ```
+pub mod sync {
+    pub use manyhands_sync::deadlock::{
+        Mode as DeadlockMode, mode as deadlock_mode, set_mode as set_deadlock_mode,
+    };
+    pub use manyhands_sync::statistics::Statistics;
+    pub use manyhands_sync::{
+        Barrier, BrokenBarrier, Condvar, Event, Mutex, MutexGuard, Permit, ReentrantMutex,
+        ReentrantMutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore,
+    };
+}
 
 /// What `#[task]` and `test_entry!` expand to. Not for use by hand, and without any promise.
 #[doc(hidden)]

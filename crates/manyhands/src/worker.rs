@@ -27,7 +27,10 @@ thread_local! {
 /// over. A long task that looks at it now and then can leave in order within its grace; after
 /// that the worker is killed.
 ///
-/// Always false in threads that the task has started, in thread pools, and outside of tasks.
+/// In a thread of a [`scope`](crate::scope()): whether the group, or one around it, was asked to
+/// stop, for example because another of its threads has failed.
+///
+/// Always false in other threads that the task has started, in thread pools, and outside of tasks.
 ///
 /// ```
 /// #[manyhands::task]
@@ -43,7 +46,8 @@ thread_local! {
 pub fn stop_requested() -> bool {
     let end = RUNNING.get();
     // SAFETY: not null only while `Running` exists in this thread, which borrows the connection.
-    !end.is_null() && unsafe { &*end }.interrupt_wanted()
+    let is_task_to_stop = !end.is_null() && unsafe { &*end }.interrupt_wanted();
+    is_task_to_stop || crate::scope::stop_requested()
 }
 
 /// Marks a task as running in this thread, until dropped.

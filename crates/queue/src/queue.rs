@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 
 #[cfg(not(loom))]
-use manyhands_sync::{deadlock::Site, sleep::Waiting, until_done};
+use manyhands_sync::{blocking::block, deadlock::Site, sleep::Waiting};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 use manyhands_sys::clock::Deadline;
 
@@ -471,7 +471,7 @@ impl<'queue, T, S: Store<T>> IntoIterator for &'queue Queue<T, S> {
 #[track_caller]
 fn sleep_in(enlisted: &Enlisted<'_>, deadline: Option<Deadline>) -> bool {
     let mut waiting = Waiting::new(enlisted, Site::Rust(Location::caller()));
-    until_done(&mut waiting, |waiting| enlisted.sleep(deadline, waiting))
+    block(&mut waiting, deadline, |deadline, waiting| enlisted.sleep(deadline, waiting))
 }
 
 #[cfg(loom)]

@@ -155,3 +155,92 @@ impl Round {
         self.word.load(Ordering::Acquire) == PASSED
     }
 }
+
+/// Each model names the change of the code above that it catches.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc as Shared;
+    use loom::thread;
+
+    /// Arrives and waits; `None`: broken. True: it was the last.
+    fn meet(barrier: &RawBarrier) -> Option<bool> {
+        match barrier.arrive() {
+            Arrival::Early(_, round) => {
+                assert_eq!(round.wait(None, &mut Waiting::default()), Wait::Done);
+                round.has_passed().then_some(false)
+            }
+            Arrival::Last(round) => barrier.pass(&round).then_some(true),
+            Arrival::Broken => None,
+        }
+    }
+
+    fn check(model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+
+    /// Catches: a round that ends without waking, or wakes one; a round that is used again.
+    #[test]
+    fn all_pass_and_one_of_them_was_the_last() {
+        check(|| {
+            let barrier = Shared::new(RawBarrier::new(3));
+            let others = [(); 2].map(|()| {
+                let barrier = Shared::clone(&barrier);
+                thread::spawn(move || meet(&barrier).unwrap())
+            });
+            let was_last = meet(&barrier).unwrap();
+            let n_last = others.map(|other| u32::from(other.join().unwrap()));
+            assert_eq!(u32::from(was_last) + n_last.iter().sum::<u32>(), 1);
+            assert_eq!(barrier.n_waiting(), 0);
+        });
+    }
+
+    /// Catches: a slow leaver that counts in the next round.
+    #[test]
+    fn two_rounds_of_two_do_not_mix() {
+        check(|| {
+            let barrier = Shared::new(RawBarrier::new(2));
+            let other = Shared::clone(&barrier);
+            let thread = thread::spawn(move || [meet(&other).unwrap(), meet(&other).unwrap()]);
+            let mine = [meet(&barrier).unwrap(), meet(&barrier).unwrap()];
+            let others = thread.join().unwrap();
+            assert_ne!(mine[0], others[0]);
+            assert_ne!(mine[1], others[1]);
+        });
+    }
+
+    /// Catches: a broken round that wakes nobody, a barrier that forgets that it is broken.
+    #[test]
+    fn a_broken_barrier_tells_who_waits_and_who_comes() {
+        check(|| {
+            let barrier = Shared::new(RawBarrier::new(2));
+            let other = Shared::clone(&barrier);
+            let thread = thread::spawn(move || meet(&other));
+            barrier.abort(None);
+            assert_eq!(thread.join().unwrap(), None);
+            assert_eq!(meet(&barrier), None);
+            assert!(barrier.is_broken());
+        });
+    }
+
+    /// Catches: a `leave` that counts down although the round has ended.
+    #[test]
+    fn who_leaves_has_either_left_or_passed() {
+        check(|| {
+            let barrier = Shared::new(RawBarrier::new(2));
+            let Arrival::Early(_, round) = barrier.arrive() else {
+                unreachable!("two are missing")
+            };
+            let other = Shared::clone(&barrier);
+            let thread = thread::spawn(move || match other.arrive() {
+                Arrival::Last(round) => other.pass(&round),
+                _ => false,
+            });
+            let has_left = barrier.leave(&round);
+            assert_ne!(has_left, thread.join().unwrap());
+            assert_eq!(barrier.n_waiting(), u32::from(has_left));
+        });
+    }
+}

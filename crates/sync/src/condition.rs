@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use manyhands_sys::atomic::{Mutex, MutexGuard, Ordering};
+use manyhands_sys::atomic::{AtomicU32, Mutex, MutexGuard, Ordering};
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::futex::{Futex, Private};
 
@@ -18,6 +18,9 @@ use crate::sleep::{Wait, Waiting, sleep};
 /// The waiters of one condition, oldest first.
 pub struct RawCondition {
     waiters: Mutex<VecDeque<Arc<Node>>>,
+    /// Their number, for who notifies: written under the lock above. Who entered before the
+    /// notifier had the caller's lock is counted in what the notifier reads.
+    n_waiting: AtomicU32,
 }
 
 /// One waiter.
@@ -32,19 +35,22 @@ impl RawCondition {
     /// Nobody waits.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self { waiters: Mutex::new(VecDeque::new()) }
+        Self { waiters: Mutex::new(VecDeque::new()), n_waiting: AtomicU32::new(0) }
     }
 
     /// Nobody waits.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Self { waiters: Mutex::new(VecDeque::new()) }
+        Self { waiters: Mutex::new(VecDeque::new()), n_waiting: AtomicU32::new(0) }
     }
 
     /// Joins the queue; the caller's lock is held.
     pub fn enter(&self) -> Arc<Node> {
         let node = Arc::new(Node { word: Futex::new(WAITING) });
-        self.waiters().push_back(Arc::clone(&node));
+        let mut waiters = self.waiters();
+        waiters.push_back(Arc::clone(&node));
+        self.count(&waiters);
+        drop(waiters);
         node
     }
 
@@ -55,11 +61,18 @@ impl RawCondition {
         }
         let mut waiters = self.waiters();
         let place = waiters.iter().position(|other| Arc::ptr_eq(other, node));
-        place.map(|idx| waiters.remove(idx)).is_none()
+        let was_notified = place.map(|idx| waiters.remove(idx)).is_none();
+        self.count(&waiters);
+        was_notified
     }
 
-    /// Wakes the `n` oldest waiters; how many there were. The caller's lock is held.
+    /// Wakes the `n` oldest waiters; how many there were. The caller's lock is held, or was since
+    /// what the waiters look at has changed.
+    #[inline]
     pub fn notify(&self, n: usize) -> usize {
+        if self.n_waiting.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
         let mut waiters = self.waiters();
         let n_woken = n.min(waiters.len());
         for node in waiters.drain(..n_woken) {
@@ -67,12 +80,17 @@ impl RawCondition {
             node.word.store(NOTIFIED, Ordering::Release);
             node.word.wake_one();
         }
+        self.count(&waiters);
         n_woken
     }
 
     /// How many wait.
     pub fn n_waiting(&self) -> usize {
         self.waiters().len()
+    }
+
+    fn count(&self, waiters: &VecDeque<Arc<Node>>) {
+        self.n_waiting.store(waiters.len() as u32, Ordering::Relaxed);
     }
 
     fn waiters(&self) -> MutexGuard<'_, VecDeque<Arc<Node>>> {
@@ -101,5 +119,49 @@ impl Node {
                 return end;
             }
         }
+    }
+}
+
+/// Each model names the change of the code above that it catches.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc as Shared;
+    use loom::thread;
+
+    /// Catches: a notification that changes no word, or wakes nobody.
+    #[test]
+    fn a_notification_reaches_who_is_there() {
+        loom::model(|| {
+            let condition = Shared::new(RawCondition::new());
+            let node = condition.enter();
+            let other = Shared::clone(&condition);
+            let waiter = thread::spawn(move || {
+                assert_eq!(node.wait(None, &mut Waiting::default()), Wait::Done);
+                assert!(other.leave(&node));
+            });
+            assert_eq!(condition.notify(1), 1);
+            waiter.join().unwrap();
+            assert_eq!(condition.n_waiting(), 0);
+        });
+    }
+
+    /// Catches: a `leave` that trusts the word alone, or takes the node out and says notified; a
+    /// notification that takes nodes out before it tells how many.
+    #[test]
+    fn a_notification_goes_to_one_who_leaves_or_to_the_other_but_to_one() {
+        loom::model(|| {
+            let condition = Shared::new(RawCondition::new());
+            let (leaver, stayer) = (condition.enter(), condition.enter());
+            let other = Shared::clone(&condition);
+            let thread = thread::spawn(move || {
+                let _ = leaver.wait(None, &mut Waiting::giving_up_after(0));
+                other.leave(&leaver)
+            });
+            assert_eq!(condition.notify(1), 1);
+            let leaver_was_notified = thread.join().unwrap();
+            assert_ne!(leaver_was_notified, stayer.is_notified());
+            assert_eq!(condition.n_waiting(), usize::from(leaver_was_notified));
+        });
     }
 }

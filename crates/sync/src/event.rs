@@ -45,10 +45,13 @@ impl<S: Scope> RawEvent<S> {
     pub fn set(&self) {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            if word & SET != 0 {
-                return;
-            }
-            let next = (word & !WAITED).wrapping_add(ONE_GENERATION) | SET;
+            // Written also if it is set already: a `clear` that comes after it then meets this
+            // Release, and who cleared sees what was published before the flag was set.
+            let next = if word & SET != 0 {
+                word
+            } else {
+                (word & !WAITED).wrapping_add(ONE_GENERATION) | SET
+            };
             let (success, failure) = (Ordering::Release, Ordering::Relaxed);
             match self.word.compare_exchange_weak(word, next, success, failure) {
                 Ok(_) => break,
@@ -63,7 +66,8 @@ impl<S: Scope> RawEvent<S> {
     /// Clears it.
     #[inline]
     pub fn clear(&self) {
-        self.word.fetch_and(!SET, Ordering::Relaxed);
+        // Acquire: meets the Release of `set`.
+        self.word.fetch_and(!SET, Ordering::Acquire);
     }
 
     /// What [`RawEvent::wait`] compares with: taken once, before the first call of one wait.
@@ -101,5 +105,96 @@ impl<S: Scope> RawEvent<S> {
 impl<S: Scope> Default for RawEvent<S> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Each model names the change of the code above that it catches.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicBool;
+    use loom::thread;
+    use manyhands_sys::futex::Private;
+
+    fn check(model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+
+    fn wait(event: &RawEvent<Private>, mut waiting: Waiting<'_>) -> Wait {
+        event.wait(event.generation(), None, &mut waiting)
+    }
+
+    /// Catches: a set that starts no generation, a wait that looks at the flag only.
+    #[test]
+    fn a_flag_set_and_cleared_at_once_releases_who_waited() {
+        check(|| {
+            let event = Arc::new(RawEvent::<Private>::new());
+            let generation = event.generation();
+            let other = Arc::clone(&event);
+            let waiter =
+                thread::spawn(move || other.wait(generation, None, &mut Waiting::default()));
+            event.set();
+            event.clear();
+            assert_eq!(waiter.join().unwrap(), Wait::Done);
+        });
+    }
+
+    /// Catches: sleeping without `WAITED`, a set that wakes one, and Relaxed orderings.
+    #[test]
+    fn all_waiters_leave_and_see_what_was_published() {
+        check(|| {
+            let shared = Arc::new((RawEvent::<Private>::new(), UnsafeCell::new(0)));
+            let waiters = [(); 2].map(|()| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    assert_eq!(wait(&shared.0, Waiting::default()), Wait::Done);
+                    // SAFETY: written before the flag was set; loom reports if it is not so.
+                    assert_eq!(shared.1.with(|value| unsafe { *value }), 1);
+                })
+            });
+            // SAFETY: nobody reads before the flag is set.
+            shared.1.with_mut(|value| unsafe { *value = 1 });
+            shared.0.set();
+            waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        });
+    }
+
+    /// Catches: a wait that clears `WAITED` when it gives up.
+    #[test]
+    fn who_gives_up_takes_no_wake_up_along() {
+        check(|| {
+            let event = Arc::new(RawEvent::<Private>::new());
+            let (waiter, leaver) = (Arc::clone(&event), Arc::clone(&event));
+            let waiter = thread::spawn(move || wait(&waiter, Waiting::default()));
+            let leaver = thread::spawn(move || wait(&leaver, Waiting::giving_up_after(0)));
+            event.set();
+            assert_eq!(waiter.join().unwrap(), Wait::Done);
+            let _ = leaver.join().unwrap();
+        });
+    }
+
+    /// Clear, look, wait; against publish, set. Catches: a set that writes nothing because the
+    /// flag is set already, a clear that is not Acquire.
+    #[test]
+    fn who_clears_before_looking_misses_nothing() {
+        check(|| {
+            let shared = Arc::new((RawEvent::<Private>::new(), AtomicBool::new(false)));
+            shared.0.set();
+            let other = Arc::clone(&shared);
+            let consumer = thread::spawn(move || {
+                other.0.clear();
+                while !other.1.load(Ordering::Relaxed) {
+                    assert_eq!(wait(&other.0, Waiting::default()), Wait::Done);
+                    other.0.clear();
+                }
+            });
+            shared.1.store(true, Ordering::Relaxed);
+            shared.0.set();
+            consumer.join().unwrap();
+        });
     }
 }

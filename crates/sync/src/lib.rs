@@ -16,18 +16,23 @@
 //! What it does not do: it poisons nothing. A thread that panics gives back what its guards hold.
 
 pub mod barrier;
+#[cfg(not(loom))]
+pub mod blocking;
 pub mod condition;
 #[cfg(not(loom))]
 pub mod deadlock;
 pub mod event;
 pub mod lock;
-#[cfg(not(loom))]
-mod mutex;
 pub mod rlock;
 pub mod rwlock;
 pub mod semaphore;
 pub mod sleep;
 pub mod statistics;
+#[cfg(not(loom))]
+mod typed;
 
 #[cfg(not(loom))]
-pub use mutex::{Condvar, Mutex, MutexGuard, until_done};
+pub use typed::{
+    Barrier, BrokenBarrier, Condvar, Event, Mutex, MutexGuard, Permit, ReentrantMutex,
+    ReentrantMutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore,
+};

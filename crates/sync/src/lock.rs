@@ -214,3 +214,87 @@ impl Hold {
         }
     }
 }
+
+/// Each model names the change of the code above that it catches.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+    use manyhands_sys::futex::Private;
+
+    /// A lock around a number that loom watches for two threads at once.
+    struct Counted {
+        lock: RawLock<Private>,
+        n: UnsafeCell<u32>,
+    }
+
+    impl Counted {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { lock: RawLock::new(), n: UnsafeCell::new(0) })
+        }
+
+        /// Takes the lock, counts, and gives it back; false: it gave up.
+        fn count(&self, mut waiting: Waiting<'_>) -> bool {
+            let taken = self.lock.try_lock(Hold::Open)
+                || self.lock.lock_slow(Hold::Open, None, &mut waiting) == Wait::Done;
+            if taken {
+                // SAFETY: this thread has the lock; loom reports if another is here too.
+                self.n.with_mut(|n| unsafe { *n += 1 });
+                self.lock.unlock().unwrap();
+            }
+            taken
+        }
+    }
+
+    fn check(model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+
+    /// Catches: a Relaxed swap in `unlock`, a Relaxed success in `try_lock` or `lock_slow`.
+    #[test]
+    fn one_thread_at_a_time_is_inside() {
+        check(|| {
+            let counted = Counted::new();
+            let other = Arc::clone(&counted);
+            let thread = thread::spawn(move || other.count(Waiting::default()));
+            assert!(counted.count(Waiting::default()));
+            assert!(thread.join().unwrap());
+            // SAFETY: the other thread has ended.
+            assert_eq!(counted.n.with(|n| unsafe { *n }), 2);
+        });
+    }
+
+    /// Catches: a sleeper that takes the lock without `WAITED`; sleeping without setting it.
+    #[test]
+    fn of_three_threads_none_is_left_asleep() {
+        check(|| {
+            let counted = Counted::new();
+            let others = [(); 2].map(|()| {
+                let other = Arc::clone(&counted);
+                thread::spawn(move || assert!(other.count(Waiting::default())))
+            });
+            assert!(counted.count(Waiting::default()));
+            others.into_iter().for_each(|other| other.join().unwrap());
+        });
+    }
+
+    /// Catches: a woken sleeper that leaves without having looked at the lock again, as it would
+    /// if `sleep` preferred a nudge to a wake-up.
+    #[test]
+    fn who_gives_up_after_a_wake_up_leaves_none_asleep() {
+        check(|| {
+            let counted = Counted::new();
+            let (other, leaver) = (Arc::clone(&counted), Arc::clone(&counted));
+            let other = thread::spawn(move || assert!(other.count(Waiting::default())));
+            let leaver = thread::spawn(move || leaver.count(Waiting::giving_up_after(1)));
+            assert!(counted.count(Waiting::default()));
+            other.join().unwrap();
+            leaver.join().unwrap();
+            assert!(!counted.lock.is_locked());
+        });
+    }
+}

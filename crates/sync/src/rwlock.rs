@@ -15,7 +15,7 @@
 //! What it does not do: it is not reentrant. A reader that takes it again while a writer waits, and
 //! a writer that takes it again, wait for themselves.
 
-use manyhands_sys::atomic::{AtomicU32, Ordering};
+use manyhands_sys::atomic::{AtomicU32, Ordering, order_for_loom};
 use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::futex::{Futex, Scope};
 use manyhands_sys::thread_id;
@@ -121,8 +121,10 @@ impl<S: Scope> RawRwLock<S> {
             self.n_writers.fetch_add(1, Ordering::SeqCst);
         }
         self.n_sleepers.fetch_add(1, Ordering::SeqCst);
+        order_for_loom();
         let wait = loop {
             let gate = self.gate.load(Ordering::SeqCst);
+            order_for_loom();
             if self.try_acquire(access) {
                 break Wait::Done;
             }
@@ -178,7 +180,9 @@ impl<S: Scope> RawRwLock<S> {
     }
 
     fn open(&self) {
+        order_for_loom();
         self.gate.fetch_add(1, Ordering::SeqCst);
+        order_for_loom();
         if self.n_sleepers.load(Ordering::SeqCst) > 0 {
             self.gate.wake_all();
         }
@@ -212,5 +216,104 @@ impl<S: Scope> RawRwLock<S> {
 impl<S: Scope> Default for RawRwLock<S> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Each model names the change of the code above that it catches. All threads of a model have one
+/// number, so they do not show that only the writer may give back.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+    use manyhands_sys::futex::Private;
+
+    struct Watched {
+        lock: RawRwLock<Private>,
+        value: UnsafeCell<u32>,
+    }
+
+    impl Watched {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { lock: RawRwLock::new(), value: UnsafeCell::new(0) })
+        }
+
+        fn acquire(&self, access: Access, mut waiting: Waiting<'_>) -> bool {
+            self.lock.try_acquire(access)
+                || self.lock.acquire_slow(access, None, &mut waiting) == Wait::Done
+        }
+
+        fn visit(&self, access: Access) {
+            assert!(self.acquire(access, Waiting::default()));
+            match access {
+                // SAFETY: as a writer it is alone; loom reports if it is not.
+                Access::Write => self.value.with_mut(|value| unsafe { *value += 1 }),
+                // SAFETY: as a reader it is without writers; loom reports if it is not.
+                Access::Read => drop(self.value.with(|value| unsafe { *value })),
+            }
+            self.lock.release(access).unwrap();
+        }
+    }
+
+    fn check(model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(model);
+    }
+
+    fn two(here: Access, there: Access) {
+        check(move || {
+            let watched = Watched::new();
+            let other = Arc::clone(&watched);
+            let thread = thread::spawn(move || other.visit(there));
+            watched.visit(here);
+            thread.join().unwrap();
+        });
+    }
+
+    /// Catches: Relaxed orderings of the state, a writer that enters beside readers, reading the
+    /// gate after the last look, counting oneself after it, no wake-up by a leaving writer.
+    #[test]
+    fn two_writers_exclude_each_other() {
+        two(Access::Write, Access::Write);
+    }
+
+    /// Catches the same between a reader and a writer, and a last reader that wakes nobody.
+    #[test]
+    fn a_reader_and_a_writer_exclude_each_other() {
+        two(Access::Read, Access::Write);
+    }
+
+    /// Catches: a release that wakes one sleeper, which may be a reader that must stay out.
+    #[test]
+    fn of_two_writers_and_a_reader_none_is_left_asleep() {
+        check(|| {
+            let watched = Watched::new();
+            let others = [Access::Read, Access::Write].map(|access| {
+                let other = Arc::clone(&watched);
+                thread::spawn(move || other.visit(access))
+            });
+            watched.visit(Access::Write);
+            others.into_iter().for_each(|other| other.join().unwrap());
+        });
+    }
+
+    /// Catches: a writer that gives up and does not open the gate for the readers it kept out.
+    #[test]
+    fn a_writer_that_gives_up_keeps_no_reader_out() {
+        check(|| {
+            let watched = Watched::new();
+            assert!(watched.acquire(Access::Read, Waiting::default()));
+            let (writer, reader) = (Arc::clone(&watched), Arc::clone(&watched));
+            let writer = thread::spawn(move || {
+                assert!(!writer.acquire(Access::Write, Waiting::giving_up_after(0)));
+            });
+            // The first reader stays until this one has been inside.
+            let reader = thread::spawn(move || reader.visit(Access::Read));
+            writer.join().unwrap();
+            reader.join().unwrap();
+            watched.lock.release(Access::Read).unwrap();
+        });
     }
 }

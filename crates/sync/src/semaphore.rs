@@ -9,7 +9,7 @@
 //! looks for sleepers. With both in one total order (SeqCst) one of them sees the other. A woken
 //! thread that finds the permit gone (barging) sleeps again.
 
-use manyhands_sys::atomic::{AtomicBool, AtomicU32, Ordering};
+use manyhands_sys::atomic::{AtomicBool, AtomicU32, Ordering, order_for_loom};
 use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::futex::{Futex, Scope};
 use manyhands_sys::thread_id;
@@ -85,6 +85,7 @@ impl<S: Scope> RawSemaphore<S> {
     pub fn acquire_slow(&self, deadline: Option<Deadline>, waiting: &mut Waiting<'_>) -> Wait {
         let since_ns = monotonic_ns();
         self.n_sleepers.fetch_add(1, Ordering::SeqCst);
+        order_for_loom();
         if waiting.begins() {
             self.counters.contended();
         }
@@ -108,18 +109,23 @@ impl<S: Scope> RawSemaphore<S> {
     #[inline]
     pub fn release(&self, n: u32, limit: u32) -> Result<(), TooMany> {
         let mut permits = self.permits.load(Ordering::SeqCst);
+        // Before the permit is there for others: whoever takes it next is the last taker then.
+        let taker = self.last_taker.swap(0, Ordering::Relaxed);
         loop {
-            let more = permits.checked_add(n).filter(|more| *more <= limit).ok_or(TooMany)?;
+            let Some(more) = permits.checked_add(n).filter(|more| *more <= limit) else {
+                self.last_taker.store(taker, Ordering::Relaxed);
+                return Err(TooMany);
+            };
             let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
             match self.permits.compare_exchange_weak(permits, more, success, failure) {
                 Ok(_) => break,
                 Err(now) => permits = now,
             }
         }
-        let taker = self.last_taker.swap(0, Ordering::Relaxed);
         if taker != thread_id::me() {
             self.by_stranger.store(true, Ordering::Relaxed);
         }
+        order_for_loom();
         if self.n_sleepers.load(Ordering::SeqCst) > 0 {
             self.wake(n);
         }
@@ -154,5 +160,82 @@ impl<S: Scope> RawSemaphore<S> {
     pub fn reset(&self, permits: u32) {
         self.permits.store(permits, Ordering::Relaxed);
         self.n_sleepers.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Each model names the change of the code above that it catches.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+    use manyhands_sys::futex::Private;
+
+    fn acquire(semaphore: &RawSemaphore<Private>, mut waiting: Waiting<'_>) -> bool {
+        semaphore.try_acquire() || semaphore.acquire_slow(None, &mut waiting) == Wait::Done
+    }
+
+    fn check(model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+
+    /// Catches: counting oneself after the last look (or not at all), looking for sleepers before
+    /// the permit is there, waking one for two permits.
+    #[test]
+    fn two_permits_at_once_release_two_sleepers() {
+        check(|| {
+            let semaphore = Arc::new(RawSemaphore::<Private>::new(0));
+            let takers = [(); 2].map(|()| {
+                let semaphore = Arc::clone(&semaphore);
+                thread::spawn(move || assert!(acquire(&semaphore, Waiting::default())))
+            });
+            semaphore.release(2, MAX_PERMITS).unwrap();
+            takers.into_iter().for_each(|taker| taker.join().unwrap());
+            assert_eq!(semaphore.permits(), 0);
+        });
+    }
+
+    /// Catches: a sleeper that leaves after a wake-up without having looked at the permits.
+    #[test]
+    fn who_gives_up_takes_no_wake_up_along() {
+        check(|| {
+            let semaphore = Arc::new(RawSemaphore::<Private>::new(0));
+            let (stayer, leaver) = (Arc::clone(&semaphore), Arc::clone(&semaphore));
+            let stayer = thread::spawn(move || {
+                assert!(acquire(&stayer, Waiting::default()));
+                stayer.release(1, MAX_PERMITS).unwrap();
+            });
+            let leaver = thread::spawn(move || {
+                if acquire(&leaver, Waiting::giving_up_after(1)) {
+                    leaver.release(1, MAX_PERMITS).unwrap();
+                }
+            });
+            semaphore.release(1, MAX_PERMITS).unwrap();
+            stayer.join().unwrap();
+            leaver.join().unwrap();
+            assert_eq!((semaphore.permits(), semaphore.n_sleepers.load(Ordering::Relaxed)), (1, 0));
+        });
+    }
+
+    /// Catches: Relaxed orderings of the permits.
+    #[test]
+    fn one_permit_keeps_threads_apart() {
+        struct Counted(RawSemaphore<Private>, UnsafeCell<u32>);
+        fn count(counted: &Counted) {
+            assert!(acquire(&counted.0, Waiting::default()));
+            // SAFETY: this thread has the only permit; loom reports if another is here too.
+            counted.1.with_mut(|n| unsafe { *n += 1 });
+            counted.0.release(1, 1).unwrap();
+        }
+        check(|| {
+            let counted = Arc::new(Counted(RawSemaphore::new(1), UnsafeCell::new(0)));
+            let other = Arc::clone(&counted);
+            let thread = thread::spawn(move || count(&other));
+            count(&counted);
+            thread.join().unwrap();
+        });
     }
 }

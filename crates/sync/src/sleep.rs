@@ -181,11 +181,11 @@ mod real {
         let is_asleep = || word.load(Ordering::Acquire) == expected;
         loop {
             let end = word.wait(expected, waiting.wake_at(deadline));
-            if nudged() {
-                return Slept::Interrupted;
-            }
             match end {
+                // Before the nudge is looked at: a wake-up that this thread took must not be lost.
+                // A nudge stays, and ends the next sleep.
                 WaitEnd::Woken => return Slept::Woken,
+                _ if nudged() => return Slept::Interrupted,
                 WaitEnd::Interrupted => return Slept::Interrupted,
                 WaitEnd::TimedOut if deadline.is_some_and(Deadline::has_passed) => {
                     return Slept::TimedOut;
@@ -243,7 +243,8 @@ mod real {
     impl Drop for Sleeper {
         fn drop(&mut self) {
             beds().remove(&self.thread);
-            BED.set(None);
+            // Dropped late in a thread's life it may be gone.
+            let _ = BED.try_with(|bed| bed.replace(None));
         }
     }
 
@@ -279,11 +280,15 @@ mod real {
     }
 
     fn nudged() -> bool {
-        BED.with_borrow(|bed| {
-            bed.as_ref().is_some_and(|bed| {
-                bed.nudged.load(Ordering::Relaxed) && bed.nudged.swap(false, Ordering::SeqCst)
-            })
+        with_bed(|bed| {
+            bed.nudged.load(Ordering::Relaxed) && bed.nudged.swap(false, Ordering::SeqCst)
         })
+        .unwrap_or(false)
+    }
+
+    /// `None`: the calling thread is no sleeper, or destroys its thread-local values.
+    fn with_bed<R>(look: impl FnOnce(&Bed) -> R) -> Option<R> {
+        BED.try_with(|bed| bed.borrow().as_deref().map(look)).ok().flatten()
     }
 
     /// While it lives, whoever nudges this thread finds the word it sleeps on.
@@ -296,11 +301,7 @@ mod real {
         }
 
         fn set(word: Option<AnyWaker>) {
-            BED.with_borrow(|bed| {
-                if let Some(bed) = bed {
-                    *bed.word.lock().unwrap_or_else(PoisonError::into_inner) = word;
-                }
-            });
+            with_bed(|bed| *bed.word.lock().unwrap_or_else(PoisonError::into_inner) = word);
         }
     }
 
@@ -311,16 +312,31 @@ mod real {
     }
 }
 
-/// Under loom a sleep is the word's own wait, and nothing else ends it.
+/// Under loom a sleep is the word's own wait. What else may end one (a deadline, a nudge, a report)
+/// takes no wake-up with it, so it is modelled as leaving instead of going to sleep.
 #[cfg(loom)]
-#[derive(Default)]
-pub struct Waiting<'a>(std::marker::PhantomData<&'a ()>);
+pub struct Waiting<'a> {
+    n_sleeps_left: u32,
+    resource: std::marker::PhantomData<&'a ()>,
+}
 
 #[cfg(loom)]
 impl Waiting<'_> {
     /// Whether anything is to be counted: not here.
     pub const fn begins(&mut self) -> bool {
         false
+    }
+
+    /// Gives up when it would sleep once more than `n_sleeps` times.
+    pub const fn giving_up_after(n_sleeps: u32) -> Self {
+        Self { n_sleeps_left: n_sleeps, resource: std::marker::PhantomData }
+    }
+}
+
+#[cfg(loom)]
+impl Default for Waiting<'_> {
+    fn default() -> Self {
+        Self::giving_up_after(u32::MAX)
     }
 }
 
@@ -330,8 +346,12 @@ pub fn sleep<S: manyhands_sys::futex::Scope>(
     word: &manyhands_sys::futex::Futex<S>,
     expected: u32,
     deadline: Option<manyhands_sys::clock::Deadline>,
-    _waiting: &mut Waiting<'_>,
+    waiting: &mut Waiting<'_>,
 ) -> Slept {
+    if waiting.n_sleeps_left == 0 {
+        return Slept::TimedOut;
+    }
+    waiting.n_sleeps_left -= 1;
     word.wait(expected, deadline);
     Slept::Woken
 }

@@ -14,3 +14,11 @@ pub use std::sync::{Mutex, MutexGuard};
 
 #[cfg(loom)]
 pub use loom::sync::{Mutex, MutexGuard};
+
+/// Loom knows the one order of sequentially consistent fences, but not of such accesses. Real
+/// machines and the memory model know both, so a fence beside them is for the model only.
+#[inline]
+pub fn order_for_loom() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+}

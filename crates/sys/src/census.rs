@@ -44,6 +44,28 @@ pub fn lives(thread: u32) -> bool {
     fs::exists(format!("/proc/self/task/{thread}")).unwrap_or(true)
 }
 
+/// Whether the program handles signals of its own accord, so that one might run code that wakes
+/// threads. Handlers for faults, which every Rust program has, do not count; in doubt yes.
+pub fn has_signal_handlers() -> bool {
+    const OF_FAULTS: [libc::c_int; 7] = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGTRAP,
+        libc::SIGABRT,
+        libc::SIGSYS,
+    ];
+    let Ok(status) = fs::read_to_string("/proc/self/status") else { return true };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let Some(Ok(caught)) = mask.map(|mask| u64::from_str_radix(mask.trim(), 16)) else {
+        return true;
+    };
+    // 32 and 33 are the C library's own.
+    let ignored = OF_FAULTS.iter().chain(&[32, 33]).map(|number| 1_u64 << (number - 1));
+    caught & !ignored.sum::<u64>() != 0
+}
+
 impl Census {
     /// Looks at every thread as long as all are as `expected`; `None` if one is not, or if the
     /// kernel does not tell.

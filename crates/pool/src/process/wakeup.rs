@@ -6,7 +6,7 @@
 //!
 //! What it does not do: it carries no data. What was published lies in slots, read by their words.
 
-use manyhands_sys::atomic::{AtomicU32, Ordering, fence};
+use manyhands_sys::atomic::{AtomicU32, Ordering, fence, order_for_loom};
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::futex::{Futex, Shared, WaitEnd};
 
@@ -108,14 +108,6 @@ impl Bell {
     pub(crate) fn sleep(&self, rings: u32, deadline: Option<Deadline>) {
         self.rings.wait(rings, deadline);
     }
-}
-
-/// Loom knows the one order of sequentially consistent fences, but not of such accesses. Real
-/// machines and the memory model know both, so a fence beside them is for the model only.
-#[inline]
-fn order_for_loom() {
-    #[cfg(loom)]
-    fence(Ordering::SeqCst);
 }
 
 #[cfg(all(test, loom))]

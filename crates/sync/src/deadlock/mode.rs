@@ -24,15 +24,33 @@ pub struct UnknownMode(String);
 /// The environment variable with the mode a process starts with.
 pub const MODE_VARIABLE: &str = "MANYHANDS_DEADLOCK";
 
-static MODE: AtomicU32 = AtomicU32::new(Mode::Raise as u32);
+/// Nobody has set a mode yet: the environment has.
+const UNSET: u32 = 3;
 
-/// The mode of this process.
+static MODE: AtomicU32 = AtomicU32::new(UNSET);
+
+/// The mode of this process: what was set last, else what [`MODE_VARIABLE`] names, else
+/// [`Mode::Raise`].
 pub fn mode() -> Mode {
     match MODE.load(Ordering::Relaxed) {
         0 => Mode::Raise,
         1 => Mode::Report,
-        _ => Mode::Off,
+        2 => Mode::Off,
+        _ => first_asked(),
     }
+}
+
+#[cold]
+fn first_asked() -> Mode {
+    let word = std::env::var(MODE_VARIABLE);
+    let mode = word.map_or(Ok(Mode::Raise), |word| word.parse()).unwrap_or_else(|error| {
+        eprintln!("{MODE_VARIABLE}: {error}; deadlocks will raise");
+        Mode::Raise
+    });
+    // Unless somebody has set one meanwhile.
+    let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+    let _ = MODE.compare_exchange(UNSET, mode as u32, success, failure);
+    mode
 }
 
 /// Sets the mode. Waits that are under way keep the one they began with.

@@ -32,6 +32,8 @@ struct Wait {
     name: Option<String>,
     resource: NonNull<dyn Resource>,
     site: Site,
+    /// It was told of a deadlock, and will end or has reported: others need not be told as well.
+    is_told: bool,
 }
 
 // SAFETY: the resource is `Sync`, and lives until its entry is dropped, which takes the wait out.
@@ -63,7 +65,7 @@ pub fn enter<'a>(resource: &'a dyn Resource, site: Site) -> Entry<'a> {
     waits.next_serial += 1;
     let serial = waits.next_serial;
     let kernel_id = thread_id::kernel_id();
-    waits.list.push(Wait { serial, thread, kernel_id, name, resource, site });
+    waits.list.push(Wait { serial, thread, kernel_id, name, resource, site, is_told: false });
     Entry { serial, thread, resource: PhantomData }
 }
 
@@ -77,14 +79,33 @@ pub fn is_stuck(entry: &Entry<'_>) -> bool {
     cycle_of(entry).is_some() || Pace::begin().is_some_and(|_pace| everyone_asleep().is_some())
 }
 
-/// The report, if the wait of `entry` cannot end.
+/// The report, if the wait of `entry` cannot end. One wait of a deadlock gets it.
 pub fn explain(entry: &Entry<'_>) -> Option<Deadlock> {
-    if let Some(serials) = cycle_of(entry) {
-        return Some(report(Kind::Cycle, &serials));
+    let (kind, serials) = match cycle_of(entry) {
+        Some(serials) => (Kind::Cycle, serials),
+        None => (Kind::EveryoneAsleep, everyone_asleep().filter(|_| !may_be_signalled())?),
+    };
+    is_first_to_tell(entry, &serials).then(|| report(kind, &serials))
+}
+
+/// Whether a signal could run code that ends waits.
+fn may_be_signalled() -> bool {
+    match HOOKS.get() {
+        Some(hooks) => (hooks.main_may_be_signalled)(),
+        None => manyhands_sys::census::has_signal_handlers(),
     }
-    let serials = everyone_asleep()?;
-    let main_may_wake = HOOKS.get().is_some_and(|hooks| (hooks.main_may_be_signalled)());
-    (!main_may_wake).then(|| report(Kind::EveryoneAsleep, &serials))
+}
+
+/// Marks `entry` as told, unless another wait of the same deadlock is.
+fn is_first_to_tell(entry: &Entry<'_>, serials: &[u64]) -> bool {
+    let mut waits = waits();
+    if waits.list.iter().any(|wait| wait.is_told && serials.contains(&wait.serial)) {
+        return false;
+    }
+    for wait in &mut waits.list {
+        wait.is_told |= wait.serial == entry.serial;
+    }
+    true
 }
 
 /// The waits of the cycle that `entry` is part of.

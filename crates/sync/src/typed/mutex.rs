@@ -1,27 +1,28 @@
-//! Typed locks for Rust programs.
+//! A value that one thread at a time can reach.
 //!
-//! A wait that is part of a deadlock panics with the report, in one of the threads (mode
-//! [`Raise`](crate::deadlock::Mode::Raise), the default), or prints it (`Report`).
+//! An uncontended lock and unlock are one compare-and-swap and one swap. The name and the place
+//! where the holder took it are for reports of deadlocks.
 
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
-use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::futex::Private;
 
-use crate::condition::RawCondition;
-use crate::deadlock::{self, Description, EndedBy, Mode, Resource, Site};
+use super::place::Place;
+use crate::blocking::{block, block_without_panic};
+use crate::deadlock::{Description, EndedBy, Resource, Site};
 use crate::lock::{Hold, RawLock};
-use crate::sleep::{Wait, Waiting};
+use crate::sleep::Waiting;
 use crate::statistics::Statistics;
 
 /// A value that one thread at a time can reach.
+///
+/// Unlike `std::sync::Mutex` it is not poisoned by a panic, and a wait that could never end panics
+/// with a report instead.
 ///
 /// ```
 /// let salt = manyhands_sync::Mutex::new(1);
@@ -31,22 +32,17 @@ use crate::statistics::Statistics;
 pub struct Mutex<T: ?Sized> {
     raw: RawLock<Private>,
     /// Where the holder took it.
-    acquired_at: AtomicPtr<Location<'static>>,
+    acquired_at: Place,
     name: Option<&'static str>,
     value: UnsafeCell<T>,
 }
 
 /// The right to the value; gives the lock back when dropped.
-#[must_use]
+#[must_use = "the lock is given back when the guard is dropped"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
     /// Who takes a lock gives it back.
     not_send: std::marker::PhantomData<*const ()>,
-}
-
-/// Threads wait on it, with a [`Mutex`] released meanwhile.
-pub struct Condvar {
-    raw: RawCondition,
 }
 
 // SAFETY: the lock lets one thread at a time reach the value, wherever it came from.
@@ -63,6 +59,11 @@ impl<T> Mutex<T> {
     }
 
     /// The same with a name for reports.
+    ///
+    /// ```
+    /// static SALT: manyhands_sync::Mutex<u32> = manyhands_sync::Mutex::named("salt", 1);
+    /// assert_eq!(*SALT.lock(), 1);
+    /// ```
     pub const fn named(name: &'static str, value: T) -> Self {
         Self::with_name(Some(name), value)
     }
@@ -70,7 +71,7 @@ impl<T> Mutex<T> {
     const fn with_name(name: Option<&'static str>, value: T) -> Self {
         Self {
             raw: RawLock::new(),
-            acquired_at: AtomicPtr::new(std::ptr::null_mut()),
+            acquired_at: Place::unknown(),
             name,
             value: UnsafeCell::new(value),
         }
@@ -92,7 +93,7 @@ impl<T: ?Sized> Mutex<T> {
     pub fn lock(&self) -> MutexGuard<'_, T> {
         let here = Location::caller();
         if !self.raw.try_lock(Hold::Scoped) {
-            let _ = self.wait(here, None);
+            self.wait(here, None);
         }
         self.guard(here)
     }
@@ -106,6 +107,15 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Takes the lock unless that takes longer than `timeout`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let salt = manyhands_sync::Mutex::new(1);
+    /// let guard = salt.lock();
+    /// assert!(salt.lock_for(Duration::from_millis(1)).is_none());
+    /// # drop(guard);
+    /// ```
     #[track_caller]
     pub fn lock_for(&self, timeout: Duration) -> Option<MutexGuard<'_, T>> {
         let here = Location::caller();
@@ -126,25 +136,58 @@ impl<T: ?Sized> Mutex<T> {
 
     #[inline]
     fn guard(&self, here: &'static Location<'static>) -> MutexGuard<'_, T> {
-        self.acquired_at.store(std::ptr::from_ref(here).cast_mut(), Ordering::Relaxed);
+        self.acquired_at.set(here);
         MutexGuard { mutex: self, not_send: std::marker::PhantomData }
     }
 
     #[cold]
+    #[track_caller]
     fn wait(&self, here: &'static Location<'static>, deadline: Option<Deadline>) -> bool {
-        let resource = Held { raw: &self.raw, acquired_at: &self.acquired_at, name: self.name };
-        let mut waiting = Waiting::new(&resource, Site::Rust(here));
+        let held = self.held();
+        let mut waiting = Waiting::new(&held, Site::Rust(here));
         if self.raw.is_mine() {
             waiting.look_now();
         }
-        until_done(&mut waiting, |waiting| self.raw.lock_slow(Hold::Scoped, deadline, waiting))
+        block(&mut waiting, deadline, |deadline, waiting| {
+            self.raw.lock_slow(Hold::Scoped, deadline, waiting)
+        })
+    }
+
+    /// For a condition: gives the lock back although a guard exists. Nothing may reach the value
+    /// before [`Mutex::lock_again`].
+    pub(super) fn unlock_meanwhile(&self) {
+        let _ = self.raw.unlock();
+    }
+
+    /// Takes the lock again, whatever it takes: a guard without its lock must not exist, so this
+    /// does not panic.
+    pub(super) fn lock_again(&self, here: &'static Location<'static>) {
+        if !self.raw.try_lock(Hold::Scoped) {
+            let held = self.held();
+            let mut waiting = Waiting::new(&held, Site::Rust(here));
+            block_without_panic(&mut waiting, |waiting| {
+                self.raw.lock_slow(Hold::Scoped, None, waiting)
+            });
+        }
+        self.acquired_at.set(here);
+    }
+
+    fn held(&self) -> Held<'_> {
+        Held { raw: &self.raw, acquired_at: &self.acquired_at, name: self.name }
+    }
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// The mutex that it guards.
+    pub(super) const fn mutex(&self) -> &'a Mutex<T> {
+        self.mutex
     }
 }
 
 /// What a waiter tells of a mutex, whatever lies in it.
 struct Held<'a> {
     raw: &'a RawLock<Private>,
-    acquired_at: &'a AtomicPtr<Location<'static>>,
+    acquired_at: &'a Place,
     name: Option<&'static str>,
 }
 
@@ -159,36 +202,7 @@ impl Resource for Held<'_> {
         if thread == 0 {
             return EndedBy::Nobody;
         }
-        let at = NonNull::new(self.acquired_at.load(Ordering::Relaxed));
-        // SAFETY: only `&'static Location`s are stored.
-        let acquired_at = at.map_or(Site::Unknown, |at| Site::Rust(unsafe { at.as_ref() }));
-        EndedBy::Owner { thread, surety: self.raw.surety(), acquired_at }
-    }
-}
-
-/// Calls `step` until it is done (true) or timed out (false).
-///
-/// # Panics
-/// With the report, if the wait could never end and the mode asks for it.
-pub fn until_done(
-    waiting: &mut Waiting<'_>,
-    mut step: impl FnMut(&mut Waiting<'_>) -> Wait,
-) -> bool {
-    loop {
-        match step(waiting) {
-            Wait::Done => return true,
-            Wait::TimedOut => return false,
-            Wait::Interrupted => {}
-            Wait::Stuck => {
-                let Some(deadlock) = waiting.explain() else { continue };
-                match deadlock::mode() {
-                    Mode::Raise => panic!("{deadlock}"),
-                    Mode::Report => eprintln!("{deadlock}"),
-                    Mode::Off => {}
-                }
-                waiting.be_silent();
-            }
-        }
+        EndedBy::Owner { thread, surety: self.raw.surety(), acquired_at: self.acquired_at.site() }
     }
 }
 
@@ -229,81 +243,5 @@ impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
             Some(value) => f.debug_struct("Mutex").field("value", &&*value).finish(),
             None => f.write_str("Mutex { <locked> }"),
         }
-    }
-}
-
-impl Condvar {
-    /// Nobody waits.
-    pub const fn new() -> Self {
-        Self { raw: RawCondition::new() }
-    }
-
-    /// Releases the lock, sleeps until notified, and takes the lock again.
-    ///
-    /// # Panics
-    /// With the report, if the wait could never end.
-    #[track_caller]
-    pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) {
-        let _ = self.wait_until(guard, None, Location::caller());
-    }
-
-    /// The same for at most `timeout`; false if it was over first.
-    #[track_caller]
-    pub fn wait_for<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) -> bool {
-        self.wait_until(guard, Some(Deadline::after(timeout)), Location::caller())
-    }
-
-    /// Wakes the thread that has waited longest.
-    pub fn notify_one(&self) {
-        self.raw.notify(1);
-    }
-
-    /// Wakes all.
-    pub fn notify_all(&self) {
-        self.raw.notify(usize::MAX);
-    }
-
-    fn wait_until<T: ?Sized>(
-        &self,
-        guard: &mut MutexGuard<'_, T>,
-        deadline: Option<Deadline>,
-        here: &'static Location<'static>,
-    ) -> bool {
-        /// Takes the lock again, also when the wait panics.
-        struct Relock<'a, 'b, T: ?Sized>(&'a MutexGuard<'b, T>, &'static Location<'static>);
-        impl<T: ?Sized> Drop for Relock<'_, '_, T> {
-            fn drop(&mut self) {
-                let mutex = self.0.mutex;
-                if !mutex.raw.try_lock(Hold::Scoped) {
-                    let _ = mutex.wait(self.1, None);
-                }
-                let here = std::ptr::from_ref(self.1).cast_mut();
-                mutex.acquired_at.store(here, Ordering::Relaxed);
-            }
-        }
-        let node: Arc<_> = self.raw.enter();
-        let _ = guard.mutex.raw.unlock();
-        let relock = Relock(guard, here);
-        let mut waiting = Waiting::new(self, Site::Rust(here));
-        until_done(&mut waiting, |waiting| node.wait(deadline, waiting));
-        drop(relock);
-        self.raw.leave(&node)
-    }
-}
-
-impl Default for Condvar {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Resource for Condvar {
-    fn describe(&self) -> Description {
-        let id = std::ptr::from_ref(self) as usize;
-        Description { kind: "Condvar", name: None, id }
-    }
-
-    fn ended_by(&self) -> EndedBy {
-        EndedBy::Anyone
     }
 }
