@@ -70,9 +70,11 @@ impl RawCondition {
     /// what the waiters look at has changed.
     #[inline]
     pub fn notify(&self, n: usize) -> usize {
-        if self.n_waiting.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
+        if self.n_waiting.load(Ordering::Relaxed) == 0 { 0 } else { self.wake(n) }
+    }
+
+    #[cold]
+    fn wake(&self, n: usize) -> usize {
         let mut waiters = self.waiters();
         let n_woken = n.min(waiters.len());
         for node in waiters.drain(..n_woken) {

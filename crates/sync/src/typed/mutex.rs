@@ -17,6 +17,7 @@ use crate::blocking::{block, block_without_panic};
 use crate::deadlock::{Description, EndedBy, Resource, Site};
 use crate::lock::{Hold, RawLock};
 use crate::sleep::Waiting;
+use crate::spin;
 use crate::statistics::Statistics;
 
 /// A value that one thread at a time can reach.
@@ -143,6 +144,9 @@ impl<T: ?Sized> Mutex<T> {
     #[cold]
     #[track_caller]
     fn wait(&self, here: &'static Location<'static>, deadline: Option<Deadline>) -> bool {
+        if self.lock_soon() {
+            return true;
+        }
         let held = self.held();
         let mut waiting = Waiting::new(&held, Site::Rust(here));
         if self.raw.is_mine() {
@@ -170,6 +174,10 @@ impl<T: ?Sized> Mutex<T> {
             });
         }
         self.acquired_at.set(here);
+    }
+
+    fn lock_soon(&self) -> bool {
+        spin::soon(|| !self.raw.is_locked() && self.raw.try_lock(Hold::Scoped))
     }
 
     fn held(&self) -> Held<'_> {
