@@ -26,7 +26,7 @@ export PYO3_PYTHON = $(CURDIR)/$(BIN)/python
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # What people install is built as `release`. The checks take `tested`, which is the same without
 # link-time optimization and ready in half the time.
@@ -102,14 +102,21 @@ bench: ## measure against the standard library and peers, in one run (ARGS="--qu
 bench-python: build $(VENV)/.bench-installed
 	$(BIN)/python benches/run.py $(ARGS)
 
-# CPython's own tests run on 3.13, in a virtual environment of their own: a .pth file there puts
-# our executors into every interpreter that the tests start.
+# CPython's own tests run in virtual environments of their own: a .pth file there puts ours into
+# every interpreter that the tests start. Of 3.11 no test of concurrent.futures is installed.
+# (SUITES="test.test_queue" ARGS="--match Lifo" selects)
 CONFORMANCE := .conformance/build
-.PHONY: conformance
-conformance: ## CPython 3.13's own test.test_concurrent_futures, on our executors
+SUITES := test.test_concurrent_futures test.test_queue test.test_threading test.test_threading_local
+.PHONY: conformance conformance-3.11
+conformance: ## CPython 3.13's own tests of what we replace, on ours
 	$(MAKE) --no-print-directory VENV=$(CONFORMANCE) PYTHON="$(PYTHON_CONFORMANCE)" build
-	$(CONFORMANCE)/bin/python conformance/run.py --exclude conformance/cf.exclude.txt \
-		--shim manyhands_shim $(ARGS) test.test_concurrent_futures
+	$(CONFORMANCE)/bin/python conformance/run.py --shim manyhands_shim \
+		$(addprefix --exclude ,$(wildcard conformance/*.exclude.txt)) $(ARGS) $(SUITES)
+
+conformance-3.11: SUITES := $(filter-out test.test_concurrent_futures,$(SUITES))
+conformance-3.11: CONFORMANCE := .conformance/build-3.11
+conformance-3.11: PYTHON_CONFORMANCE = $(shell $(FIND_PYTHON) 3.11)
+conformance-3.11: conformance ## CPython 3.11's own tests of what we replace, on ours
 
 .PHONY: docs
 docs: $(VENV)/.docs-installed ## build the user guide into site/, warnings are errors

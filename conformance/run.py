@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Runs a package of CPython's own tests, on the executors that a shim installs.
+"""Runs suites of CPython's own tests, on the replacements that a shim installs.
 
-    run.py [--shim MODULE] [--exclude FILE] [--timeout S] [--match TEXT] TEST_MODULE_OR_PACKAGE
+    run.py [--shim MODULE] [--exclude FILE]... [--timeout S] [--match TEXT] SUITE...
 
-The interpreter that runs this file is the one whose tests run. They run in a private virtual
-environment (in .conformance/) in which a `.pth` file calls `MODULE.install()` in *every*
-interpreter that starts, also in those that the tests start; without that, such tests would
-silently test the standard library.
+A suite is a module of tests, or a package of them. The interpreter that runs this file is the one
+whose tests run. They run in a private virtual environment (in .conformance/) in which a `.pth` file
+calls `MODULE.install()` in *every* interpreter that starts, also in those that the tests start;
+without that, such tests would silently test the standard library. Where a module of tests takes a
+private copy of what it tests, `MODULE.adapt(tests)`, if there is one, puts the replacement there.
 
 Guarantees:
 - The tests are enumerated without the shim, so the total does not depend on it: a test that the
@@ -14,10 +15,12 @@ Guarantees:
 - Each class of tests runs in a process of its own (`worker.py`); a test that hangs or kills the
   process costs itself only, the rest of its class goes on in a fresh process.
 - Processes that outlive their test class are ended and counted, as are entries of /dev/shm.
-- Exits with 0 only if every test that is not excluded passed or skipped itself, at least one
-  passed, every line of the exclusion file names an existing test, and nothing was left behind.
+- Exits with 0 only if every test that is not excluded passed or skipped itself, at least one of
+  each suite passed, every line of the exclusion files names tests that exist, and nothing was left
+  behind.
 
-The exclusion file has a test id, a tab and a reason per line; `#` opens a comment.
+An exclusion file has a test id or the path of a class, a tab and a reason per line; `#` opens a
+comment. `ID [3.11]` applies to that version's tests only, several are separated by commas.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ PR_SET_CHILD_SUBREAPER = 36
 # How long a process may outlive the worker that started it before it counts as left behind.
 SETTLING_S = 3.0
 GOOD = ("passed", "skipped")
+OUTCOMES = ("passed", "failed", "error", "skipped", "missing", "crashed", "hung")
 
 
 @dataclass
@@ -62,6 +66,16 @@ class Tally:
             self.details[test] = detail
 
 
+@dataclass
+class Suite:
+    """The tests of a module or package: all of them, and those that were to run."""
+
+    name: str
+    tests: list[str] = field(default_factory=list)
+    wanted: list[str] = field(default_factory=list)
+    n_excluded: int = 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the tests and prints every failure and the counts; returns the exit status."""
     options = parse(argv)
@@ -72,33 +86,56 @@ def main(argv: list[str] | None = None) -> int:
     # inherit too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     shared_memory_before = set(SHARED_MEMORY.iterdir())
-    plain = make_environment(options.work, None, options.path)
+    plain = make_environment(options.work, "", options.path)
     shimmed = make_environment(options.work, options.shim, options.path)
     tally = Tally()
-    tests: list[str] = []
-    for module in test_modules(plain, options.tests):
-        listed = list_tests(plain, module)
-        tests += listed
-        wanted = [test for test in listed if options.match in test and test not in excluded]
-        for group in by_class(wanted):
-            run_class(shimmed, module, group, options, tally)
-        if wanted:
-            print(f"  {module}: {counts(tally.outcomes[test] for test in wanted)}", flush=True)
+    suites = [run_suite(suite, plain, shimmed, excluded, options, tally) for suite in options.suite]
     tally.faults += [
-        f"the exclusion file names {test}, which does not exist."
-        for test in excluded.keys() - set(tests)
+        f"the exclusion file names {named}, which does not exist."
+        for named in excluded
+        if any(covers(suite.name, named) for suite in suites)
+        and not any(covers(named, test) for suite in suites for test in suite.tests)
     ]
     tally.faults += [
         f"{entry} was left behind." for entry in set(SHARED_MEMORY.iterdir()) - shared_memory_before
     ]
-    return report(tally, tests, excluded, options)
+    return report(tally, suites, options)
+
+
+def run_suite(
+    name: str,
+    plain: Path,
+    shimmed: Path,
+    excluded: dict[str, str],
+    options: argparse.Namespace,
+    tally: Tally,
+) -> Suite:
+    """Runs the tests of one suite and prints the counts of each module."""
+    suite = Suite(name)
+    for module in test_modules(plain, name):
+        listed = list_tests(plain, module)
+        suite.tests += listed
+        taken = [test for test in listed if not any(covers(named, test) for named in excluded)]
+        suite.n_excluded += len(listed) - len(taken)
+        wanted = [test for test in taken if options.match in test]
+        suite.wanted += wanted
+        for group in by_class(wanted):
+            run_class(shimmed, module, group, options, tally)
+        if wanted:
+            print(f"  {module}: {counts(tally.outcomes[test] for test in wanted)}", flush=True)
+    return suite
+
+
+def covers(named: str, test: str) -> bool:
+    """Whether `named` is this test, or the class, module or package that it is in."""
+    return test == named or test.startswith(f"{named}.")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tests", help="a module of tests, or a package of them")
-    parser.add_argument("--shim", help="module whose install() every interpreter calls")
+    parser.add_argument("suite", nargs="+", help="a module of tests, or a package of them")
+    parser.add_argument("--shim", default="", help="module whose install() every interpreter calls")
     parser.add_argument(
         "--path",
         action="append",
@@ -106,29 +143,39 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="folder to import from; default: this one, the package's sources, and the packages "
         "of the interpreter that runs this",
     )
-    parser.add_argument("--exclude", type=Path, help="file of tests that do not apply")
+    parser.add_argument(
+        "--exclude",
+        type=Path,
+        action="append",
+        default=[],
+        help="file of tests that do not apply; several are read one after the other",
+    )
     parser.add_argument("--match", default="", help="run only tests whose id contains this")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one test")
     parser.add_argument("--work", type=Path, default=Path(".conformance"), help="scratch folder")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     options.path = options.path or [str(HERE), str(PACKAGE), sysconfig.get_path("purelib")]
     return options
 
 
-def read_exclusions(file: Path | None) -> dict[str, str]:
-    """The excluded test ids with their reasons; a line without a reason is refused."""
+def read_exclusions(files: list[Path]) -> dict[str, str]:
+    """The excluded tests with their reasons; a line without a reason is refused."""
     excluded = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file else []:
-        if not line or line.startswith("#"):
-            continue
-        test, _, reason = line.partition("\t")
-        if not reason.strip():
-            raise SystemExit(f"{file}: {test} needs a tab and a reason after it.")
-        excluded[test] = reason.strip()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for file in files:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if not line or line.startswith("#"):
+                continue
+            named, _, reason = line.partition("\t")
+            named, _, versions = named.partition(" [")
+            if not reason.strip():
+                raise SystemExit(f"{file}: {named} needs a tab and a reason after it.")
+            if not versions or version in versions.rstrip("]").split(","):
+                excluded[named] = reason.strip()
     return excluded
 
 
-def make_environment(work: Path, shim: str | None, paths: list[str]) -> Path:
+def make_environment(work: Path, shim: str, paths: list[str]) -> Path:
     """Makes a virtual environment whose interpreters import from `paths` and call the shim.
 
     Returns its python.
@@ -200,7 +247,7 @@ def run_worker(
         environment.pop("PYTHONPATH", None)
         with log_path.open("wb") as log:
             worker = subprocess.Popen(
-                [python, WORKER, "run", module, str(options.timeout), *tests],
+                [python, WORKER, "run", module, options.shim, str(options.timeout), *tests],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -257,29 +304,29 @@ def end_orphans() -> list[str]:
     return commands
 
 
-def report(
-    tally: Tally, tests: list[str], excluded: dict[str, str], options: argparse.Namespace
-) -> int:
-    """Prints failures, faults and the closing line; returns the exit status."""
+def report(tally: Tally, suites: list[Suite], options: argparse.Namespace) -> int:
+    """Prints failures, faults and a closing line per suite; returns the exit status."""
     for test, detail in tally.details.items():
         print(f"\n{tally.outcomes[test].upper()}: {test}\n{detail.rstrip()}")
     for fault in tally.faults:
         print(f"\nFAULT: {fault}")
-    bad = [test for test, outcome in tally.outcomes.items() if outcome not in GOOD]
-    n_excluded = len(excluded.keys() & set(tests))
-    print(
-        f"\nconformance: {options.tests} of CPython {sys.version.split()[0]} on "
-        f"{options.shim or 'the standard library'}: {counts(tally.outcomes.values())}; "
-        f"{n_excluded} of {len(tests)} excluded, {len(tally.faults)} faults"
-    )
-    good = not bad and not tally.faults and "passed" in tally.outcomes.values()
+    subject = options.shim or "the standard library"
+    print(f"\nconformance of {subject} with the tests of CPython {sys.version.split()[0]}:")
+    good = not tally.faults
+    for suite in suites:
+        outcomes = [tally.outcomes[test] for test in suite.wanted]
+        good &= "passed" in outcomes and all(outcome in GOOD for outcome in outcomes)
+        print(
+            f"  {suite.name}: {counts(outcomes)}; {suite.n_excluded} of {len(suite.tests)} excluded"
+        )
+    print(f"  {len(tally.faults)} faults")
     return 0 if good else 1
 
 
 def counts(outcomes: Iterable[str]) -> str:
     """The number of each outcome, as text."""
-    counted = Counter(outcomes).most_common()
-    return ", ".join(f"{n} {outcome}" for outcome, n in counted) or "no test"
+    counted = Counter(outcomes)
+    return ", ".join(f"{counted[each]} {each}" for each in OUTCOMES if each in counted) or "no test"
 
 
 if __name__ == "__main__":

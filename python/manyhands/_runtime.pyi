@@ -25,6 +25,7 @@ __all__ = [
     "ProcessPoolCore",
     "ProgramLauncher",
     "RLock",
+    "Returning",
     "RwLock",
     "Semaphore",
     "SharedBuffer",
@@ -32,6 +33,7 @@ __all__ = [
     "TemplateServer",
     "ThreadEnd",
     "ThreadPoolCore",
+    "ThreadRun",
     "WorkLoop",
     "WorkerLoop",
     "_Access",
@@ -399,6 +401,24 @@ class ThreadEnd:
     def has_ended(self) -> bool: ...
     def cpu_time(self) -> float: ...
     def wait(self, timeout: float | None = None) -> bool: ...
+
+@final
+class ThreadRun:
+    def __new__(
+        cls,
+        end: ThreadEnd,
+        prepare: Callable[[], object],
+        body: Callable[[], object],
+        finish: Callable[[object, BaseException | None], bool],
+    ) -> ThreadRun: ...
+    def __call__(self) -> None: ...
+
+@final
+class Returning:
+    def __new__(
+        cls, function: Callable[..., object], keep: Callable[[Any], object]
+    ) -> Returning: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> None: ...
 
 def set_deadlock_mode(mode: str) -> None: ...
 def deadlock_mode() -> Literal["raise", "report", "off"]: ...

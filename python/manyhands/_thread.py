@@ -20,10 +20,11 @@ import threading as _names  # Whatever is installed there now: hooks are looked 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
+from functools import partial
 from types import SimpleNamespace, TracebackType
 from typing import Any
 
-from ._runtime import Lock, ThreadEnd
+from ._runtime import Event, Lock, Returning, ThreadEnd, ThreadRun
 from ._std_threading import Thread as _StandardThread
 from ._std_threading import threading as _standard
 from ._task_errors import Cancelled
@@ -48,6 +49,10 @@ class PlainThread(_StandardThread):
     _own_context: Context | None = None
     _stack_size: int | None = None
     _record: "_Record | None" = None
+    # The standard class's own.
+    _initialized: bool
+    _started: Event
+    _target: Callable[..., object] | None
 
     def __init__(
         self,
@@ -83,15 +88,19 @@ class PlainThread(_StandardThread):
         >>> dish.result()
         'soup'
         """
-        if not self._initialized or self._started.is_set():  # type: ignore[attr-defined]
+        if not self._initialized or self._started.is_set():
             super().start()  # Raises what the standard class raises.
             return
         record = _Record(self, self._propagates)
+        if self._target is not None:
+            # The standard `run` drops what the target returns.
+            self._target = Returning(self._target, record.keep)
         body: Callable[[], object] = self.run
         if self._own_context is not None:
-            body = _InContext(self._own_context, body)
+            body = partial(self._own_context.run, body)
         # What the new thread calls; taken away again before the body runs.
-        self.run = _Invocation(weakref.ref(self), record, body)  # type: ignore[method-assign]
+        prepare = partial(_give_run_back, weakref.ref(self))
+        self.run = ThreadRun(record.end, prepare, body, record.finish)  # type: ignore[method-assign]
         before, self._record = self._record, record
         try:
             self._start_with_stack()
@@ -110,21 +119,6 @@ class PlainThread(_StandardThread):
                 super().start()
             finally:
                 _standard.stack_size(before)
-
-    def run(self) -> object:  # type: ignore[override]
-        """What the thread does: calls `target`. Override it to do something else.
-
-        Returns:
-            What `result()` gives. The standard class drops it.
-        """
-        if self._target is None:  # type: ignore[attr-defined]
-            return None
-        try:
-            called: Callable[..., object] = self._target  # type: ignore[attr-defined]
-            return called(*self._args, **self._kwargs)  # type: ignore[attr-defined]
-        finally:
-            # Whoever keeps the thread does not keep what it worked on.
-            del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
 
     def join(self, timeout: float | None = None) -> None:
         """Waits until the thread has ended.
@@ -161,7 +155,7 @@ class PlainThread(_StandardThread):
         return not self.is_alive()
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the thread's `run` (its target) returned; waits for it.
+        """What the thread's target, or its own `run`, returned; waits for it.
 
         Args:
             timeout: seconds to wait at most; None: without limit.
@@ -275,6 +269,26 @@ class _Record:
         self.thread = weakref.ref(thread)
         self.name = thread.name
 
+    def keep(self, value: object) -> None:
+        """The thread's target returned this."""
+        self.value = value
+
+    def finish(self, value: object, error: BaseException | None) -> bool:
+        """The thread's body has ended; whether the thread itself is to raise the error."""
+        if error is None:
+            if value is not None:
+                self.value = value  # A `run` of the program's own returned it.
+        elif isinstance(error, Cancelled):
+            self.is_cancelled = True
+        elif not isinstance(error, SystemExit):  # Which ends a thread quietly.
+            self.error, self.traceback = error, error.__traceback__
+            if not self.propagates:
+                self.is_taken = True
+                return True
+            self.traceback = error.__traceback__ = _without_frames_above(error)
+            _untaken.add(self)
+        return False
+
     def raise_error(self) -> None:
         """Raises what the thread raised, if it did: it is somebody's now."""
         self.take()
@@ -322,74 +336,19 @@ def _report_untaken() -> None:
         record.report()
 
 
-class _Invocation:
-    """What a started thread calls instead of its `run`: the same, with the outcome recorded."""
-
-    def __init__(
-        self,
-        thread: "weakref.ref[PlainThread]",
-        record: _Record,
-        body: Callable[[], object],
-    ) -> None:
-        self.thread = thread
-        self.record = record
-        self.body = body
-
-    def __call__(self) -> None:
-        thread = self.thread()
-        if thread is not None:
-            # `thread.run` is the program's own again, and nothing here refers to the thread.
-            vars(thread).pop("run", None)
-        record, body = self.record, self.body
-        del thread, self.body, self.record, self
-        _run(record, body)
+def _give_run_back(of_thread: "weakref.ref[PlainThread]") -> None:
+    """The thread has begun: its `run` is the program's own again."""
+    thread = of_thread()
+    if thread is not None:
+        vars(thread).pop("run", None)
 
 
-def _run(record: _Record, body: Callable[[], object]) -> None:
-    """Runs the body. No reference to the thread object is left in the error's traceback by us."""
-    end = record.end
-    end.begin()
-    try:
-        try:
-            record.value = body()
-        finally:
-            end.leave_body()
-    except Cancelled:
-        end.leave_body()  # It may have come just before the line above.
-        record.is_cancelled = True
-        record.value = None
-    except SystemExit:
-        # Ends a thread quietly, as in the standard class.
-        pass
-    except BaseException as error:
-        record.error, record.traceback = error, error.__traceback__
-        if not record.propagates:
-            record.is_taken = True
-            raise
-        record.traceback = error.__traceback__ = _without_our_frames(error)
-        _untaken.add(record)
-    finally:
-        del record, body
-        end.end()
-
-
-def _without_our_frames(error: BaseException) -> TracebackType | None:
-    """The traceback from the program's own first frame on, if there is one."""
+def _without_frames_above(error: BaseException) -> TracebackType | None:
+    """The traceback from the program's own first frame on."""
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == _standard.__file__:
         traceback = traceback.tb_next
     return traceback
-
-
-class _InContext:
-    """A body that runs in a context of its own."""
-
-    def __init__(self, context: Context, body: Callable[[], object]) -> None:
-        self.context = context
-        self.body = body
-
-    def __call__(self) -> object:
-        return self.context.run(self.body)
 
 
 def _check_stack_size(stack_size: int) -> None:

@@ -154,9 +154,9 @@ class _Member(Thread):
         super().__init__(None, function, name, args, kwargs)
         self._group = group
 
-    def run(self) -> object:  # type: ignore[override]
+    def run(self) -> None:
         try:
-            return super().run()
+            super().run()
         except Exception:
             self._group.cancel()
             raise

@@ -1,29 +1,29 @@
-"""The drop-in: our executors under the names of `concurrent.futures`, for a whole program.
+"""The drop-in: ours under the names of the standard modules, for a whole program.
 
-`install()` makes `concurrent.futures.ThreadPoolExecutor`, `.ProcessPoolExecutor`, `.wait` and
-`.as_completed` ours, for the program, the libraries it imports and asyncio's default executor;
-`uninstall()` puts the standard ones back.
+`install()` makes the executors of `concurrent.futures`, the threads and locks of `threading` and
+the queues of `queue` ours, for the program, the libraries it imports and asyncio's default
+executor; `uninstall()` puts the standard ones back.
 
 Guarantees:
-- Lazy: a program that never uses an executor never loads ours. Modules that are not imported yet
-  are patched when they are (an import hook); names are looked up when they are first used.
+- Lazy: a program that never uses one of the modules never loads ours. Modules that are not
+  imported yet are patched when they are (an import hook); executors are loaded when they are first
+  looked up.
 - Idempotent and thread-safe. No import happens while this module's lock is held, so an import
   that another thread has under way cannot deadlock with it.
 - A module-level name that an earlier `from concurrent.futures import ...` took is replaced, in
   every loaded module, and restored by `uninstall()`.
 - A replaced name to which somebody else assigned in between is left alone.
+- A subclass of `threading.Thread` that exists becomes a subclass of ours.
 
 What it does not do:
-- It replaces no instance and no base class that exists: an executor made before, a subclass
-  defined before, a name kept in a local variable, a default argument or an attribute stay as they
-  were. A subclass defined *after* `install()` is a subclass of ours: one that relies on private
-  attributes of the standard class does not work.
+- It replaces no instance, and no other base class that exists: an executor or a lock made before, a
+  subclass of an executor, event or queue defined before, a name kept in a local variable, a default
+  argument or an attribute stay as they were. A subclass defined *after* `install()` is a subclass
+  of ours: one that relies on private attributes of the standard class does not work.
 - `concurrent.futures._base`, a private module, keeps the standard `wait` and `as_completed`.
 - `uninstall()` leaves a name that was imported while ours were installed.
 - It reaches this process and the workers of its process pools, not the interpreters that the
   program starts otherwise.
-
-The classes mirror https://docs.python.org/3/library/concurrent.futures.html.
 """
 
 import _thread  # `threading` costs a millisecond of start-up that not every program owes.
@@ -45,15 +45,41 @@ REPLACED = {
     ),
     "concurrent.futures.thread": ("ThreadPoolExecutor",),
     "concurrent.futures.process": ("ProcessPoolExecutor",),
+    "queue": (
+        "Queue",
+        "LifoQueue",
+        "PriorityQueue",
+        *(("ShutDown",) if sys.version_info < (3, 13) else ()),
+    ),
+    "threading": (
+        "Barrier",
+        "BoundedSemaphore",
+        "Condition",
+        "Event",
+        "Lock",
+        "RLock",
+        "Semaphore",
+        "Thread",
+        "Timer",
+        "_CRLock",
+    ),
 }
-OURS = "manyhands.futures"
+OURS = {
+    "concurrent.futures": "manyhands.futures",
+    "concurrent.futures.thread": "manyhands.futures",
+    "concurrent.futures.process": "manyhands.futures",
+    "queue": "manyhands.queue",
+    "threading": "manyhands._drop_in_threading",
+}
+# It looks its own names up as globals, which a module's `__getattr__` does not supply.
+EAGER = ("threading",)
 # Looking a class up in the package loads its submodule, and programs rely on finding it there.
 DEFINED_IN = {
     "ThreadPoolExecutor": "concurrent.futures.thread",
     "ProcessPoolExecutor": "concurrent.futures.process",
 }
 # Modules that must keep what they have: the standard implementation, and our own.
-NEVER_SEARCHED = ("concurrent.futures", "manyhands")
+NEVER_SEARCHED = ("concurrent.futures", "manyhands", "queue", "threading")
 # Defines a subclass of the standard ThreadPoolExecutor that relies on its private methods (3.14),
 # so it has to exist before that name becomes ours.
 SUBCLASSES_STANDARD = "concurrent.futures.interpreter"
@@ -62,7 +88,7 @@ _ABSENT = object()
 _lock = _thread.allocate_lock()
 
 
-class _PatchedModule:
+class _LazyModule:
     """One standard module while its names are ours.
 
     The names are taken out of the module, and a module-level `__getattr__` supplies ours on
@@ -82,7 +108,7 @@ class _PatchedModule:
         if name in self.standard:
             if name in DEFINED_IN:
                 importlib.import_module(DEFINED_IN[name])
-            ours: object = getattr(importlib.import_module(OURS), name)
+            ours: object = getattr(importlib.import_module(OURS[self.module.__name__]), name)
             with _lock:
                 if _state.patched.get(self.module.__name__) is self:
                     # From now on the module finds the name without asking.
@@ -93,9 +119,10 @@ class _PatchedModule:
             return supplied
         raise AttributeError(f"module {self.module.__name__!r} has no attribute {name!r}")
 
-    def restore(self, ours: ModuleType | None) -> None:
+    def restore(self) -> None:
         """Puts the standard objects back, except over what others assigned meanwhile."""
         namespace = vars(self.module)
+        ours = sys.modules.get(OURS[self.module.__name__])
         for name, standard in self.standard.items():
             current = namespace.get(name, _ABSENT)
             if current is _ABSENT or current is getattr(ours, name, _ABSENT):
@@ -104,12 +131,33 @@ class _PatchedModule:
             _set(namespace, "__getattr__", self.standard_getattr)
 
 
+class _EagerModule:
+    """One standard module whose names have become `ours`."""
+
+    def __init__(self, module: ModuleType, names: tuple[str, ...], ours: ModuleType) -> None:
+        self.module = module
+        namespace = vars(module)
+        self.standard = {name: namespace.get(name, _ABSENT) for name in names}
+        self.replacement = {name: getattr(ours, name) for name in names}
+        namespace.update(self.replacement)
+        self.rebased = _rebase(self.standard.get("Thread"), self.replacement.get("Thread"))
+
+    def restore(self) -> None:
+        """Puts the standard objects back, except over what others assigned meanwhile."""
+        namespace = vars(self.module)
+        for name, standard in self.standard.items():
+            if namespace.get(name) is self.replacement[name]:
+                _set(namespace, name, standard)
+        for subclass, bases in self.rebased:
+            subclass.__bases__ = bases
+
+
 class _State:
     """What `install()` changed, and what `uninstall()` has to undo; guarded by `_lock`."""
 
     def __init__(self) -> None:
         self.hook: AfterImport | None = None
-        self.patched: dict[str, _PatchedModule] = {}
+        self.patched: dict[str, _LazyModule | _EagerModule] = {}
         self.early_names: list[tuple[ModuleType, str, object, object]] = []
 
 
@@ -117,7 +165,7 @@ _state = _State()
 
 
 def install() -> None:
-    """Makes the executors of `concurrent.futures` ours, in this process, until `uninstall()`.
+    """Makes executors, threads, locks and queues ours, in this process, until `uninstall()`.
 
     Workers of process pools that get their first task from now on do the same.
 
@@ -143,9 +191,9 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Puts the standard executors back under their names.
+    """Puts the standard classes back under their names.
 
-    Executors that exist go on working, and names that were imported while ours were installed
+    Objects that exist go on working, and names that were imported while ours were installed
     stay ours. Does nothing if ours are not installed.
 
     >>> import concurrent.futures, manyhands
@@ -160,9 +208,8 @@ def uninstall() -> None:
             return
         if _state.hook in sys.meta_path:
             sys.meta_path.remove(_state.hook)
-        ours = sys.modules.get(OURS)
         for patched in _state.patched.values():
-            patched.restore(ours)
+            patched.restore()
         for module, name, standard, replacement in _state.early_names:
             if vars(module).get(name) is replacement:
                 vars(module)[name] = standard
@@ -170,13 +217,23 @@ def uninstall() -> None:
 
 
 def is_installed() -> bool:
-    """Whether the names of `concurrent.futures` are ours in this process.
+    """Whether the standard modules' names are ours in this process.
 
     >>> import manyhands
     >>> manyhands.is_installed()
     False
     """
     return _state.hook is not None
+
+
+def standard(module: ModuleType, name: str) -> object:
+    """What `module` calls `name` by itself, also while ours has that name."""
+    with _lock:
+        patched = _state.patched.get(module.__name__)
+        if patched is not None and name in patched.standard:
+            return patched.standard[name]
+    value: object = getattr(module, name)
+    return value
 
 
 def _patch(module: ModuleType) -> None:
@@ -187,17 +244,47 @@ def _patch(module: ModuleType) -> None:
             importlib.import_module(SUBCLASSES_STANDARD)
         except ImportError:
             pass  # A Python built without subinterpreters.
+    ours = None
+    if name in EAGER:
+        # What ours are made of: looked up before the names change.
+        importlib.import_module("manyhands._std_threading")
+        ours = importlib.import_module(OURS[name])
     with _lock:
-        if _state.hook is not None and name not in _state.patched:
-            _state.patched[name] = _PatchedModule(module, REPLACED[name])
+        if _state.hook is None or name in _state.patched:
+            return
+        names = REPLACED[name]
+        patched = _LazyModule(module, names) if ours is None else _EagerModule(module, names, ours)
+        _state.patched[name] = patched
+
+
+def _rebase(standard: object, ours: object) -> list[tuple[type, tuple[type, ...]]]:
+    """Derives the subclasses of `standard` that exist from `ours`; what their bases were.
+
+    Programs call `threading.Thread.__init__(self)` by that name, and so does `threading` itself:
+    then `self` must be one of ours.
+    """
+    rebased: list[tuple[type, tuple[type, ...]]] = []
+    if not isinstance(standard, type) or not isinstance(ours, type):
+        return rebased
+    subclasses: list[type] = standard.__subclasses__()
+    for subclass in subclasses:
+        if subclass is ours or issubclass(ours, subclass):
+            continue
+        bases = subclass.__bases__
+        try:
+            subclass.__bases__ = tuple(ours if base is standard else base for base in bases)
+        except TypeError:
+            continue  # Its layout does not allow it: it stays a subclass of the standard one.
+        rebased.append((subclass, bases))
+    return rebased
 
 
 def _replace_early_names() -> None:
     """Replaces what modules took with `from concurrent.futures import ...` before `install()`."""
     with _lock:
         standard = {
-            id(value): (name, value)
-            for patched in _state.patched.values()
+            id(value): (module_name, name, value)
+            for module_name, patched in _state.patched.items()
             for name, value in patched.standard.items()
             if value is not _ABSENT
         }
@@ -206,16 +293,17 @@ def _replace_early_names() -> None:
         for module in _searched_modules()
         for name, value in list(vars(module).items())  # Other threads may import meanwhile.
         if id(value) in standard
+        and not (standard[id(value)][0] in EAGER and _is_standard_module(module))
     ]
     if not found:
         return
-    ours = importlib.import_module(OURS)
+    ours = {found_in: importlib.import_module(OURS[found_in]) for _, _, found_in, _, _ in found}
     with _lock:
         if not is_installed():  # Another thread uninstalled meanwhile.
             return
-        for module, name, standard_name, value in found:
+        for module, name, found_in, standard_name, value in found:
             if vars(module).get(name) is value:
-                replacement = getattr(ours, standard_name)
+                replacement = getattr(ours[found_in], standard_name)
                 vars(module)[name] = replacement
                 _state.early_names.append((module, name, value, replacement))
 
@@ -228,6 +316,14 @@ def _searched_modules() -> list[ModuleType]:
         if isinstance(module, ModuleType)
         and not any(name == top or name.startswith(top + ".") for top in NEVER_SEARCHED)
     ]
+
+
+def _is_standard_module(module: ModuleType) -> bool:
+    """Whether it is the standard library's.
+
+    `_thread` has some of the very same objects, and the import system takes its locks from there.
+    """
+    return module.__name__.partition(".")[0] in sys.stdlib_module_names
 
 
 def _set(namespace: dict[str, object], name: str, value: object) -> None:

@@ -56,6 +56,15 @@ class Shy(unittest.TestCase):
         def test_hidden(self):
             pass
 """
+COPY = """
+import sys, unittest
+
+class Copies(unittest.TestCase):
+    copy = "standard"
+    def test_copy(self):
+        self.assertEqual(self.copy, "replaced")
+"""
+ADAPTING_SHIM = SHIM + "def adapt(tests):\n    tests.Copies.copy = 'replaced'\n"
 
 
 @pytest.fixture
@@ -90,7 +99,7 @@ def test_excluded_tests_are_not_run_and_counted(run_conformance):
     names = ("test_2_fails", "test_3_errs", "test_5_crashes", "test_6_hangs")
     exclude = "".join(f"subject.test_it.Ends.{name}\tshows it\n" for name in names)
     ended = run_conformance(TESTS, exclude="# a comment\n" + exclude)
-    assert "2 passed, 1 skipped; 4 of 7 excluded, 0 faults" in ended.stdout
+    assert "2 passed, 1 skipped; 4 of 7 excluded\n  0 faults" in ended.stdout
     assert ended.returncode == 0
 
 
@@ -98,6 +107,24 @@ def test_an_exclusion_needs_a_reason(run_conformance):
     ended = run_conformance(TESTS, exclude="subject.test_it.Ends.test_2_fails\n")
     assert "needs a tab and a reason" in ended.stderr
     assert ended.returncode == 1
+
+
+def test_an_exclusion_may_name_a_class_or_belong_to_a_version(run_conformance):
+    exclude = "subject.test_it.Gone [3.1,3.2]\tof old\nsubject.test_it.Ends\tall of it\n"
+    ended = run_conformance(TESTS, exclude=exclude)
+    assert "no test; 7 of 7 excluded\n  0 faults" in ended.stdout, ended.stdout + ended.stderr
+    assert ended.returncode == 1, "a suite of which nothing ran proves nothing"
+
+
+def test_the_shim_may_adapt_a_module_that_has_a_private_copy(run_conformance):
+    assert run_conformance(COPY, shim=ADAPTING_SHIM).returncode == 0
+
+
+def test_several_suites_are_counted_each(run_conformance):
+    ended = run_conformance(HIDDEN, "subject.test_it", "--match", "test_seen")
+    assert "subject: 1 passed; 0 of 2 excluded" in ended.stdout
+    assert "subject.test_it: 1 passed; 0 of 2 excluded" in ended.stdout
+    assert ended.returncode == 0
 
 
 def test_an_exclusion_of_a_test_that_does_not_exist_is_a_fault(run_conformance):
@@ -114,7 +141,7 @@ def test_a_process_that_outlives_its_test_is_ended_and_is_a_fault(run_conformanc
 
 def test_the_shim_is_in_every_interpreter(run_conformance):
     ended = run_conformance(SHIM_USER)
-    assert "2 passed; 0 of 2 excluded, 0 faults" in ended.stdout, ended.stdout
+    assert "2 passed; 0 of 2 excluded\n  0 faults" in ended.stdout, ended.stdout
     assert ended.returncode == 0
 
 

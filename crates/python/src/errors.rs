@@ -31,6 +31,12 @@ classes! {
     deadlock_error => "manyhands._deadlock", "DeadlockError";
     /// What `Barrier.wait` raises when it is broken.
     broken_barrier_error => "threading", "BrokenBarrierError";
+    /// What `get` of an empty queue raises.
+    queue_empty => "queue", "Empty";
+    /// What `put` into a full queue raises.
+    queue_full => "queue", "Full";
+    /// What a queue that was shut down raises.
+    queue_shut_down => "manyhands._queue_errors", "ShutDown";
     /// What `result()` raises when time is over.
     timeout_error => "builtins", "TimeoutError";
 }

@@ -23,6 +23,12 @@ impl Generation {
         Self(GENERATION.load(Ordering::Relaxed))
     }
 
+    /// The same as a number, to be kept in an atomic.
+    #[inline]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
     /// Whether the object was made in this process.
     #[inline]
     pub fn is_current(self) -> bool {

@@ -15,6 +15,7 @@ mod interrupt;
 mod observer;
 mod outcome;
 mod process;
+mod queue;
 mod sync;
 mod thread_pool;
 mod worker;
@@ -43,6 +44,8 @@ mod _runtime {
     #[pymodule_export]
     use super::process::worker::WorkerLoop;
     #[pymodule_export]
+    use super::queue::core::QueueCore;
+    #[pymodule_export]
     use super::sync::barrier::Barrier;
     #[pymodule_export]
     use super::sync::blocking::{deadlock_mode, set_deadlock_mode};
@@ -60,6 +63,8 @@ mod _runtime {
     use super::sync::semaphore::{BoundedSemaphore, Semaphore};
     #[pymodule_export]
     use super::sync::thread_end::ThreadEnd;
+    #[pymodule_export]
+    use super::sync::thread_run::{Returning, ThreadRun};
     #[pymodule_export]
     use super::thread_pool::{ThreadPoolCore, check_options};
 

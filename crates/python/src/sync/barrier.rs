@@ -18,6 +18,9 @@ use crate::interrupt::deadline_of;
 /// A point at which a number of threads wait for each other.
 #[pyclass(module = "manyhands.threading", frozen, subclass, weakref, dict)]
 pub struct Barrier {
+    /// False in the zeros that the garbage collector may see: CPython 3.11 and 3.12 make the
+    /// instance's dict, and may collect, before PyO3 has written what is here.
+    is_made: bool,
     set_up: OnceLock<SetUp>,
 }
 
@@ -85,7 +88,7 @@ impl Barrier {
         text_signature = "(parties, action=None, timeout=None, *, name=None)"
     )]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { set_up: OnceLock::new() }
+        Self { is_made: true, set_up: OnceLock::new() }
     }
 
     #[pyo3(signature = (parties, action=None, timeout=None, *, name=None))]
@@ -156,8 +159,8 @@ impl Barrier {
         self.set_up.get()?.name.as_deref()
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(super::refuse_pickling("Barrier"))
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(super::refuse_pickling(slf))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -172,7 +175,9 @@ impl Barrier {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(set_up) = self.set_up.get() {
+        if self.is_made
+            && let Some(set_up) = self.set_up.get()
+        {
             visit.call(&set_up.action)?;
             visit.call(&set_up.timeout)?;
         }

@@ -24,6 +24,9 @@ use crate::interrupt::deadline_of;
 /// Waiting until another thread says that something has changed.
 #[pyclass(module = "manyhands.threading", frozen, subclass, weakref, dict)]
 pub struct Condition {
+    /// False in the zeros that the garbage collector may see: CPython 3.11 and 3.12 make the
+    /// instance's dict, and may collect, before PyO3 has written what is here.
+    is_made: bool,
     raw: RawCondition,
     lock: OnceLock<UserLock>,
     name: OnceLock<String>,
@@ -214,7 +217,12 @@ impl Condition {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(lock=None, *, name=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { raw: RawCondition::new(), lock: OnceLock::new(), name: OnceLock::new() }
+        Self {
+            is_made: true,
+            raw: RawCondition::new(),
+            lock: OnceLock::new(),
+            name: OnceLock::new(),
+        }
     }
 
     #[pyo3(signature = (lock=None, *, name=None))]
@@ -361,8 +369,8 @@ impl Condition {
         self.lock()?.method(py, "_at_fork_reinit", &PyTuple::empty(py)).map(drop)
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(super::refuse_pickling("Condition"))
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(super::refuse_pickling(slf))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -373,10 +381,10 @@ impl Condition {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.lock.get() {
-            Some(lock) => visit.call(lock.as_any()),
-            None => Ok(()),
+        if !self.is_made {
+            return Ok(());
         }
+        self.lock.get().map_or(Ok(()), |lock| visit.call(lock.as_any()))
     }
 }
 

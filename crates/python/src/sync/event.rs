@@ -73,8 +73,8 @@ impl Event {
 
     fn _at_fork_reinit(&self) {}
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(super::refuse_pickling("Event"))
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(super::refuse_pickling(slf))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -10,6 +10,7 @@ pub mod rwlock;
 pub mod semaphore;
 pub mod site;
 pub mod thread_end;
+pub mod thread_run;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -48,9 +49,10 @@ pub fn warn_deprecated(py: Python<'_>, text: &str) -> PyResult<()> {
 }
 
 /// What pickling a primitive of one process raises.
-pub fn refuse_pickling(kind: &str) -> PyErr {
+pub fn refuse_pickling(object: &Bound<'_, PyAny>) -> PyErr {
+    let kind = object.get_type().name().map(|name| name.to_string()).unwrap_or_default();
     pyo3::exceptions::PyTypeError::new_err(format!(
         "cannot pickle a {kind} of manyhands.threading: it belongs to the threads of one process. \
-         Make one in each process, or use manyhands.multiprocessing's"
+         Make one in each process that needs one"
     ))
 }

@@ -166,8 +166,8 @@ impl RLock {
         self.raw.set_depth(0);
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(super::refuse_pickling("RLock"))
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(super::refuse_pickling(slf))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -134,8 +134,8 @@ impl RwLock {
         self.raw.reset();
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(super::refuse_pickling("RwLock"))
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(super::refuse_pickling(slf))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -179,8 +179,8 @@ impl Semaphore {
         self.raw.reset(self.initial.load(Ordering::Relaxed));
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(super::refuse_pickling("Semaphore"))
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(super::refuse_pickling(slf))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -76,7 +76,7 @@ impl ThreadEnd {
     }
 
     /// The thread itself, first of all.
-    fn begin(&self) {
+    pub fn begin(&self) {
         self.kernel_id.store(thread_id::kernel_id(), Ordering::Relaxed);
         self.thread.store(thread_id::me(), Ordering::Release);
         SLEEPER.set(Some(Sleeper::new()));
@@ -85,7 +85,7 @@ impl ThreadEnd {
     }
 
     /// The thread itself, as often as it likes: no interruption comes after this.
-    fn leave_body(&self) {
+    pub fn leave_body(&self) {
         let mut body = self.body();
         if let Body::Interrupted(thread) = *body {
             // SAFETY: called attached; null takes a pending exception back.
@@ -95,7 +95,7 @@ impl ThreadEnd {
     }
 
     /// The thread itself, last of all.
-    fn end(&self) {
+    pub fn end(&self) {
         self.leave_body();
         SLEEPER.set(None);
         self.cpu_ns.store(thread_cpu_ns(), Ordering::Relaxed);

@@ -1,0 +1,113 @@
+//! What a started thread runs around its body: without a Python frame of its own, so a traceback
+//! shows the program's frames and the standard module's, as it always did.
+
+use std::sync::Mutex;
+
+use pyo3::PyTraverseError;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::thread_end::ThreadEnd;
+use crate::call::call;
+
+/// Called once, in the new thread: `prepare()`, the body, `finish(value, error)`, which says
+/// whether the error is to be raised further.
+#[pyclass(module = "manyhands._runtime", frozen)]
+pub struct ThreadRun {
+    end: Py<ThreadEnd>,
+    /// Taken by the call, so that nothing keeps what the body refers to.
+    parts: Mutex<Option<Parts>>,
+}
+
+struct Parts {
+    prepare: Py<PyAny>,
+    body: Py<PyAny>,
+    finish: Py<PyAny>,
+}
+
+/// Calls a function and gives what it returned to `keep`; returns None, as `Thread.run` does.
+#[pyclass(module = "manyhands._runtime", frozen)]
+pub struct Returning {
+    function: Py<PyAny>,
+    keep: Py<PyAny>,
+}
+
+impl ThreadRun {
+    fn take(&self) -> Option<Parts> {
+        self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}
+
+#[pymethods]
+impl ThreadRun {
+    #[new]
+    fn new(end: Py<ThreadEnd>, prepare: Py<PyAny>, body: Py<PyAny>, finish: Py<PyAny>) -> Self {
+        Self { end, parts: Mutex::new(Some(Parts { prepare, body, finish })) }
+    }
+
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(Parts { prepare, body, finish }) = self.take() else {
+            return Err(PyRuntimeError::new_err("threads can only be started once"));
+        };
+        let end = self.end.get();
+        let nothing = PyTuple::empty(py);
+        end.begin();
+        let prepared = call(prepare.bind(py), &nothing, None);
+        let ended = prepared.and_then(|_| call(body.bind(py), &nothing, None));
+        // From here on no `cancel()` can interrupt.
+        end.leave_body();
+        drop((prepare, body));
+        let (value, error) = match &ended {
+            Ok(value) => (Some(value), None),
+            Err(error) => (None, Some(error.value(py))),
+        };
+        let kept =
+            (value, error).into_pyobject(py).and_then(|args| call(finish.bind(py), &args, None));
+        end.end();
+        match (kept?.is_truthy()?, ended) {
+            (true, Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(parts) = self.parts.try_lock()
+            && let Some(parts) = &*parts
+        {
+            visit.call(&parts.prepare)?;
+            visit.call(&parts.body)?;
+            visit.call(&parts.finish)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        drop(self.take());
+    }
+}
+
+#[pymethods]
+impl Returning {
+    #[new]
+    fn new(function: Py<PyAny>, keep: Py<PyAny>) -> Self {
+        Self { function, keep }
+    }
+
+    #[pyo3(signature = (*args, **kwargs))]
+    fn __call__(
+        &self,
+        py: Python<'_>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let value = call(self.function.bind(py), args, kwargs)?;
+        call(self.keep.bind(py), &PyTuple::new(py, [value])?, None).map(drop)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.function)?;
+        visit.call(&self.keep)
+    }
+}
