@@ -166,14 +166,17 @@ impl<T: ?Sized> Mutex<T> {
     /// Takes the lock again, whatever it takes: a guard without its lock must not exist, so this
     /// does not panic.
     pub(super) fn lock_again(&self, here: &'static Location<'static>) {
-        if !self.raw.try_lock(Hold::Scoped) {
-            let held = self.held();
-            let mut waiting = Waiting::new(&held, Site::Rust(here));
-            block_without_panic(&mut waiting, |waiting| {
-                self.raw.lock_slow(Hold::Scoped, None, waiting)
-            });
-        }
+        let held = self.held();
+        let mut waiting = Waiting::new(&held, Site::Rust(here));
+        block_without_panic(&mut waiting, |waiting| {
+            self.raw.lock_after_sleep(Hold::Scoped, waiting)
+        });
         self.acquired_at.set(here);
+    }
+
+    /// The state of the lock, for a condition.
+    pub(super) const fn raw(&self) -> &RawLock<Private> {
+        &self.raw
     }
 
     fn lock_soon(&self) -> bool {
