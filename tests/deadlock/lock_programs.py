@@ -91,9 +91,7 @@ def opposite_order(dice):
     """Locks in a circle."""
     n_threads = dice.randint(2, 5)
     locks = kinds(dice, n_threads + dice.randint(0, 1))
-    threads = cycle(
-        dice, locks, n_threads, lambda _, after: [("take", after, dice.choice(STYLES))]
-    )
+    threads = cycle(dice, locks, n_threads, lambda _, after: [("take", after, dice.choice(STYLES))])
     threads[0]["steps"][:0] = warm_up(dice, locks)
     return {"locks": locks, "threads": with_others(dice, threads, len(locks))}
 
@@ -268,9 +266,7 @@ def served_from_outside(dice):
     wait, serve = dice.choice([("wait", "set"), ("get", "put")])
     locks = kinds(dice, 1)
     threads = [thread([("take", 0, "with"), (wait, 0), ("free", 0)])]
-    threads += [
-        thread([("take", 0, dice.choice(STYLES)), ("free", 0)]) for _ in range(n_threads)
-    ]
+    threads += [thread([("take", 0, dice.choice(STYLES)), ("free", 0)]) for _ in range(n_threads)]
     threads.append(rescuer(dice, dice.choice(RESCUERS), [(serve, 0)]))
     return {"locks": locks, "threads": threads}
 

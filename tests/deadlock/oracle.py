@@ -54,7 +54,7 @@ class _Search:
             after = self.step(state, thread, steps[at])
             if after is not None:
                 locks, is_set, queued = after
-                ats = state[0][:thread] + (at + 1,) + state[0][thread + 1 :]
+                ats = (*state[0][:thread], at + 1, *state[0][thread + 1 :])
                 yield ats, locks, is_set, queued
                 if steps[at][0] in BY_ITSELF:
                     # It concerns nobody else: no need to try the others first.
@@ -97,4 +97,4 @@ class _Search:
 
     @staticmethod
     def with_lock(locks, idx, state):
-        return locks[:idx] + (state,) + locks[idx + 1 :]
+        return (*locks[:idx], state, *locks[idx + 1 :])

@@ -163,11 +163,17 @@ print("goes on", flush=True)
 @pytest.mark.parametrize(
     ("act", "place"),
     [
-        ("lock.locked() and lock.release()", "lock = Lock(); lock.acquire(); START; lock.acquire()"),
+        (
+            "lock.locked() and lock.release()",
+            "lock = Lock(); lock.acquire(); START; lock.acquire()",
+        ),
         ("event.set()", "event = Event(); START; event.wait()"),
         ("semaphore.release()", "semaphore = Semaphore(0); START; semaphore.acquire()"),
-        ("rlock.acquire() and rlock.release()", "rlock = RLock(); START; rlock.acquire();"
-         " [time.sleep(0.01) for _ in range(50) if not seen]"),
+        (
+            "rlock.acquire() and rlock.release()",
+            "rlock = RLock(); START; rlock.acquire();"
+            " [time.sleep(0.01) for _ in range(50) if not seen]",
+        ),
     ],
     ids=["Lock", "Event", "Semaphore", "RLock"],
 )

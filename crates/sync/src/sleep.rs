@@ -74,6 +74,9 @@ mod real {
     /// How long a thread that must look at signals sleeps at a time.
     const SLICE: Duration = Duration::from_millis(50);
 
+    /// So many looks make a likely deadlock worth a word.
+    const SUSPICIOUS_LOOKS: u32 = 2;
+
     /// Time between two looks of a waiter, times the number of waiters, grows up to this.
     const MAX_LOOK: Duration = Duration::from_secs(4);
 
@@ -154,7 +157,8 @@ mod real {
             }
             let (resource, site) = (self.resource, self.site);
             let entry = self.entry.get_or_insert_with(|| deadlock::enter(resource, site));
-            let is_stuck = deadlock::is_stuck(entry) && is_asleep();
+            let is_stuck =
+                deadlock::is_stuck(entry, self.n_looks >= SUSPICIOUS_LOOKS) && is_asleep();
             let grown = PATIENCE.saturating_mul(1 << self.n_looks.min(10));
             let pause = grown.saturating_mul(deadlock::n_waiting().max(1)).min(MAX_LOOK);
             self.n_looks += 1;
