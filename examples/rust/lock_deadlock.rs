@@ -1,8 +1,8 @@
 //! Two threads that take two locks in opposite order (row T5).
 //!
-//! Each has one lock and waits for the other's: without help, for ever. One of the two is told, with
-//! a report that names the threads, the locks and the lines; it panics and gives its lock back, and
-//! the other one goes on. `MANYHANDS_DEADLOCK=off` shows what it would be like without.
+//! Each has one lock and waits for the other's: without help, for ever. One of the two is told,
+//! with a report that names the threads, the locks and the lines; it panics and gives its lock
+//! back, and the other one goes on. `MANYHANDS_DEADLOCK=off` shows what it would be like without.
 
 use manyhands::scope;
 use manyhands::sync::{Barrier, Mutex};

@@ -1,7 +1,7 @@
 //! A thread that takes its time, joined and not joined (row T1).
 //!
-//! Who joins a thread goes on after it has ended. Who does not goes on at once; the scope then waits
-//! at its end, so that no thread outlives what it borrows.
+//! Who joins a thread goes on after it has ended. Who does not goes on at once; the scope then
+//! waits at its end, so that no thread outlives what it borrows.
 
 use std::thread;
 use std::time::Duration;

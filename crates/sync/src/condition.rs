@@ -5,8 +5,8 @@
 //! more it was notified, and must say so. So no notification goes to somebody who has left.
 //!
 //! The lock that belongs to the condition is the caller's: held when entering and when notifying.
-//! If the condition is told which lock that is, a waiter that is notified under it is not woken only
-//! to find it held: it sleeps on, for the lock.
+//! If the condition is told which lock that is, a waiter that is notified under it is not woken
+//! only to find it held: it sleeps on, for the lock.
 
 use std::collections::VecDeque;
 use std::ptr::NonNull;
@@ -101,8 +101,8 @@ impl RawCondition {
         let mut waiters = self.waiters();
         let n_woken = n.min(waiters.len());
         for node in waiters.drain(..n_woken) {
-            // SAFETY: the node was in the queue when we locked it, so its waiter has not left. If the
-            // lock is ours, the waiter cannot have held it when we are done; if not, it is not used.
+            // SAFETY: the node was in the queue when we locked that, so its waiter has not left. If
+            // the lock is ours, the waiter cannot get it before we are done; else it is not used.
             let lock = node.lock.map(|lock| unsafe { lock.as_ref() });
             let our_lock = lock.filter(|lock| lock.is_mine());
             // Release: meets the Acquire of `is_notified`. From here on the waiter may leave.

@@ -108,8 +108,8 @@ impl<S: Scope> RawLock<S> {
         self.lock_as(thread_id::me() | hold.bits() | WAITED, None, waiting)
     }
 
-    /// Owner: `sleeper`, if somebody sleeps on it, sleeps for this lock from now on. Whoever that is
-    /// must take the lock by [`RawLock::lock_after_sleep`], as others may sleep behind it.
+    /// Owner: who sleeps on `sleeper`, if anybody, sleeps for this lock from now on, and must take
+    /// it by [`RawLock::lock_after_sleep`], as others may sleep behind it.
     pub fn adopt(&self, sleeper: &Futex<S>) {
         // First the bit, so that the release after this call wakes somebody.
         self.word.fetch_or(WAITED, Ordering::Relaxed);

@@ -233,3 +233,25 @@ impl<S: Scope> Futex<S> {
         self.wake_one();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn a_moved_sleeper_is_woken_by_the_other_word() {
+        let (own, other) = (Futex::<Private>::new(0), Futex::<Private>::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while own.load(Ordering::Acquire) == 0 {
+                    own.wait(0, None);
+                }
+            });
+            own.store(1, Ordering::Release);
+            // Until it sleeps it sees the change by itself; if it does, it is here or there.
+            own.requeue_one(&other);
+            other.wake_one();
+        });
+    }
+}

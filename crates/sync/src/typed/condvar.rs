@@ -96,8 +96,8 @@ impl Condvar {
         here: &'static Location<'static>,
     ) -> bool {
         let mutex = guard.mutex();
-        // SAFETY: the guard borrows the mutex. `relock` and `leave` are dropped before it, also in a
-        // panic: the node has left then, and the lock was taken again.
+        // SAFETY: the guard borrows the mutex. `relock` and `leave` are dropped before it, also in
+        // a panic: the node has left then, and the lock was taken again.
         let node = unsafe { self.raw.enter_for(mutex.raw()) };
         mutex.unlock_meanwhile();
         let relock = Relock { mutex, here };
