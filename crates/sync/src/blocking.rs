@@ -1,7 +1,7 @@
 //! How a Rust program waits: a wait that would last for ever panics, or tells on standard error.
 //!
 //! What happens is [`deadlock::mode`], for a program that sets none the environment variable
-//! `MANYHANDS_DEADLOCK`: `raise` (the default: one thread of the deadlock panics), `report` or `off`.
+//! `MANYHANDS_DEADLOCK`: `raise` (the default: one thread of the deadlock panics), `report`, `off`.
 //!
 //! A wait in a destructor during a panic does not panic once more, which would abort the process;
 //! one that takes a lock again for a guard that exists does not panic either. Such a wait leaves it

@@ -100,7 +100,28 @@ impl<S: Scope> RawLock<S> {
         waiting: &mut Waiting<'_>,
     ) -> Wait {
         // Without WAITED until this thread has slept.
-        let mut held = thread_id::me() | hold.bits();
+        self.lock_as(thread_id::me() | hold.bits(), deadline, waiting)
+    }
+
+    /// The same for a thread that may have slept on this lock already, see [`RawLock::adopt`].
+    pub fn lock_after_sleep(&self, hold: Hold, waiting: &mut Waiting<'_>) -> Wait {
+        self.lock_as(thread_id::me() | hold.bits() | WAITED, None, waiting)
+    }
+
+    /// Owner: who sleeps on `sleeper`, if anybody, sleeps for this lock from now on, and must take
+    /// it by [`RawLock::lock_after_sleep`], as others may sleep behind it.
+    pub fn adopt(&self, sleeper: &Futex<S>) {
+        // First the bit, so that the release after this call wakes somebody.
+        self.word.fetch_or(WAITED, Ordering::Relaxed);
+        sleeper.requeue_one(&self.word);
+    }
+
+    fn lock_as(
+        &self,
+        mut held: u32,
+        deadline: Option<Deadline>,
+        waiting: &mut Waiting<'_>,
+    ) -> Wait {
         let mut since_ns = 0;
         let wait = loop {
             let word = self.word.load(Ordering::Relaxed);
