@@ -142,6 +142,9 @@ fn takes_the_lock_again() {
     });
     let notifier = named("notifier", || {
         WAITS.wait();
+        // The waiter is known to wait for the notification by then; that must not hide what it
+        // waits for afterwards.
+        thread::sleep(A_WHILE);
         let mut is_hot = STOVE.lock();
         *is_hot = true;
         HOT.notify_one();
@@ -348,6 +351,7 @@ fn an_unknown_mode_is_a_sentence_and_deadlocks_raise() {
 #[test]
 fn a_waiter_that_must_take_its_lock_again_leaves_the_report_to_the_other() {
     let ended = found("takes the lock again");
+    ended.says("deadlock: 2 threads wait for each other, each for the next.");
     assert!(ended.status.success(), "{}", ended.text);
 }
 
