@@ -212,11 +212,9 @@ impl<S: Scope> RawLock<S> {
         if self.word.load(Ordering::Relaxed) & SCOPED != 0 {
             return Surety::Sure;
         }
-        let by = (self.by_owner.load(Ordering::Relaxed), self.by_stranger.load(Ordering::Relaxed));
-        match by {
-            (_, true) => Surety::Unsure,
-            (true, false) => Surety::Sure,
-            (false, false) => Surety::Likely,
+        match self.by_stranger.load(Ordering::Relaxed) {
+            true => Surety::Unsure,
+            false => Surety::Likely,
         }
     }
 }

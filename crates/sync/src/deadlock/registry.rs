@@ -13,7 +13,7 @@ use manyhands_sys::clock::monotonic_ns;
 use manyhands_sys::per_process::PerProcess;
 use manyhands_sys::thread_id;
 
-use super::graph::{Cycle, Edge, cycle_through};
+use super::graph::{Cycle, Edge, cycle_through, waits_for_another};
 use super::report::{Deadlock, Kind, StuckThread, Thing};
 use super::{EndedBy, HOOKS, Resource, Site};
 
@@ -93,7 +93,7 @@ pub fn is_stuck(entry: &Entry<'_>, suspects: bool) -> bool {
         Some(_) if suspects && !is_suspected(entry) => return true,
         _ => {}
     }
-    Pace::begin().is_some_and(|_pace| everyone_asleep().is_some())
+    Pace::begin().is_some_and(|_pace| everyone_asleep(entry).is_some())
 }
 
 /// The report, if the wait of `entry` cannot end, or if that is likely and was not said yet. One
@@ -101,7 +101,8 @@ pub fn is_stuck(entry: &Entry<'_>, suspects: bool) -> bool {
 pub fn explain(entry: &Entry<'_>) -> Option<Deadlock> {
     let cycle = cycle_of(entry);
     let is_sure = cycle.as_ref().is_some_and(|cycle| cycle.is_sure);
-    let asleep = if is_sure { None } else { everyone_asleep().filter(|_| !may_be_signalled()) };
+    let asleep =
+        if is_sure { None } else { everyone_asleep(entry).filter(|_| !may_be_signalled()) };
     let of_cycle = cycle.map(|cycle| cycle.waits.iter().map(|edge| edge.serial).collect());
     let (kind, serials): (Kind, Vec<u64>) = match (of_cycle, asleep) {
         (Some(of_cycle), asleep) if is_sure || asleep.is_some() => (Kind::Cycle, of_cycle),
@@ -157,10 +158,14 @@ fn cycle_of(entry: &Entry<'_>) -> Option<Cycle> {
     (find()? == cycle).then_some(cycle)
 }
 
-/// All waits, if no thread of the process can run by itself.
-fn everyone_asleep() -> Option<Vec<u64>> {
+/// All waits, if no thread of the process can run by itself, and `entry` is one to be told: not if
+/// it just waits for another of them, which is told itself.
+fn everyone_asleep(entry: &Entry<'_>) -> Option<Vec<u64>> {
     let before = edges();
     if before.iter().any(|edge| edge.ended_by == EndedBy::Nobody) {
+        return None;
+    }
+    if waits_for_another(entry.thread, &before) {
         return None;
     }
     let entered: Vec<u32> = waits().list.iter().map(|wait| wait.kernel_id).collect();
