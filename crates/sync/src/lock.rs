@@ -3,8 +3,8 @@
 //! | state | word | left by |
 //! |---|---|---|
 //! | free | 0 | acquire: compare-and-swap to *held* |
-//! | held | owner's thread id, maybe [`SCOPED`] | release: swap to *free* |
-//! | held, waited for | the same with [`WAITED`] | release: swap to *free*, wake one sleeper |
+//! | held | owner's thread id, maybe `SCOPED` | release: swap to *free* |
+//! | held, waited for | the same with `WAITED` | release: swap to *free*, wake one sleeper |
 //!
 //! A waiter sets `WAITED` before it sleeps. One that has slept acquires with `WAITED` set, as
 //! others may sleep too: it wakes one of them, at worst nobody, when it releases. A sleeper that
