@@ -221,7 +221,10 @@ fn nudged_threads_that_give_up_leave_no_other_asleep() {
                 let (lock, numbers, n_interrupted) = (&lock, Arc::clone(&numbers), &n_interrupted);
                 scope.spawn(move || {
                     let _sleeper = Sleeper::new();
-                    numbers.lock().push(thread_id::me());
+                    // The patient ones are not nudged: nothing but a release wakes them.
+                    if idx % 2 == 1 {
+                        numbers.lock().push(thread_id::me());
+                    }
                     for _ in 0..N_ROUNDS {
                         if lock.try_lock(Hold::Open) || take(lock, idx % 2 == 0, n_interrupted) {
                             thread::yield_now();
