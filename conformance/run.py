@@ -109,7 +109,9 @@ def run_suite(
     for module in test_modules(plain, name):
         listed = list_tests(plain, module)
         suite.tests += listed
-        taken = [test for test in listed if not any(covers(named, test) for named in options.excluded)]
+        taken = [
+            test for test in listed if not any(covers(named, test) for named in options.excluded)
+        ]
         suite.n_excluded += len(listed) - len(taken)
         wanted = [test for test in taken if options.match in test]
         suite.wanted += wanted
