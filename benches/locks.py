@@ -1,8 +1,8 @@
 """What do locks, events, conditions and barriers cost, and who gets a busy lock?
 
 Each lane does the same work with the standard `threading` and with ours. The first rows are one
-thread's: nobody else wants the lock. Then two threads hand something back and forth, which is mostly
-the kernel's and the GIL's time, and eight threads hammer one lock.
+thread's: nobody else wants the lock. Then two threads hand something back and forth, which is
+mostly the kernel's and the GIL's time, and eight threads hammer one lock.
 """
 
 import threading as standard
