@@ -47,3 +47,15 @@ fn one_word_changes_between_threads_and_processes() {
     let expected = ["ThreadPool: 4 primes, found here", "ProcessPool: 4 primes, found elsewhere"];
     assert_eq!(lines_of("one_word"), expected);
 }
+
+#[test]
+fn a_producer_and_a_consumer_lose_nothing_and_do_not_wait_for_ever() {
+    let expected = [
+        "watching the clock: nothing lost: true",
+        "forgotten: the consumer was told: true",
+        "shut down: nothing lost: true",
+        "last first: 3 2 1",
+        "smallest first: 1 2 3",
+    ];
+    assert_eq!(lines_of("producer_consumer"), expected);
+}
