@@ -100,7 +100,8 @@ class PlainThread(_StandardThread):
             body = partial(self._own_context.run, body)
         # What the new thread calls; taken away again before the body runs.
         prepare = partial(_give_run_back, weakref.ref(self))
-        self.run = ThreadRun(record.end, prepare, body, record.finish)  # type: ignore[method-assign]
+        run = ThreadRun(record.end, prepare, body, record.finish)
+        self.run = run  # type: ignore[method-assign]
         before, self._record = self._record, record
         try:
             self._start_with_stack()

@@ -1,7 +1,7 @@
 //! How a Rust program waits: a wait that would last for ever panics, or tells on standard error.
 //!
 //! What happens is [`deadlock::mode`], for a program that sets none the environment variable
-//! `MANYHANDS_DEADLOCK`: `raise` (the default: one thread of the deadlock panics), `report` or `off`.
+//! `MANYHANDS_DEADLOCK`: `raise` (the default: one thread of the deadlock panics), `report`, `off`.
 //!
 //! A wait in a destructor during a panic does not panic once more, which would abort the process;
 //! one that takes a lock again for a guard that exists does not panic either. Such a wait leaves it
@@ -11,7 +11,7 @@ use std::thread;
 
 use manyhands_sys::clock::Deadline;
 
-use crate::deadlock::{self, Mode};
+use crate::deadlock::{self, Kind, Mode};
 use crate::sleep::{Wait, Waiting};
 
 /// Looks that a wait which does not panic leaves to the others.
@@ -42,9 +42,12 @@ pub fn block(
                 if step(Some(Deadline::at_ns(0)), waiting) == Wait::Done {
                     return true;
                 }
-                assert!(deadlock::mode() != Mode::Raise, "{deadlock}");
+                let is_suspected = deadlock.kind == Kind::Suspected;
+                assert!(is_suspected || deadlock::mode() != Mode::Raise, "{deadlock}");
                 eprintln!("{deadlock}");
-                waiting.be_silent();
+                if !is_suspected {
+                    waiting.be_silent();
+                }
             }
         }
     }
@@ -67,7 +70,9 @@ pub fn block_without_panic(
                 }
                 let Some(deadlock) = waiting.explain() else { continue };
                 eprintln!("{deadlock}");
-                waiting.be_silent();
+                if deadlock.kind != Kind::Suspected {
+                    waiting.be_silent();
+                }
             }
         }
     }

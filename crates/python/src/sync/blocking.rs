@@ -1,7 +1,7 @@
 //! Waiting for a primitive without the GIL, in a way that Ctrl-C, a cancel and the insight that it
 //! would last for ever can end.
 
-use manyhands_sync::deadlock::{self, Deadlock, Hooks, Mode, Resource};
+use manyhands_sync::deadlock::{self, Deadlock, Hooks, Kind, Mode, Resource};
 use manyhands_sync::sleep::{Wait, Waiting};
 use manyhands_sys::clock::Deadline;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
@@ -50,11 +50,14 @@ pub fn block(
                 if step(Some(Deadline::at_ns(0)), &mut waiting) == Wait::Done {
                     return Ok(true);
                 }
-                if deadlock::mode() == Mode::Raise {
+                let is_suspected = found.kind == Kind::Suspected;
+                if !is_suspected && deadlock::mode() == Mode::Raise {
                     return Err(deadlock_error(py, found));
                 }
                 report(py, found)?;
-                waiting.be_silent();
+                if !is_suspected {
+                    waiting.be_silent();
+                }
             }
         }
     }

@@ -13,8 +13,9 @@
 //! - A wait with a deadline is never entered, nor counted as asleep.
 //! - Whether only its owner will release a lock is known for reentrant locks, for locks held by a
 //!   block, and for locks that were released before, always by their owner. A lock that was ever
-//!   released by another thread is ended by anybody. One that was never released is believed to be
-//!   its owner's only in a cycle of two or more threads that wait for each other's locks.
+//!   released by another thread is ended by anybody. One that was never released could be either: a
+//!   cycle over such locks is proven only when everyone is asleep. While some thread runs it is a
+//!   suspicion, which is printed and never raised.
 //! - Foreign threads, I/O, other processes, signal handlers: see [`set_hooks`] and the census.
 //! - Each proof is made twice, and holds only if the same waits are still under way.
 

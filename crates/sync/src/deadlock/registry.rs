@@ -13,7 +13,7 @@ use manyhands_sys::clock::monotonic_ns;
 use manyhands_sys::per_process::PerProcess;
 use manyhands_sys::thread_id;
 
-use super::graph::{Edge, cycle_through};
+use super::graph::{Cycle, Edge, cycle_through, waits_for_another};
 use super::report::{Deadlock, Kind, StuckThread, Thing};
 use super::{EndedBy, HOOKS, Resource, Site};
 
@@ -34,6 +34,8 @@ struct Wait {
     site: Site,
     /// It was told of a deadlock, and will end or has reported: others need not be told as well.
     is_told: bool,
+    /// The suspicion that it is part of a deadlock was told, by this wait or another.
+    is_suspected: bool,
 }
 
 // SAFETY: the resource is `Sync`, and lives until its entry is dropped, which takes the wait out.
@@ -65,7 +67,16 @@ pub fn enter<'a>(resource: &'a dyn Resource, site: Site) -> Entry<'a> {
     waits.next_serial += 1;
     let serial = waits.next_serial;
     let kernel_id = thread_id::kernel_id();
-    waits.list.push(Wait { serial, thread, kernel_id, name, resource, site, is_told: false });
+    waits.list.push(Wait {
+        serial,
+        thread,
+        kernel_id,
+        name,
+        resource,
+        site,
+        is_told: false,
+        is_suspected: false,
+    });
     Entry { serial, thread, resource: PhantomData }
 }
 
@@ -74,18 +85,37 @@ pub fn n_waiting() -> u32 {
     waits().list.len() as u32
 }
 
-/// Whether the wait of `entry` cannot end, as far as can be told without the layers above.
-pub fn is_stuck(entry: &Entry<'_>) -> bool {
-    cycle_of(entry).is_some() || Pace::begin().is_some_and(|_pace| everyone_asleep().is_some())
+/// Whether the wait of `entry` cannot end, as far as can be told without the layers above; or, if
+/// `suspects`, whether that is likely.
+pub fn is_stuck(entry: &Entry<'_>, suspects: bool) -> bool {
+    match cycle_of(entry) {
+        Some(cycle) if cycle.is_sure => return true,
+        Some(_) if suspects && !is_suspected(entry) => return true,
+        _ => {}
+    }
+    Pace::begin().is_some_and(|_pace| everyone_asleep(entry).is_some())
 }
 
-/// The report, if the wait of `entry` cannot end. One wait of a deadlock gets it.
+/// The report, if the wait of `entry` cannot end, or if that is likely and was not said yet. One
+/// wait of a deadlock gets it.
 pub fn explain(entry: &Entry<'_>) -> Option<Deadlock> {
-    let (kind, serials) = match cycle_of(entry) {
-        Some(serials) => (Kind::Cycle, serials),
-        None => (Kind::EveryoneAsleep, everyone_asleep().filter(|_| !may_be_signalled())?),
+    let cycle = cycle_of(entry);
+    let is_sure = cycle.as_ref().is_some_and(|cycle| cycle.is_sure);
+    let asleep =
+        if is_sure { None } else { everyone_asleep(entry).filter(|_| !may_be_signalled()) };
+    let of_cycle = cycle.map(|cycle| cycle.waits.iter().map(|edge| edge.serial).collect());
+    let (kind, serials): (Kind, Vec<u64>) = match (of_cycle, asleep) {
+        (Some(of_cycle), asleep) if is_sure || asleep.is_some() => (Kind::Cycle, of_cycle),
+        (None, Some(all)) => (Kind::EveryoneAsleep, all),
+        (Some(of_cycle), _) => (Kind::Suspected, of_cycle),
+        (None, None) => return None,
     };
-    is_first_to_tell(entry, &serials).then(|| report(kind, &serials))
+    is_first_to_tell(entry, kind, &serials).then(|| report(kind, &serials))
+}
+
+/// Whether the suspicion that `entry` is part of a deadlock was told.
+fn is_suspected(entry: &Entry<'_>) -> bool {
+    waits().list.iter().any(|wait| wait.serial == entry.serial && wait.is_suspected)
 }
 
 /// Whether a signal could run code that ends waits.
@@ -97,9 +127,17 @@ fn may_be_signalled() -> bool {
 }
 
 /// Marks `entry` as told, unless another wait of the same deadlock is.
-fn is_first_to_tell(entry: &Entry<'_>, serials: &[u64]) -> bool {
+fn is_first_to_tell(entry: &Entry<'_>, kind: Kind, serials: &[u64]) -> bool {
     let mut waits = waits();
-    if waits.list.iter().any(|wait| wait.is_told && serials.contains(&wait.serial)) {
+    let of_it = |wait: &Wait| serials.contains(&wait.serial);
+    if kind == Kind::Suspected {
+        let is_first = !waits.list.iter().any(|wait| wait.is_suspected && of_it(wait));
+        for wait in &mut waits.list {
+            wait.is_suspected |= of_it(wait);
+        }
+        return is_first;
+    }
+    if waits.list.iter().any(|wait| wait.is_told && of_it(wait)) {
         return false;
     }
     for wait in &mut waits.list {
@@ -108,8 +146,8 @@ fn is_first_to_tell(entry: &Entry<'_>, serials: &[u64]) -> bool {
     true
 }
 
-/// The waits of the cycle that `entry` is part of.
-fn cycle_of(entry: &Entry<'_>) -> Option<Vec<u64>> {
+/// The cycle that `entry` is part of.
+fn cycle_of(entry: &Entry<'_>) -> Option<Cycle> {
     let find = || {
         let waits = waits();
         let of_thread = |thread: u32| waits.list.iter().find(|wait| wait.thread == thread);
@@ -117,13 +155,17 @@ fn cycle_of(entry: &Entry<'_>) -> Option<Vec<u64>> {
     };
     let cycle = find()?;
     // Twice the same waits: each thread was asleep from before the first look until after it.
-    (find()? == cycle).then(|| cycle.iter().map(|edge| edge.serial).collect())
+    (find()? == cycle).then_some(cycle)
 }
 
-/// All waits, if no thread of the process can run by itself.
-fn everyone_asleep() -> Option<Vec<u64>> {
+/// All waits, if no thread of the process can run by itself, and `entry` is one to be told: not if
+/// it just waits for another of them, which is told itself.
+fn everyone_asleep(entry: &Entry<'_>) -> Option<Vec<u64>> {
     let before = edges();
     if before.iter().any(|edge| edge.ended_by == EndedBy::Nobody) {
+        return None;
+    }
+    if waits_for_another(entry.thread, &before) {
         return None;
     }
     let entered: Vec<u32> = waits().list.iter().map(|wait| wait.kernel_id).collect();

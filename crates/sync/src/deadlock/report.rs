@@ -18,6 +18,8 @@ pub struct Deadlock {
 pub enum Kind {
     /// Each waits for the next.
     Cycle,
+    /// Each waits for a lock that the next has acquired; a thread that runs might release one.
+    Suspected,
     /// No thread of the process is left to wake any of them.
     EveryoneAsleep,
 }
@@ -90,6 +92,11 @@ impl Display for Deadlock {
             (Kind::Cycle, n) => {
                 write!(f, "deadlock: {n} threads wait for each other, each for the next.")?;
             }
+            (Kind::Suspected, n) => write!(
+                f,
+                "{n} threads wait for each other's locks: a deadlock, unless another thread \
+                 releases one of them."
+            )?,
             (Kind::EveryoneAsleep, 1) => {
                 f.write_str("deadlock: a thread waits, and nobody is left to wake it.")?;
             }
