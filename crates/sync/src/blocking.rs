@@ -70,7 +70,9 @@ pub fn block_without_panic(
                 }
                 let Some(deadlock) = waiting.explain() else { continue };
                 eprintln!("{deadlock}");
-                waiting.be_silent();
+                if deadlock.kind != Kind::Suspected {
+                    waiting.be_silent();
+                }
             }
         }
     }

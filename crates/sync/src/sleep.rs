@@ -1,7 +1,7 @@
 //! The one place where a thread goes to sleep on a primitive.
 //!
 //! A wait starts as a bare futex wait. One without a deadline that lasts longer than
-//! [`PATIENCE`] is entered in the registry of [`crate::deadlock`], and looks now and then whether
+//! `PATIENCE` is entered in the registry of [`crate::deadlock`], and looks now and then whether
 //! it can still end. Waits with a deadline end by themselves and are never entered.
 //!
 //! What ends a wait besides its wake-up: the deadline; a signal handler that ran in this thread;
