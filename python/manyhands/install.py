@@ -141,6 +141,14 @@ class _EagerModule:
         self.replacement = {name: getattr(ours, name) for name in names}
         namespace.update(self.replacement)
         self.rebased = _rebase(self.standard.get("Thread"), self.replacement.get("Thread"))
+        # A program may ask where the names of the module are from.
+        self.renamed = [
+            (replacement, replacement.__module__)
+            for replacement in self.replacement.values()
+            if isinstance(replacement, type) and replacement.__module__ != module.__name__
+        ]
+        for replacement, _ in self.renamed:
+            replacement.__module__ = module.__name__
 
     def restore(self) -> None:
         """Puts the standard objects back, except over what others assigned meanwhile."""
@@ -150,6 +158,8 @@ class _EagerModule:
                 _set(namespace, name, standard)
         for subclass, bases in self.rebased:
             subclass.__bases__ = bases
+        for replacement, where_from in self.renamed:
+            replacement.__module__ = where_from
 
 
 class _State:
