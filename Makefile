@@ -97,6 +97,7 @@ test-newest: ## pytest on the newest Python found, if it is another one
 bench: ## measure against the standard library and peers, in one run (ARGS="--quick" for a look)
 	$(MAKE) --no-print-directory VENV=$(VENV_NEWEST) PYTHON="$(PYTHON_NEWEST)" bench-python
 	cargo bench --locked -p manyhands --bench process_pool
+	cargo bench --locked -p manyhands-sync --bench locks
 
 .PHONY: bench-python
 bench-python: build $(VENV)/.bench-installed

@@ -79,7 +79,6 @@ class Suite:
 def main(argv: list[str] | None = None) -> int:
     """Runs the tests and prints every failure and the counts; returns the exit status."""
     options = parse(argv)
-    excluded = read_exclusions(options.exclude)
     # A process whose parent ended becomes our child: none can escape the count below.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # A job started in the background inherits SIGINT as ignored, which the tests' children would
@@ -89,10 +88,10 @@ def main(argv: list[str] | None = None) -> int:
     plain = make_environment(options.work, "", options.path)
     shimmed = make_environment(options.work, options.shim, options.path)
     tally = Tally()
-    suites = [run_suite(suite, plain, shimmed, excluded, options, tally) for suite in options.suite]
+    suites = [run_suite(suite, plain, shimmed, options, tally) for suite in options.suite]
     tally.faults += [
         f"the exclusion file names {named}, which does not exist."
-        for named in excluded
+        for named in options.excluded
         if any(covers(suite.name, named) for suite in suites)
         and not any(covers(named, test) for suite in suites for test in suite.tests)
     ]
@@ -103,19 +102,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_suite(
-    name: str,
-    plain: Path,
-    shimmed: Path,
-    excluded: dict[str, str],
-    options: argparse.Namespace,
-    tally: Tally,
+    name: str, plain: Path, shimmed: Path, options: argparse.Namespace, tally: Tally
 ) -> Suite:
     """Runs the tests of one suite and prints the counts of each module."""
     suite = Suite(name)
     for module in test_modules(plain, name):
         listed = list_tests(plain, module)
         suite.tests += listed
-        taken = [test for test in listed if not any(covers(named, test) for named in excluded)]
+        taken = [
+            test for test in listed if not any(covers(named, test) for named in options.excluded)
+        ]
         suite.n_excluded += len(listed) - len(taken)
         wanted = [test for test in taken if options.match in test]
         suite.wanted += wanted
@@ -154,6 +150,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one test")
     parser.add_argument("--work", type=Path, default=Path(".conformance"), help="scratch folder")
     options = parser.parse_intermixed_args(argv)
+    options.excluded = read_exclusions(options.exclude)
     options.path = options.path or [str(HERE), str(PACKAGE), sysconfig.get_path("purelib")]
     return options
 

@@ -21,7 +21,7 @@ __all__ = ["LifoQueue", "PriorityQueue", "Queue"]
 _T = TypeVar("_T")
 
 
-class Queue(QueueCore, Hooked, standard.Queue[_T] if TYPE_CHECKING else standard.Queue):  # type: ignore[misc]  # the standard base describes what we replace
+class Queue(QueueCore, Hooked, standard.Queue[_T]):
     """A queue between threads: first in, first out, for at most `maxsize` items.
 
     A `maxsize` of zero or less sets no limit; `name` is shown by `repr` and in deadlock reports.
@@ -50,13 +50,16 @@ class Queue(QueueCore, Hooked, standard.Queue[_T] if TYPE_CHECKING else standard
 
     _order: ClassVar[str] = "fifo"
 
-    mutex = Part()
-    not_empty = Part()
-    not_full = Part()
-    all_tasks_done = Part()
-    queue = Part()
-    unfinished_tasks = Part(peek=lambda q: q._n_unfinished)
-    is_shutdown = Part(peek=lambda q: q._is_shut_down)
+    if TYPE_CHECKING:
+        is_shutdown: bool
+    else:
+        mutex = Part()
+        not_empty = Part()
+        not_full = Part()
+        all_tasks_done = Part()
+        queue = Part()
+        unfinished_tasks = Part(peek=lambda q: q._n_unfinished)
+        is_shutdown = Part(peek=lambda q: q._is_shut_down)
 
     def __init__(self, maxsize: int = 0, *, name: str | None = None) -> None:
         if type(self) in _PLAIN:
@@ -106,7 +109,8 @@ class Queue(QueueCore, Hooked, standard.Queue[_T] if TYPE_CHECKING else standard
         >>> asyncio.run(q.aget())
         'rice'
         """
-        return await _queue_async.get(self)
+        item: _T = await _queue_async.get(self)
+        return item
 
     async def aput(self, item: _T) -> None:
         """Puts `item`, waiting for room in the running event loop.
@@ -137,7 +141,7 @@ class Queue(QueueCore, Hooked, standard.Queue[_T] if TYPE_CHECKING else standard
         kind = f"{type(self).__module__}.{type(self).__qualname__}"
         return f"<{kind}{name} at {id(self):#x}: {', '.join(parts)}>"
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     if TYPE_CHECKING:
         # The compiled methods, with the types that the compiled class cannot have.
@@ -146,10 +150,10 @@ class Queue(QueueCore, Hooked, standard.Queue[_T] if TYPE_CHECKING else standard
         def put_nowait(self, item: _T) -> None: ...
         def get_nowait(self) -> _T: ...
         def put_many(self, items: Iterable[_T], timeout: float | None = None) -> None: ...
-        def get_many(self, max: int, timeout: float | None = None) -> list[_T]: ...
+        def get_many(self, max: int, timeout: float | None = None) -> list[_T]: ...  # noqa: A002
 
 
-class LifoQueue(Queue[_T] if TYPE_CHECKING else Queue, standard.LifoQueue):  # type: ignore[misc]  # as above
+class LifoQueue(Queue[_T], standard.LifoQueue[_T]):
     """A queue from which the item that was put last is got first; else as `Queue`.
 
     >>> q = LifoQueue()
@@ -164,7 +168,7 @@ class LifoQueue(Queue[_T] if TYPE_CHECKING else Queue, standard.LifoQueue):  # t
     _get = _queue_hooks.get_from_end
 
 
-class PriorityQueue(Queue[_T] if TYPE_CHECKING else Queue, standard.PriorityQueue):  # type: ignore[misc]  # as above
+class PriorityQueue(Queue[_T], standard.PriorityQueue[_T]):  # type: ignore[type-var]  # any item
     """A queue from which the smallest item is got first; else as `Queue`.
 
     Items are compared with ``<``, in Python. Using the same queue from there, or from a

@@ -106,7 +106,8 @@ async def put(queue: Any, item: Any) -> None:
     """`Queue.aput`."""
     while True:
         try:
-            return queue.put_nowait(item)
+            queue.put_nowait(item)
+            return
         except Full:
             pass
         line = queue._waiters(Waiters).putters
@@ -121,7 +122,7 @@ async def put(queue: Any, item: Any) -> None:
             raise
         else:
             _give_up(line, sleeper)
-            return None
+            return
 
 
 async def _sleep_in(line: _Line, sleeper: _Sleeper) -> None:

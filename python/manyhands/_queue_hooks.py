@@ -19,9 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from ._queue_errors import Empty, Full, ShutDown
 
-if TYPE_CHECKING:
-    from ._runtime import QueueCore
-
 HOOKS = ("_init", "_qsize", "_put", "_get")
 
 
@@ -112,13 +109,17 @@ class Hooked:
 
     if TYPE_CHECKING:
         queue: Any
-        _is_exposed: bool
+
+        @property
+        def _is_exposed(self) -> bool: ...
+
+        def qsize(self) -> int: ...
 
     def _init(self, maxsize: int) -> None:
         self.queue = deque()
 
     def _qsize(self) -> int:
-        return len(self.queue)
+        return len(self.queue) if self._is_exposed else self.qsize()
 
     def _put(self, item: Any) -> None:
         self.queue.append(item)
@@ -283,7 +284,3 @@ def statistics(self: Any) -> dict[str, int]:
             "got": parts["_n_got"],
             "unfinished": parts["unfinished_tasks"],
         }
-
-
-if TYPE_CHECKING:
-    _: type[QueueCore]

@@ -151,6 +151,14 @@ class _EagerModule:
             for changed in _rebase(self.standard.get(name), self.replacement.get(name))
         ]
         self.adopted = _adopt(module, self.standard["Thread"], self.replacement["Thread"])
+        # A program may ask where the names of the module are from.
+        self.renamed = [
+            (replacement, replacement.__module__)
+            for replacement in self.replacement.values()
+            if isinstance(replacement, type) and replacement.__module__ != module.__name__
+        ]
+        for replacement, _ in self.renamed:
+            replacement.__module__ = module.__name__
 
     def restore(self) -> None:
         """Puts the standard objects back, except over what others assigned meanwhile."""
@@ -163,6 +171,8 @@ class _EagerModule:
                 thread.__class__ = self.standard["Thread"]  # type: ignore[assignment]
         for subclass, bases in self.rebased:
             subclass.__bases__ = bases
+        for replacement, where_from in self.renamed:
+            replacement.__module__ = where_from
 
 
 class _State:

@@ -14,10 +14,23 @@ def verdict(program):
     return _Search(program).verdict()
 
 
+def to_the_end(steps):
+    """The steps of a thread with those that the ends of its blocks are."""
+    blocks = []
+    for verb, *what in steps:
+        if verb == "take":
+            blocks.append(tuple(what))
+        elif verb == "free":
+            taken = [block for block in blocks if block[0] == what[0]]
+            if taken:
+                del blocks[len(blocks) - 1 - blocks[::-1].index(taken[-1])]
+    return [*steps, *(["free", lock] for lock, style in reversed(blocks) if style == "with")]
+
+
 class _Search:
     def __init__(self, program):
         self.kinds = program["locks"]
-        self.threads = [thread["steps"] for thread in program["threads"]]
+        self.threads = [to_the_end(thread["steps"]) for thread in program["threads"]]
         self.meetings = {}
         for thread, steps in enumerate(self.threads):
             for at, (verb, *what) in enumerate(steps):

@@ -8,8 +8,8 @@
 //!   that are told of a deadlock, not the one that waits for them: leaving early would be unsound.
 //!
 //! What it does not do: it stops no thread by force. A thread that was asked to stop looks at
-//! [`stop_requested`](crate::stop_requested()) now and then, or sleeps in [`Group::sleep`]. One that
-//! waits for a lock or a queue goes on waiting for it.
+//! [`stop_requested`](crate::stop_requested()) now and then, or sleeps in [`Group::sleep`]. One
+//! that waits for a lock or a queue goes on waiting for it.
 
 use std::cell::RefCell;
 use std::error::Error;

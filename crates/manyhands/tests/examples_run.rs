@@ -47,3 +47,73 @@ fn one_word_changes_between_threads_and_processes() {
     let expected = ["ThreadPool: 4 primes, found here", "ProcessPool: 4 primes, found elsewhere"];
     assert_eq!(lines_of("one_word"), expected);
 }
+
+#[test]
+fn a_producer_and_a_consumer_lose_nothing_and_do_not_wait_for_ever() {
+    let expected = [
+        "watching the clock: nothing lost: true",
+        "forgotten: the consumer was told: true",
+        "shut down: nothing lost: true",
+        "last first: 3 2 1",
+        "smallest first: 1 2 3",
+    ];
+    assert_eq!(lines_of("producer_consumer"), expected);
+}
+
+#[test]
+fn who_joins_a_thread_goes_on_after_it() {
+    let expected = [
+        "joined: the thread starts, and sleeps",
+        "joined: the thread ends",
+        "joined: main goes on",
+        "not joined: the thread starts, and sleeps",
+        "not joined: main goes on",
+        "not joined: the thread ends",
+    ];
+    assert_eq!(lines_of("thread_join"), expected);
+}
+
+#[test]
+fn a_program_ends_without_its_detached_threads() {
+    let expected =
+        ["the joined thread has counted to 1000", "the detached one was still counting: true"];
+    assert_eq!(lines_of("thread_detached"), expected);
+}
+
+#[test]
+fn what_fails_in_a_thread_reaches_who_waits_for_it() {
+    let mut lines = lines_of("thread_failures");
+    // Who is asked to stop and who joins go on at the same time.
+    lines[..2].sort();
+    let expected = [
+        "portions joined: None",
+        "stirring: asked to stop",
+        "1 of 2 threads of a scope failed:",
+        "  \"portions\": nobody came",
+        "\"burnt\" panicked: true",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn an_update_is_lost_without_the_lock_and_none_with_it() {
+    let expected = [
+        "without the lock: 2",
+        "with the lock, until the end of a block: 3",
+        "with the lock, given back by hand: 3",
+    ];
+    assert_eq!(lines_of("lock_data_store"), expected);
+}
+
+#[test]
+fn one_of_two_threads_is_told_of_the_deadlock_and_the_other_goes_on() {
+    let text = lines_of("lock_deadlock").join("\n");
+    assert_eq!(text.matches("cut").count() - text.matches("cut(").count(), 1, "{text}");
+    assert!(text.contains("1 of 2 threads of a scope failed:"), "{text}");
+    assert!(text.contains("deadlock: 2 threads wait for each other, each for the next."), "{text}");
+    for line in
+        ["Thread \"left\"", "Thread \"right\"", "holds Mutex \"knife\"", "holds Mutex \"board\""]
+    {
+        assert!(text.contains(line), "no {line} in:\n{text}");
+    }
+}

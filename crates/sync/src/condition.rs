@@ -5,14 +5,18 @@
 //! more it was notified, and must say so. So no notification goes to somebody who has left.
 //!
 //! The lock that belongs to the condition is the caller's: held when entering and when notifying.
+//! If the condition is told which lock that is, a waiter that is notified under it is not woken
+//! only to find it held: it sleeps on, for the lock.
 
 use std::collections::VecDeque;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use manyhands_sys::atomic::{AtomicU32, Mutex, MutexGuard, Ordering};
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::futex::{Futex, Private};
 
+use crate::lock::RawLock;
 use crate::sleep::{Wait, Waiting, sleep};
 
 /// The waiters of one condition, oldest first.
@@ -26,7 +30,14 @@ pub struct RawCondition {
 /// One waiter.
 pub struct Node {
     word: Futex<Private>,
+    /// What the waiter takes when it is woken, if known. Lives while the node is in the queue.
+    lock: Option<NonNull<RawLock<Private>>>,
 }
+
+// SAFETY: the lock may be reached by any thread.
+unsafe impl Send for Node {}
+// SAFETY: as above.
+unsafe impl Sync for Node {}
 
 const WAITING: u32 = 0;
 const NOTIFIED: u32 = 1;
@@ -46,7 +57,19 @@ impl RawCondition {
 
     /// Joins the queue; the caller's lock is held.
     pub fn enter(&self) -> Arc<Node> {
-        let node = Arc::new(Node { word: Futex::new(WAITING) });
+        self.add(None)
+    }
+
+    /// The same for a waiter that takes `lock` by [`RawLock::lock_after_sleep`] afterwards.
+    ///
+    /// # Safety
+    /// `lock` lives until the waiter has called [`RawCondition::leave`] and then held the lock.
+    pub unsafe fn enter_for(&self, lock: &RawLock<Private>) -> Arc<Node> {
+        self.add(Some(NonNull::from(lock)))
+    }
+
+    fn add(&self, lock: Option<NonNull<RawLock<Private>>>) -> Arc<Node> {
+        let node = Arc::new(Node { word: Futex::new(WAITING), lock });
         let mut waiters = self.waiters();
         waiters.push_back(Arc::clone(&node));
         self.count(&waiters);
@@ -70,15 +93,24 @@ impl RawCondition {
     /// what the waiters look at has changed.
     #[inline]
     pub fn notify(&self, n: usize) -> usize {
-        if self.n_waiting.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
+        if self.n_waiting.load(Ordering::Relaxed) == 0 { 0 } else { self.wake(n) }
+    }
+
+    #[cold]
+    fn wake(&self, n: usize) -> usize {
         let mut waiters = self.waiters();
         let n_woken = n.min(waiters.len());
         for node in waiters.drain(..n_woken) {
-            // Release: meets the Acquire of `is_notified`.
+            // SAFETY: the node was in the queue when we locked that, so its waiter has not left. If
+            // the lock is ours, the waiter cannot get it before we are done; else it is not used.
+            let lock = node.lock.map(|lock| unsafe { lock.as_ref() });
+            let our_lock = lock.filter(|lock| lock.is_mine());
+            // Release: meets the Acquire of `is_notified`. From here on the waiter may leave.
             node.word.store(NOTIFIED, Ordering::Release);
-            node.word.wake_one();
+            match our_lock {
+                Some(lock) => lock.adopt(&node.word),
+                None => node.word.wake_one(),
+            }
         }
         self.count(&waiters);
         n_woken

@@ -27,6 +27,8 @@ pub mod rlock;
 pub mod rwlock;
 pub mod semaphore;
 pub mod sleep;
+#[cfg(not(loom))]
+mod spin;
 pub mod statistics;
 #[cfg(not(loom))]
 mod typed;

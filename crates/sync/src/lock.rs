@@ -3,8 +3,8 @@
 //! | state | word | left by |
 //! |---|---|---|
 //! | free | 0 | acquire: compare-and-swap to *held* |
-//! | held | owner's thread id, maybe [`SCOPED`] | release: swap to *free* |
-//! | held, waited for | the same with [`WAITED`] | release: swap to *free*, wake one sleeper |
+//! | held | owner's thread id, maybe `SCOPED` | release: swap to *free* |
+//! | held, waited for | the same with `WAITED` | release: swap to *free*, wake one sleeper |
 //!
 //! A waiter sets `WAITED` before it sleeps. One that has slept acquires with `WAITED` set, as
 //! others may sleep too: it wakes one of them, at worst nobody, when it releases. A sleeper that
@@ -29,8 +29,6 @@ use crate::statistics::Counters;
 #[cfg_attr(not(loom), repr(C))]
 pub struct RawLock<S: Scope> {
     word: Futex<S>,
-    /// Released by its owner, at least once.
-    by_owner: AtomicBool,
     /// Released by somebody else, at least once.
     by_stranger: AtomicBool,
     /// What has happened so far.
@@ -60,23 +58,13 @@ impl<S: Scope> RawLock<S> {
     /// A free lock.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self {
-            word: Futex::new(0),
-            by_owner: AtomicBool::new(false),
-            by_stranger: AtomicBool::new(false),
-            counters: Counters::new(),
-        }
+        Self { word: Futex::new(0), by_stranger: AtomicBool::new(false), counters: Counters::new() }
     }
 
     /// A free lock.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Self {
-            word: Futex::new(0),
-            by_owner: AtomicBool::new(false),
-            by_stranger: AtomicBool::new(false),
-            counters: Counters::new(),
-        }
+        Self { word: Futex::new(0), by_stranger: AtomicBool::new(false), counters: Counters::new() }
     }
 
     /// Takes the lock if it is free.
@@ -100,7 +88,28 @@ impl<S: Scope> RawLock<S> {
         waiting: &mut Waiting<'_>,
     ) -> Wait {
         // Without WAITED until this thread has slept.
-        let mut held = thread_id::me() | hold.bits();
+        self.lock_as(thread_id::me() | hold.bits(), deadline, waiting)
+    }
+
+    /// The same for a thread that may have slept on this lock already, see [`RawLock::adopt`].
+    pub fn lock_after_sleep(&self, hold: Hold, waiting: &mut Waiting<'_>) -> Wait {
+        self.lock_as(thread_id::me() | hold.bits() | WAITED, None, waiting)
+    }
+
+    /// Owner: who sleeps on `sleeper`, if anybody, sleeps for this lock from now on, and must take
+    /// it by [`RawLock::lock_after_sleep`], as others may sleep behind it.
+    pub fn adopt(&self, sleeper: &Futex<S>) {
+        // First the bit, so that the release after this call wakes somebody.
+        self.word.fetch_or(WAITED, Ordering::Relaxed);
+        sleeper.requeue_one(&self.word);
+    }
+
+    fn lock_as(
+        &self,
+        mut held: u32,
+        deadline: Option<Deadline>,
+        waiting: &mut Waiting<'_>,
+    ) -> Wait {
         let mut since_ns = 0;
         let wait = loop {
             let word = self.word.load(Ordering::Relaxed);
@@ -145,13 +154,10 @@ impl<S: Scope> RawLock<S> {
     pub fn unlock(&self) -> Result<(), NotHeld> {
         // Release: meets the Acquire of `try_lock` and `lock_slow`.
         let word = self.word.swap(0, Ordering::Release);
-        if word & OWNER == thread_id::me() {
-            if !self.by_owner.load(Ordering::Relaxed) {
-                self.by_owner.store(true, Ordering::Relaxed);
+        if word & OWNER != thread_id::me() {
+            if word == 0 {
+                return Err(NotHeld);
             }
-        } else if word == 0 {
-            return Err(NotHeld);
-        } else {
             self.by_stranger.store(true, Ordering::Relaxed);
         }
         if word & WAITED != 0 {
@@ -191,11 +197,9 @@ impl<S: Scope> RawLock<S> {
         if self.word.load(Ordering::Relaxed) & SCOPED != 0 {
             return Surety::Sure;
         }
-        let by = (self.by_owner.load(Ordering::Relaxed), self.by_stranger.load(Ordering::Relaxed));
-        match by {
-            (_, true) => Surety::Unsure,
-            (true, false) => Surety::Sure,
-            (false, false) => Surety::Likely,
+        match self.by_stranger.load(Ordering::Relaxed) {
+            true => Surety::Unsure,
+            false => Surety::Likely,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | `state` | number of readers, or [`WRITING`] |
+//! | `state` | number of readers, or `WRITING` |
 //! | `n_writers` | writers that wait: new readers stay out while there are any |
 //! | `gate` | changes whenever `state` may let somebody in; everybody sleeps on it |
 //! | `n_sleepers` | threads that sleep on the gate, or are about to |

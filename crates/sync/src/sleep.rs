@@ -1,7 +1,7 @@
 //! The one place where a thread goes to sleep on a primitive.
 //!
 //! A wait starts as a bare futex wait. One without a deadline that lasts longer than
-//! [`PATIENCE`] is entered in the registry of [`crate::deadlock`], and looks now and then whether
+//! `PATIENCE` is entered in the registry of [`crate::deadlock`], and looks now and then whether
 //! it can still end. Waits with a deadline end by themselves and are never entered.
 //!
 //! What ends a wait besides its wake-up: the deadline; a signal handler that ran in this thread;
@@ -75,7 +75,7 @@ mod real {
     const SLICE: Duration = Duration::from_millis(50);
 
     /// So many looks make a likely deadlock worth a word.
-    const SUSPICIOUS_LOOKS: u32 = 2;
+    const SUSPICIOUS_LOOKS: u32 = 3;
 
     /// Time between two looks of a waiter, times the number of waiters, grows up to this.
     const MAX_LOOK: Duration = Duration::from_secs(4);
@@ -130,6 +130,11 @@ mod real {
             deadlock::explain(self.entry.as_ref()?)
         }
 
+        /// The same for a wait that goes on whatever it is told.
+        pub fn witness(&self) -> Option<deadlock::Deadlock> {
+            deadlock::witness(self.entry.as_ref()?)
+        }
+
         /// The deadlock was reported: this wait looks no more.
         pub const fn be_silent(&mut self) {
             self.look_at_ns = u64::MAX;
@@ -159,12 +164,21 @@ mod real {
             let entry = self.entry.get_or_insert_with(|| deadlock::enter(resource, site));
             let is_stuck =
                 deadlock::is_stuck(entry, self.n_looks >= SUSPICIOUS_LOOKS) && is_asleep();
-            let grown = PATIENCE.saturating_mul(1 << self.n_looks.min(10));
+            let grown = (PATIENCE / 2).saturating_mul(1 << self.n_looks.min(10));
             let pause = grown.saturating_mul(deadlock::n_waiting().max(1)).min(MAX_LOOK);
             self.n_looks += 1;
-            self.look_at_ns = Deadline::after(pause).as_ns();
+            self.look_at_ns = Deadline::after(out_of_step(pause, self.n_looks)).as_ns();
             is_stuck
         }
+    }
+
+    /// Half of `pause` to all of it, another part in each thread and at each look.
+    ///
+    /// Waits that began together would otherwise look together, time and again, and each would see
+    /// the other awake: "everyone is asleep" would not be found for many seconds.
+    fn out_of_step(pause: Duration, n_looks: u32) -> Duration {
+        let mixed = (thread_id::me() ^ n_looks.rotate_right(8)).wrapping_mul(0x9E37_79B1);
+        pause / 2 + pause / 512 * (mixed >> 24)
     }
 
     /// Sleeps while `word` is `expected`.

@@ -4,8 +4,8 @@
 //! futex without a deadline cannot: only another thread of the process wakes it. One in any other
 //! system call (I/O, a timed wait, a wait on a word that other processes see) may.
 //!
-//! Guarantees: [`Census::take_if_all`] twice with equal answers means that between the two nobody ran:
-//! the number of times each thread was put on or off a processor is part of the answer.
+//! Guarantees: [`Census::take_if_all`] twice with equal answers means that between the two nobody
+//! ran: the number of times each thread was put on or off a processor is part of the answer.
 //! Where the kernel tells nothing, a thread counts as running.
 
 use std::fs;
@@ -169,6 +169,18 @@ mod tests {
         assert_eq!(seen(thread), Doing::Running);
         drop(writer);
         in_io.join().unwrap();
+    }
+
+    #[test]
+    fn a_handler_of_the_program_counts_and_those_for_faults_do_not() {
+        extern "C" fn handle(_: libc::c_int) {}
+        assert!(!has_signal_handlers());
+        let handle = handle as extern "C" fn(libc::c_int);
+        // SAFETY: a handler that does nothing, for a signal that nobody sends.
+        unsafe { libc::signal(libc::SIGUSR2, handle as libc::sighandler_t) };
+        assert!(has_signal_handlers());
+        // SAFETY: what it was before.
+        unsafe { libc::signal(libc::SIGUSR2, libc::SIG_DFL) };
     }
 
     #[test]

@@ -133,6 +133,23 @@ impl<S: Scope> Futex<S> {
         self.wake(i32::MAX);
     }
 
+    /// Moves one sleeper, if there is one, to `other`: it sleeps on there, and what wakes a sleeper
+    /// of `other` ends its wait for this word.
+    pub fn requeue_one(&self, other: &Self) {
+        // SAFETY: both words live as long as the references; FUTEX_REQUEUE only hashes them.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.word.as_ptr(),
+                libc::FUTEX_REQUEUE | S::FLAG,
+                0,
+                // How many to move: goes where other calls have their deadline.
+                1_usize,
+                other.word.as_ptr(),
+            );
+        }
+    }
+
     /// A way to wake the sleepers after the word itself may have been freed.
     pub fn waker(&self) -> Waker<S> {
         Waker { address: self.word.as_ptr() as usize, scope: PhantomData }
@@ -209,5 +226,32 @@ impl<S: Scope> Futex<S> {
     pub fn wake_all(&self) {
         let _queue = self.sleepers.0.lock().unwrap();
         self.sleepers.1.notify_all();
+    }
+
+    /// Moves one sleeper to `other`; here it wakes it, which every wait allows.
+    pub fn requeue_one(&self, _other: &Self) {
+        self.wake_one();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn a_moved_sleeper_is_woken_by_the_other_word() {
+        let (own, other) = (Futex::<Private>::new(0), Futex::<Private>::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while own.load(Ordering::Acquire) == 0 {
+                    own.wait(0, None);
+                }
+            });
+            own.store(1, Ordering::Release);
+            // Until it sleeps it sees the change by itself; if it does, it is here or there.
+            own.requeue_one(&other);
+            other.wake_one();
+        });
     }
 }

@@ -75,7 +75,10 @@ impl QueueCore {
     }
 
     /// Puts `item` into the queue, waiting for room if `block`, at most `timeout` seconds.
-    #[pyo3(signature = (item, block=None, timeout=None), text_signature = "($self, item, block=True, timeout=None)")]
+    #[pyo3(
+        signature = (item, block=None, timeout=None),
+        text_signature = "($self, item, block=True, timeout=None)"
+    )]
     fn put(
         slf: &Bound<'_, Self>,
         item: Py<PyAny>,
@@ -95,7 +98,10 @@ impl QueueCore {
     }
 
     /// Gets an item from the queue, waiting for one if `block`, at most `timeout` seconds.
-    #[pyo3(signature = (block=None, timeout=None), text_signature = "($self, block=True, timeout=None)")]
+    #[pyo3(
+        signature = (block=None, timeout=None),
+        text_signature = "($self, block=True, timeout=None)"
+    )]
     fn get(
         slf: &Bound<'_, Self>,
         block: Wanted<'_, '_>,
@@ -175,10 +181,9 @@ impl QueueCore {
                 drop(items.pop_front());
             }
         };
-        put().map_err(|error| {
+        put().inspect_err(|error| {
             // Who has to go on from here must know where that is.
             let _ = error.value(py).setattr("n_put", n_items - items.len());
-            error
         })
     }
 

@@ -10,19 +10,41 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use manyhands_sync::deadlock::Site;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
-/// The line of Python that called, for as long as that call lasts.
-pub fn here(_py: Python<'_>) -> Site {
+/// The line of the program that called, for as long as that call lasts: not one of our own package.
+pub fn here(py: Python<'_>) -> Site {
     // SAFETY: attached; the frame is borrowed from the calling thread's stack.
     let frame = unsafe { ffi::PyEval_GetFrame() };
-    if frame.is_null() {
-        return Site::Unknown;
+    // SAFETY: null, or a live frame.
+    let mut frame = unsafe { Bound::from_borrowed_ptr_or_opt(py, frame.cast()) };
+    while let Some(here) = frame {
+        let pointer = here.as_ptr().cast();
+        // SAFETY: a live frame; its code lives as long as the call, so the reference can go.
+        let code = unsafe { Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(pointer).cast()) };
+        if !is_ours(&code) {
+            // SAFETY: a live frame.
+            let at = unsafe { ffi::PyFrame_GetLasti(pointer) };
+            return Site::Foreign { code: code.as_ptr() as usize, at };
+        }
+        // SAFETY: a live frame; the answer is a new reference or null.
+        frame = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(pointer).cast()) };
     }
-    // SAFETY: a live frame; its code lives as long as the frame, so the reference can go at once.
-    unsafe {
-        let code = ffi::PyFrame_GetCode(frame);
-        ffi::Py_DECREF(code.cast());
-        Site::Foreign { code: code as usize, at: ffi::PyFrame_GetLasti(frame) }
+    Site::Unknown
+}
+
+/// Whether code is of the package `manyhands`, whose lines tell a user nothing.
+fn is_ours(code: &Bound<'_, PyAny>) -> bool {
+    static FOLDER: PyOnceLock<String> = PyOnceLock::new();
+    let py = code.py();
+    let folder = FOLDER.get_or_try_init(py, || -> PyResult<String> {
+        let file: String = py.import("manyhands")?.getattr("__file__")?.extract()?;
+        Ok(file.trim_end_matches("__init__.py").to_owned())
+    });
+    let file = code.getattr("co_filename");
+    match (folder, file.as_ref().map(|file| file.extract::<&str>())) {
+        (Ok(folder), Ok(Ok(file))) => file.starts_with(folder.as_str()),
+        _ => false,
     }
 }
 

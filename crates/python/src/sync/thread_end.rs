@@ -8,8 +8,8 @@
 //! | `leave_body` | it cannot be interrupted any more, and no interruption is under way |
 //! | the system takes down its thread-local variables | whoever waits for it goes on |
 //!
-//! An interruption is raised under the same mutex under which `leave_body` takes it back, so it
-//! never reaches what the thread does after its body. One that comes before `begin` is the answer
+//! An interruption is raised under the same mutex under which `leave_body` ends the time for it, and
+//! one that is under way then is received there: it never reaches what the thread does after. One that comes before `begin` is the answer
 //! of `begin`: the body does not start.
 //!
 //! That the last step is the system's has two reasons. Nobody waits for ever for a thread that is
@@ -27,11 +27,11 @@ use manyhands_sync::sleep::{Sleeper, nudge};
 use manyhands_sys::clock::{cpu_ns_of, thread_cpu_ns};
 use manyhands_sys::futex::Private;
 use manyhands_sys::thread_id;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::blocking::block;
+use crate::async_exception;
 use crate::interrupt::deadline_of;
 use crate::worker::get_thread_ident;
 
@@ -118,18 +118,16 @@ impl ThreadEnd {
     }
 
     /// The thread itself, as often as it likes: no interruption comes after this.
-    pub fn leave_body(&self) {
-        let mut body = self.0.body();
-        if let Body::Interrupted(thread) = *body {
-            // SAFETY: called attached; null takes a pending exception back.
-            unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, std::ptr::null_mut()) };
+    pub fn leave_body(&self, py: Python<'_>) {
+        let was = std::mem::replace(&mut *self.0.body(), Body::Left);
+        if matches!(was, Body::Interrupted(_)) {
+            async_exception::absorb(py);
         }
-        *body = Body::Left;
     }
 
     /// The thread itself, before it leaves what we see of it: one that never began ends here.
-    pub fn end(&self) {
-        self.leave_body();
+    pub fn end(&self, py: Python<'_>) {
+        self.leave_body(py);
         if !self.has_begun() {
             self.0.ended.set();
         }
@@ -148,8 +146,7 @@ impl ThreadEnd {
                 }
                 Body::Left => return false,
             };
-            // SAFETY: attached, and the class outlives the call, which counts its own reference.
-            unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, exception.as_ptr()) };
+            async_exception::raise_in(thread, exception);
             *body = Body::Interrupted(thread);
         }
         let thread = self.0.thread.load(Ordering::Acquire);

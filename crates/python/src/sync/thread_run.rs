@@ -62,7 +62,7 @@ impl ThreadRun {
             Err(errors::error_of(errors::cancelled(py), "cancelled before it began"))
         });
         // From here on no `cancel()` can interrupt.
-        end.leave_body();
+        end.leave_body(py);
         drop((prepare, body));
         let (value, error) = match &ended {
             Ok(value) => (Some(value), None),
@@ -70,7 +70,7 @@ impl ThreadRun {
         };
         let kept =
             (value, error).into_pyobject(py).and_then(|args| call(finish.bind(py), &args, None));
-        end.end();
+        end.end(py);
         match (kept?.is_truthy()?, ended) {
             (true, Err(error)) => Err(error),
             _ => Ok(()),

@@ -48,6 +48,29 @@ pub(super) fn cycle_through(thread: u32, edge_of: impl Fn(u32) -> Option<Edge>) 
     (is_sure || waits.len() > 1).then_some(Cycle { waits, is_sure })
 }
 
+/// Whether `thread` waits for one of the others that wait, and not in a cycle.
+pub(super) fn waits_for_another(thread: u32, edges: &[Edge]) -> bool {
+    let waits_for = |thread: u32| {
+        let edge = edges.iter().find(|edge| edge.thread == thread)?;
+        match edge.ended_by {
+            EndedBy::Owner { thread, .. } | EndedBy::EndOf(thread) => {
+                edges.iter().any(|edge| edge.thread == thread).then_some(thread)
+            }
+            EndedBy::Anyone | EndedBy::Nobody => None,
+        }
+    };
+    // As many steps as there are waits lead back to `thread` if it is in a cycle.
+    let mut at = waits_for(thread);
+    for _ in edges {
+        match at {
+            Some(other) if other == thread => return false,
+            Some(other) if waits_for(other).is_some() => at = waits_for(other),
+            other => return other.is_some(),
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +123,17 @@ mod tests {
             [owned(3, 1, Surety::Sure), owned(1, 2, Surety::Sure), owned(2, 1, Surety::Sure)];
         assert_eq!(cycle_through(3, &edges), None);
         assert!(cycle_through(1, &edges).is_some());
+    }
+
+    #[test]
+    fn who_joins_a_waiting_thread_is_not_the_one_to_be_told() {
+        let anyone = Edge { serial: 2, thread: 2, ended_by: EndedBy::Anyone };
+        let edges = [joins(1, 2), anyone, owned(3, 4, Surety::Unsure), owned(4, 3, Surety::Unsure)];
+        let told = [1, 2, 3, 4].map(|thread| !waits_for_another(thread, &edges));
+        assert_eq!(told, [false, true, true, true]);
+        let joins_a_cycle = [joins(1, 3), edges[2], edges[3], owned(5, 6, Surety::Sure)];
+        let told = [1, 3, 4, 5].map(|thread| !waits_for_another(thread, &joins_a_cycle));
+        assert_eq!(told, [false, true, true, true]);
     }
 
     #[test]

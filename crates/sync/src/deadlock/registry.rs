@@ -13,7 +13,7 @@ use manyhands_sys::clock::monotonic_ns;
 use manyhands_sys::per_process::PerProcess;
 use manyhands_sys::thread_id;
 
-use super::graph::{Cycle, Edge, cycle_through};
+use super::graph::{Cycle, Edge, cycle_through, waits_for_another};
 use super::report::{Deadlock, Kind, StuckThread, Thing};
 use super::{EndedBy, HOOKS, Resource, Site};
 
@@ -93,23 +93,38 @@ pub fn is_stuck(entry: &Entry<'_>, suspects: bool) -> bool {
         Some(_) if suspects && !is_suspected(entry) => return true,
         _ => {}
     }
-    Pace::begin().is_some_and(|_pace| everyone_asleep().is_some())
+    Pace::begin().is_some_and(|_pace| everyone_asleep(entry).is_some())
 }
 
 /// The report, if the wait of `entry` cannot end, or if that is likely and was not said yet. One
 /// wait of a deadlock gets it.
 pub fn explain(entry: &Entry<'_>) -> Option<Deadlock> {
+    let (kind, serials) = find(entry)?;
+    is_first_to_tell(entry, kind, &serials).then(|| report(kind, &serials))
+}
+
+/// The same for a wait that goes on whatever it is told: it is not the one that gets the report, so
+/// another one still may.
+pub fn witness(entry: &Entry<'_>) -> Option<Deadlock> {
+    let (kind, serials) = find(entry)?;
+    let is_told = |wait: &Wait| wait.is_told && serials.contains(&wait.serial);
+    let is_news = kind != Kind::Suspected && !waits().list.iter().any(is_told);
+    is_news.then(|| report(kind, &serials))
+}
+
+/// Why the wait of `entry` cannot end, or why that is likely, and with which others.
+fn find(entry: &Entry<'_>) -> Option<(Kind, Vec<u64>)> {
     let cycle = cycle_of(entry);
     let is_sure = cycle.as_ref().is_some_and(|cycle| cycle.is_sure);
-    let asleep = if is_sure { None } else { everyone_asleep().filter(|_| !may_be_signalled()) };
+    let asleep =
+        if is_sure { None } else { everyone_asleep(entry).filter(|_| !may_be_signalled()) };
     let of_cycle = cycle.map(|cycle| cycle.waits.iter().map(|edge| edge.serial).collect());
-    let (kind, serials): (Kind, Vec<u64>) = match (of_cycle, asleep) {
-        (Some(of_cycle), asleep) if is_sure || asleep.is_some() => (Kind::Cycle, of_cycle),
-        (None, Some(all)) => (Kind::EveryoneAsleep, all),
-        (Some(of_cycle), _) => (Kind::Suspected, of_cycle),
-        (None, None) => return None,
-    };
-    is_first_to_tell(entry, kind, &serials).then(|| report(kind, &serials))
+    match (of_cycle, asleep) {
+        (Some(of_cycle), asleep) if is_sure || asleep.is_some() => Some((Kind::Cycle, of_cycle)),
+        (None, Some(all)) => Some((Kind::EveryoneAsleep, all)),
+        (Some(of_cycle), _) => Some((Kind::Suspected, of_cycle)),
+        (None, None) => None,
+    }
 }
 
 /// Whether the suspicion that `entry` is part of a deadlock was told.
@@ -157,10 +172,14 @@ fn cycle_of(entry: &Entry<'_>) -> Option<Cycle> {
     (find()? == cycle).then_some(cycle)
 }
 
-/// All waits, if no thread of the process can run by itself.
-fn everyone_asleep() -> Option<Vec<u64>> {
+/// All waits, if no thread of the process can run by itself, and `entry` is one to be told: not if
+/// it just waits for another of them, which is told itself.
+fn everyone_asleep(entry: &Entry<'_>) -> Option<Vec<u64>> {
     let before = edges();
     if before.iter().any(|edge| edge.ended_by == EndedBy::Nobody) {
+        return None;
+    }
+    if waits_for_another(entry.thread, &before) {
         return None;
     }
     let entered: Vec<u32> = waits().list.iter().map(|wait| wait.kernel_id).collect();

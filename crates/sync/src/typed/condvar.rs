@@ -95,8 +95,10 @@ impl Condvar {
         deadline: Option<Deadline>,
         here: &'static Location<'static>,
     ) -> bool {
-        let node = self.raw.enter();
         let mutex = guard.mutex();
+        // SAFETY: the guard borrows the mutex. `relock` and `leave` are dropped before it, also in
+        // a panic: the node has left then, and the lock was taken again.
+        let node = unsafe { self.raw.enter_for(mutex.raw()) };
         mutex.unlock_meanwhile();
         let relock = Relock { mutex, here };
         let mut waiting = Waiting::new(self, Site::Rust(here));

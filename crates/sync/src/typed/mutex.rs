@@ -17,6 +17,7 @@ use crate::blocking::{block, block_without_panic};
 use crate::deadlock::{Description, EndedBy, Resource, Site};
 use crate::lock::{Hold, RawLock};
 use crate::sleep::Waiting;
+use crate::spin;
 use crate::statistics::Statistics;
 
 /// A value that one thread at a time can reach.
@@ -143,6 +144,9 @@ impl<T: ?Sized> Mutex<T> {
     #[cold]
     #[track_caller]
     fn wait(&self, here: &'static Location<'static>, deadline: Option<Deadline>) -> bool {
+        if self.lock_soon() {
+            return true;
+        }
         let held = self.held();
         let mut waiting = Waiting::new(&held, Site::Rust(here));
         if self.raw.is_mine() {
@@ -162,14 +166,21 @@ impl<T: ?Sized> Mutex<T> {
     /// Takes the lock again, whatever it takes: a guard without its lock must not exist, so this
     /// does not panic.
     pub(super) fn lock_again(&self, here: &'static Location<'static>) {
-        if !self.raw.try_lock(Hold::Scoped) {
-            let held = self.held();
-            let mut waiting = Waiting::new(&held, Site::Rust(here));
-            block_without_panic(&mut waiting, |waiting| {
-                self.raw.lock_slow(Hold::Scoped, None, waiting)
-            });
-        }
+        let held = self.held();
+        let mut waiting = Waiting::new(&held, Site::Rust(here));
+        block_without_panic(&mut waiting, |waiting| {
+            self.raw.lock_after_sleep(Hold::Scoped, waiting)
+        });
         self.acquired_at.set(here);
+    }
+
+    /// The state of the lock, for a condition.
+    pub(super) const fn raw(&self) -> &RawLock<Private> {
+        &self.raw
+    }
+
+    fn lock_soon(&self) -> bool {
+        spin::soon(|| !self.raw.is_locked() && self.raw.try_lock(Hold::Scoped))
     }
 
     fn held(&self) -> Held<'_> {

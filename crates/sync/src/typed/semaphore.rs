@@ -12,6 +12,7 @@ use crate::blocking::block;
 use crate::deadlock::{Description, EndedBy, Resource, Site, Surety};
 use crate::semaphore::{MAX_PERMITS, RawSemaphore};
 use crate::sleep::Waiting;
+use crate::spin;
 use crate::statistics::Statistics;
 
 /// A number of permits, to take and to give back.
@@ -122,6 +123,9 @@ impl Semaphore {
     #[cold]
     #[track_caller]
     fn wait(&self, here: &'static Location<'static>, deadline: Option<Deadline>) -> bool {
+        if spin::soon(|| self.raw.try_acquire()) {
+            return true;
+        }
         let mut waiting = Waiting::new(self, Site::Rust(here));
         block(&mut waiting, deadline, |deadline, waiting| self.raw.acquire_slow(deadline, waiting))
     }
