@@ -220,3 +220,34 @@ def test_the_hook_itself_is_never_cancelled(monkeypatch):
     finish.set()
     thread.join()
     assert finished == [ZeroDivisionError]
+
+
+def test_cancels_that_come_too_late_leave_nothing_for_a_trace_function_to_trip_over(run_program):
+    # On 3.11 a traced call never ends while the interpreter looks out for an exception that was
+    # taken back.
+    out, _ = run_program("""
+        import sys
+        from manyhands.futures import ThreadPoolExecutor
+        from manyhands.threading import Thread
+
+        sys.setswitchinterval(1e-6)
+        for _ in range(300):
+            thread = Thread(target=sum, args=(range(100),))
+            thread.start()
+            thread.cancel()
+            thread.join()
+        with ThreadPoolExecutor(1) as pool:
+            for _ in range(300):
+                pool.submit(sum, range(100)).cancel(running=True)
+
+        def traced():
+            return "done"
+
+        for _ in range(100):
+            traced()
+        sys.settrace(lambda *_: None)
+        done = traced()
+        sys.settrace(None)
+        print(done)
+    """)
+    assert out == "done\n"
