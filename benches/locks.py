@@ -1,182 +1,188 @@
-"""What do locks, events, conditions and barriers cost, and who gets a busy lock?
+"""How fast are the primitives of threading?
 
-Each lane does the same work with the standard `threading` and with ours. The first rows are one
-thread's: nobody else wants the lock. Then two threads hand something back and forth, which is
-mostly the kernel's and the GIL's time, and eight threads hammer one lock.
+Alone: one thread, nobody in its way; the cost of the loop around is part of every figure.  Between
+two threads: both take turns, so that each figure holds two hand-overs of the interpreter.  Eight
+threads at one lock for two seconds: how often they got it in all, and how evenly.
 """
 
+import functools
 import threading as standard
 import time
+import timeit
 
 import _measure
 from manyhands import threading as ours
 
-MODULES = {"ours": ours, "standard": standard}
-
-
-def loop(statement, setup, n):
-    """A lane for each module: nanoseconds per turn of a loop over `statement`."""
-    source = f"def work(n, t):\n    {setup}\n    turns = range(n)\n    for _ in turns:\n"
-    source += "".join(f"        {line}\n" for line in statement.splitlines())
-    namespace = {}
-    exec(source, namespace)
-
-    def lane(module):
-        return lambda: _measure.seconds(lambda: namespace["work"](n, module)) / n * 1e9
-
-    return {name: lane(module) for name, module in MODULES.items()}
-
-
-ONE_THREAD = [
-    ("Lock: with", "with x: pass", "x = t.Lock()", 1),
-    ("Lock: acquire, release", "x.acquire(); x.release()", "x = t.Lock()", 1),
-    ("RLock: with", "with x: pass", "x = t.RLock()", 1),
-    ("RLock: acquire, release", "x.acquire(); x.release()", "x = t.RLock()", 1),
-    ("Semaphore: with", "with x: pass", "x = t.Semaphore()", 5),
-    ("BoundedSemaphore: with", "with x: pass", "x = t.BoundedSemaphore()", 5),
-    ("Event: set, is_set, clear", "x.set(); x.is_set(); x.clear()", "x = t.Event()", 5),
+# Statement after statement in one round of the loop: its cost counts for little.
+N_UNROLLED = 10
+# name, what is made, statement, target
+ALONE = (
+    ("Lock: with", "Lock()", "with it: pass", 1),
+    ("Lock: acquire, release", "Lock()", "it.acquire(); it.release()", 1),
+    ("RLock: with", "RLock()", "with it: pass", 1),
+    ("RLock: acquire, release", "RLock()", "it.acquire(); it.release()", 1),
+    ("Semaphore: with", "Semaphore(1)", "with it: pass", 5),
+    ("BoundedSemaphore: with", "BoundedSemaphore(1)", "with it: pass", 5),
     (
-        "Condition: notify, wait(0), the lock held",
-        "x.notify(); x.wait(0)",
-        "x = t.Condition(); x.acquire()",
+        "Condition: notify + wait(0), lock held",
+        "Condition()",
+        "it.notify(); it.wait(0)",
         5,
     ),
-    ("Barrier(1): wait", "x.wait()", "x = t.Barrier(1)", 5),
-]
+    ("Event: set, is_set, clear", "Event()", "it.set(); it.is_set(); it.clear()", 5),
+    ("Barrier(1): wait", "Barrier(1)", "it.wait()", 5),
+)
+N_HAMMERS = 8
 
 
-def of_two(make, step, n):
-    """Microseconds per round of two threads that do `step(shared, idx)` in turns."""
-
-    def lane(module):
-        def work():
-            shared = make(module)
-            other = standard.Thread(target=lambda: [step(shared, 1) for _ in range(n)])
-            other.start()
-            for _ in range(n):
-                step(shared, 0)
-            other.join()
-
-        return lambda: _measure.seconds(work) / n * 1e6
-
-    return {name: lane(module) for name, module in MODULES.items()}
+def alone(module, make, statement, n_times):
+    """Nanoseconds for one statement by a thread that nobody disturbs."""
+    it = eval(f"module.{make}", {"module": module})
+    if hasattr(it, "notify"):
+        it.acquire()
+    timer = timeit.Timer("\n".join([statement] * N_UNROLLED), globals={"it": it})
+    return timer.timeit(n_times // N_UNROLLED) / n_times * 1e9
 
 
-class Turns:
-    """Whose turn it is, of two threads."""
+def ping_pong(module, n_rounds):
+    """Microseconds for one round: notify the other thread, wait until it notifies back."""
+    condition, turn = module.Condition(), [0]
 
-    def __init__(self, module):
-        self.condition = module.Condition()
-        self.turn = 0
+    def play(mine, other):
+        with condition:
+            for _ in range(n_rounds):
+                while turn[0] != mine:
+                    condition.wait()
+                turn[0] = other
+                condition.notify()
 
-    def step(self, me):
-        with self.condition:
-            while self.turn != me:
-                self.condition.wait()
-            self.turn = 1 - me
-            self.condition.notify()
+    return two_threads(lambda: play(0, 1), lambda: play(1, 0)) / n_rounds * 1e6
 
 
-def hammer(module, n_threads, duration_s):
-    """How often each of the threads got one lock."""
-    lock, counts, stop = module.Lock(), [0] * n_threads, []
+def meetings(module, n_rounds):
+    """Microseconds for one meeting of two threads at a barrier."""
+    barrier = module.Barrier(2)
+
+    def meet():
+        for _ in range(n_rounds):
+            barrier.wait()
+
+    return two_threads(meet, meet) / n_rounds * 1e6
+
+
+def signals(module, n_rounds):
+    """Microseconds for one round: set the other's event, wait for one's own."""
+    events = module.Event(), module.Event()
+
+    def play(mine, other):
+        for _ in range(n_rounds):
+            mine.wait()
+            mine.clear()
+            other.set()
+
+    events[0].set()
+    return two_threads(lambda: play(*events), lambda: play(*events[::-1])) / n_rounds * 1e6
+
+
+def two_threads(first, second):
+    """How long it takes until both are done, in seconds."""
+
+    def work():
+        other = standard.Thread(target=second)
+        other.start()
+        first()
+        other.join()
+
+    return _measure.seconds(work)
+
+
+def hammer(module, seconds):
+    """How often each of eight threads got one lock, busy while it has it and while it has not."""
+    lock, end, counts = module.Lock(), [], [0] * N_HAMMERS
 
     def work(idx):
-        while not stop:
+        while not end:
             with lock:
                 counts[idx] += 1
 
-    threads = [standard.Thread(target=work, args=(idx,)) for idx in range(n_threads)]
+    threads = [standard.Thread(target=work, args=(idx,)) for idx in range(N_HAMMERS)]
     for thread in threads:
         thread.start()
-    time.sleep(duration_s)
-    stop.append(True)
+    time.sleep(seconds)
+    end.append(True)
     for thread in threads:
         thread.join()
     return counts
 
 
-def contended(mode, n):
-    """Microseconds per acquisition of two threads that fight for one lock of ours."""
-
-    def measure():
-        ours.set_deadlock_mode(mode)
-        lock = ours.Lock()
-
-        def work():
-            for _ in range(n):
-                with lock:
-                    pass
-
-        threads = [standard.Thread(target=work) for _ in range(2)]
-
-        def both():
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-
-        return _measure.seconds(both) / n * 1e6
-
-    return measure
-
-
-def start_and_join(n):
-    """Microseconds to start a thread that does nothing, and to join it."""
-
-    def lane(module):
-        def work():
-            for _ in range(n):
-                thread = module.Thread(target=int)
-                thread.start()
-                thread.join()
-
-        return lambda: _measure.seconds(work) / n * 1e6
-
-    return {name: lane(module) for name, module in MODULES.items()}
+def contended(mode, seconds):
+    """Nanoseconds per acquisition of a hammered lock, with or without looking for deadlocks."""
+    before = ours.deadlock_mode()
+    ours.set_deadlock_mode(mode)
+    try:
+        return seconds / sum(hammer(ours, seconds)) * 1e9
+    finally:
+        ours.set_deadlock_mode(before)
 
 
 def rows(quick):
-    n = 2_000 if quick else 200_000
-    n_repeats = 2 if quick else 11
-    for name, statement, setup, target in ONE_THREAD:
-        values = _measure.interleave(loop(statement, setup, n), n_repeats)
+    n_times, n_repeats = (2_000, 2) if quick else (200_000, 11)
+    for name, make, statement, target in ALONE:
+        lanes = {
+            lane: functools.partial(alone, module, make, statement, n_times)
+            for lane, module in (("ours", ours), ("standard", standard))
+        }
+        values = _measure.interleave(lanes, n_repeats)
         yield _measure.Row(name, "ns", values, kind="ratio", target=target)
+    n_rounds = 200 if quick else 5_000
+    for name, measure in (
+        ("Condition: two threads notify each other", ping_pong),
+        ("Event: two threads signal each other", signals),
+        ("Barrier(2): two threads meet", meetings),
+    ):
+        lanes = {
+            "ours": functools.partial(measure, ours, n_rounds),
+            "standard": functools.partial(measure, standard, n_rounds),
+        }
+        yield _measure.Row(name, "us", _measure.interleave(lanes, n_repeats))
+    yield from hammered(quick)
 
-    n_rounds = 200 if quick else 10_000
-    turns = of_two(Turns, Turns.step, n_rounds)
-    yield _measure.Row(
-        "Condition: two threads take turns", "us/turn", _measure.interleave(turns, n_repeats)
+
+def hammered(quick):
+    """Rows of eight threads at one lock."""
+    seconds, n_repeats = (0.1, 1) if quick else (2.0, 3)
+    counts = {"ours": [], "standard": []}
+
+    def per_acquisition(lane, module):
+        counts[lane].append(hammer(module, seconds))
+        return seconds / sum(counts[lane][-1]) * 1e9
+
+    values = _measure.interleave(
+        {
+            "ours": lambda: per_acquisition("ours", ours),
+            "standard": lambda: per_acquisition("standard", standard),
+        },
+        n_repeats,
     )
-    barrier = of_two(lambda module: module.Barrier(2), lambda b, _: b.wait(), n_rounds)
-    values = _measure.interleave(barrier, n_repeats)
-    yield _measure.Row("Barrier(2): two threads meet", "us/round", values, kind="ratio", target=5)
-    threads = start_and_join(50 if quick else 2_000)
-    yield _measure.Row("Thread: start, join", "us", _measure.interleave(threads, n_repeats))
-
-    duration_s = 0.2 if quick else 2.0
-    counts = {name: [] for name in MODULES}
-    for _ in range(1 if quick else 3):
-        for name, module in MODULES.items():
-            counts[name].append(hammer(module, 8, duration_s))
-    per_second = {
-        name: duration_s / _measure.statistics.median(map(sum, runs)) * 1e9
-        for name, runs in counts.items()
-    }
-    fairness = {
-        name: _measure.statistics.median(min(run) / max(run) for run in runs)
-        for name, runs in counts.items()
-    }
-    note = ", ".join(f"{name}: slowest/fastest {fair:.2f}" for name, fair in fairness.items())
     yield _measure.Row(
-        "8 threads, one Lock, 2 s", "ns/turn", per_second, kind="ratio", target=1, note=note
+        "Lock: 8 threads hammer it, per acquisition", "ns", values, kind="ratio", target=1
     )
-
-    n_fights = 2_000 if quick else 200_000
-    lanes = {"ours": contended("raise", n_fights), "detector off": contended("off", n_fights)}
-    values = _measure.interleave(lanes, n_repeats)
-    ours.set_deadlock_mode("raise")
-    yield _measure.Row("2 threads, one Lock: deadlock detection", "us/turn", values)
+    unevenness = {
+        lane: max(max(count) / max(min(count), 1) for count in measured)
+        for lane, measured in counts.items()
+    }
+    note = "the worst of the runs"
+    name = "Lock: 8 threads hammer it, fastest / slowest"
+    yield _measure.Row(name, "times", unevenness, kind="at most", target=4, note=note)
+    values = _measure.interleave(
+        {
+            "ours": lambda: contended("raise", seconds / 2),
+            "off": lambda: contended("off", seconds / 2),
+        },
+        2 * n_repeats - 1,
+    )
+    name = "Lock: hammered, looking for deadlocks and not"
+    yield _measure.Row(name, "ns", values, ("off",), "ratio", 0.95)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,18 @@ def test_one_word_finds_the_same_primes_here_and_elsewhere(tmp_path):
     ]
 
 
+def test_producer_consumer_loses_nothing_and_does_not_wait_for_ever(tmp_path):
+    lines, _ = run_example("producer_consumer.py", tmp_path)
+    assert lines == [
+        "watching the clock: nothing lost: True",
+        "forgotten: deadlock: a thread waits, and nobody is left to wake it.",
+        "shut down: nothing lost: True",
+        "LifoQueue: 3 2 1",
+        "PriorityQueue: 1 2 3",
+        "SimpleQueue: 3 1 2",
+    ]
+
+
 def test_data_store_loses_an_update_without_a_lock_and_none_with_it(tmp_path):
     lines, _ = run_example("t4_data_store.py", tmp_path)
     assert lines == [

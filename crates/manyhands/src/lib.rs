@@ -88,6 +88,30 @@ pub mod sync {
     };
 }
 
+/// Queues between threads: in order of arrival, last in first out, by priority.
+///
+/// A queue can be shut down, which ends every wait at it; what is left can still be got. A wait
+/// that nobody is left to end panics with a report, as at the locks of [`sync`].
+///
+/// ```
+/// use manyhands::queue::Queue;
+///
+/// let orders = Queue::bounded(10).named("orders");
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         (1..=3).for_each(|table| orders.put(table).expect("the kitchen is open"));
+///         orders.shutdown(false);
+///     });
+///     assert_eq!(orders.iter().sum::<u32>(), 6);
+/// });
+/// ```
+pub mod queue {
+    pub use manyhands_queue::{
+        Deadline, Fifo, Iter, LifoQueue, Nothing, PriorityQueue, Queue, Refused, ShutDown,
+        Statistics, TooManyDone,
+    };
+}
+
 /// What `#[task]` and `test_entry!` expand to. Not for use by hand, and without any promise.
 #[doc(hidden)]
 pub mod __private {

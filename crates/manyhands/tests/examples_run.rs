@@ -49,6 +49,18 @@ fn one_word_changes_between_threads_and_processes() {
 }
 
 #[test]
+fn a_producer_and_a_consumer_lose_nothing_and_do_not_wait_for_ever() {
+    let expected = [
+        "watching the clock: nothing lost: true",
+        "forgotten: the consumer was told: true",
+        "shut down: nothing lost: true",
+        "last first: 3 2 1",
+        "smallest first: 1 2 3",
+    ];
+    assert_eq!(lines_of("producer_consumer"), expected);
+}
+
+#[test]
 fn who_joins_a_thread_goes_on_after_it() {
     let expected = [
         "joined: the thread starts, and sleeps",

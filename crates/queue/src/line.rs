@@ -20,8 +20,6 @@
 //!
 //! What it does not do: it does not say what is waited for; who is woken looks again.
 
-#[cfg(not(loom))]
-use manyhands_sync::deadlock::{Description, EndedBy, Resource};
 use manyhands_sync::sleep::{Wait, Waiting, sleep};
 use manyhands_sys::atomic::{AtomicU32, Mutex, MutexGuard, Ordering};
 use manyhands_sys::clock::Deadline;
@@ -161,18 +159,5 @@ impl Drop for Enlisted<'_> {
         if self.line.strike() {
             self.line.call(1);
         }
-    }
-}
-
-/// For the report on a wait that nobody can end.
-#[cfg(not(loom))]
-impl Resource for Enlisted<'_> {
-    fn describe(&self) -> Description {
-        let id = std::ptr::from_ref(self.line) as usize;
-        Description { kind: "Queue", name: None, id }
-    }
-
-    fn ended_by(&self) -> EndedBy {
-        if self.has_moved() { EndedBy::Nobody } else { EndedBy::Anyone }
     }
 }

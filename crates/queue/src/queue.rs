@@ -4,9 +4,14 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 #[cfg(not(loom))]
 use std::panic::Location;
+use std::time::Duration;
 
 #[cfg(not(loom))]
-use manyhands_sync::{blocking::block, deadlock::Site, sleep::Waiting};
+use manyhands_sync::blocking::block;
+#[cfg(not(loom))]
+use manyhands_sync::deadlock::{Description, EndedBy, Resource, Site};
+#[cfg(not(loom))]
+use manyhands_sync::sleep::Waiting;
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 use manyhands_sys::clock::Deadline;
 
@@ -32,6 +37,8 @@ pub struct Queue<T, S = Fifo<T>> {
     joiners: Line,
     /// Of the items that were ever put, how many are done.
     n_done: AtomicU64,
+    /// For reports.
+    name: Option<&'static str>,
     items: PhantomData<fn(T) -> T>,
 }
 
@@ -44,6 +51,14 @@ pub type PriorityQueue<T> = Queue<T, Locked<T, SmallestFirst<T>>>;
 /// The items of a queue, until it is shut down and empty.
 pub struct Iter<'queue, T, S> {
     queue: &'queue Queue<T, S>,
+}
+
+/// A wait under way, for the report if nobody can end it.
+#[cfg(not(loom))]
+struct Wait<'a> {
+    enlisted: &'a Enlisted<'a>,
+    name: Option<&'static str>,
+    id: usize,
 }
 
 /// What happened at a queue so far, and who waits there now.
@@ -104,8 +119,14 @@ impl<T, S: Store<T>> Queue<T, S> {
             putters: Line::new(),
             joiners: Line::new(),
             n_done: AtomicU64::new(0),
+            name: None,
             items: PhantomData,
         }
+    }
+
+    /// The same with a name for reports.
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name: Some(name), ..self }
     }
 
     /// Puts `item` if there is room.
@@ -184,6 +205,24 @@ impl<T, S: Store<T>> Queue<T, S> {
             Err(Nothing::Empty) => self.get_slow(deadline),
             end => end,
         }
+    }
+
+    /// Puts `item`, waiting for room at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`Self::put_by`].
+    #[track_caller]
+    pub fn put_for(&self, item: T, timeout: Duration) -> Result<(), Refused<T>> {
+        self.put_by(item, Some(Deadline::after(timeout)))
+    }
+
+    /// Gets an item, waiting for it at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`Self::get_by`].
+    #[track_caller]
+    pub fn get_for(&self, timeout: Duration) -> Result<T, Nothing> {
+        self.get_by(Some(Deadline::after(timeout)))
     }
 
     /// Puts all of `items` in their order, waiting for room until `deadline`. Items of other
@@ -289,7 +328,7 @@ impl<T, S: Store<T>> Queue<T, S> {
             if self.n_unfinished() == 0 {
                 break;
             }
-            let is_in_time = sleep_in(&enlisted, deadline);
+            let is_in_time = self.sleep_in(&enlisted, deadline);
             enlisted.leave();
             if !is_in_time {
                 return self.n_unfinished() == 0;
@@ -407,7 +446,7 @@ impl<T, S: Store<T>> Queue<T, S> {
                 Err(Refused::Full(back)) => item = back,
                 end => return end,
             }
-            let is_in_time = sleep_in(&enlisted, deadline);
+            let is_in_time = self.sleep_in(&enlisted, deadline);
             enlisted.leave();
             match self.try_put(item) {
                 Err(Refused::Full(back)) if is_in_time => item = back,
@@ -433,13 +472,29 @@ impl<T, S: Store<T>> Queue<T, S> {
                 Err(Nothing::Empty) => {}
                 end => return end,
             }
-            let is_in_time = sleep_in(&enlisted, deadline);
+            let is_in_time = self.sleep_in(&enlisted, deadline);
             enlisted.leave();
             match self.try_get() {
                 Err(Nothing::Empty) if is_in_time => {}
                 end => return end,
             }
         }
+    }
+
+    /// Sleeps until called (true) or `deadline`.
+    #[cfg(not(loom))]
+    #[track_caller]
+    fn sleep_in(&self, enlisted: &Enlisted<'_>, deadline: Option<Deadline>) -> bool {
+        let wait =
+            Wait { enlisted, name: self.name, id: std::ptr::from_ref(&self.n_done) as usize };
+        let mut waiting = Waiting::new(&wait, Site::Rust(Location::caller()));
+        block(&mut waiting, deadline, |deadline, waiting| enlisted.sleep(deadline, waiting))
+    }
+
+    #[cfg(loom)]
+    fn sleep_in(&self, enlisted: &Enlisted<'_>, deadline: Option<Deadline>) -> bool {
+        let _ = enlisted.sleep(deadline, &mut Default::default());
+        true
     }
 
     fn call_joiners(&self) {
@@ -452,6 +507,7 @@ impl<T, S: Store<T>> Queue<T, S> {
 impl<T, S: Store<T>> Iterator for Iter<'_, T, S> {
     type Item = T;
 
+    #[track_caller]
     fn next(&mut self) -> Option<T> {
         self.queue.get().ok()
     }
@@ -466,16 +522,14 @@ impl<'queue, T, S: Store<T>> IntoIterator for &'queue Queue<T, S> {
     }
 }
 
-/// Sleeps until called (true) or `deadline`.
 #[cfg(not(loom))]
-#[track_caller]
-fn sleep_in(enlisted: &Enlisted<'_>, deadline: Option<Deadline>) -> bool {
-    let mut waiting = Waiting::new(enlisted, Site::Rust(Location::caller()));
-    block(&mut waiting, deadline, |deadline, waiting| enlisted.sleep(deadline, waiting))
-}
+impl Resource for Wait<'_> {
+    fn describe(&self) -> Description {
+        Description { kind: "Queue", name: self.name.map(ToOwned::to_owned), id: self.id }
+    }
 
-#[cfg(loom)]
-fn sleep_in(enlisted: &Enlisted<'_>, deadline: Option<Deadline>) -> bool {
-    let _ = enlisted.sleep(deadline, &mut Default::default());
-    true
+    fn ended_by(&self) -> EndedBy {
+        // Takes no lock: another thread asks, at any time.
+        if self.enlisted.has_moved() { EndedBy::Nobody } else { EndedBy::Anyone }
+    }
 }

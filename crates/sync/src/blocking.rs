@@ -15,7 +15,7 @@ use crate::deadlock::{self, Kind, Mode};
 use crate::sleep::{Wait, Waiting};
 
 /// Looks that a wait which does not panic leaves to the others.
-const PATIENT_LOOKS: u32 = 3;
+const PATIENT_LOOKS: u32 = 6;
 
 /// Calls `step` with `deadline` until it is done (true) or timed out (false).
 ///
@@ -65,10 +65,13 @@ pub fn block_without_panic(
             Wait::TimedOut | Wait::Interrupted => {}
             Wait::Stuck => {
                 n_looks += 1;
-                if n_looks < PATIENT_LOOKS && deadlock::mode() == Mode::Raise {
-                    continue;
-                }
-                let Some(deadlock) = waiting.explain() else { continue };
+                let deadlock = match deadlock::mode() {
+                    // Others panic, also after this one has printed what it sees.
+                    Mode::Raise if n_looks < PATIENT_LOOKS => None,
+                    Mode::Raise => waiting.witness(),
+                    _ => waiting.explain(),
+                };
+                let Some(deadlock) = deadlock else { continue };
                 eprintln!("{deadlock}");
                 if deadlock.kind != Kind::Suspected {
                     waiting.be_silent();

@@ -130,6 +130,11 @@ mod real {
             deadlock::explain(self.entry.as_ref()?)
         }
 
+        /// The same for a wait that goes on whatever it is told.
+        pub fn witness(&self) -> Option<deadlock::Deadlock> {
+            deadlock::witness(self.entry.as_ref()?)
+        }
+
         /// The deadlock was reported: this wait looks no more.
         pub const fn be_silent(&mut self) {
             self.look_at_ns = u64::MAX;

@@ -28,7 +28,7 @@ use std::panic::Location;
 use std::sync::OnceLock;
 
 pub use mode::{MODE_VARIABLE, Mode, UnknownMode, mode, set_mode, set_mode_from_environment};
-pub use registry::{Entry, enter, explain, is_stuck, n_waiting};
+pub use registry::{Entry, enter, explain, is_stuck, n_waiting, witness};
 pub use report::{Deadlock, Kind, StuckThread, Thing};
 
 /// What threads wait for.

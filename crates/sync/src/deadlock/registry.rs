@@ -99,18 +99,32 @@ pub fn is_stuck(entry: &Entry<'_>, suspects: bool) -> bool {
 /// The report, if the wait of `entry` cannot end, or if that is likely and was not said yet. One
 /// wait of a deadlock gets it.
 pub fn explain(entry: &Entry<'_>) -> Option<Deadlock> {
+    let (kind, serials) = find(entry)?;
+    is_first_to_tell(entry, kind, &serials).then(|| report(kind, &serials))
+}
+
+/// The same for a wait that goes on whatever it is told: it is not the one that gets the report, so
+/// another one still may.
+pub fn witness(entry: &Entry<'_>) -> Option<Deadlock> {
+    let (kind, serials) = find(entry)?;
+    let is_told = |wait: &Wait| wait.is_told && serials.contains(&wait.serial);
+    let is_news = kind != Kind::Suspected && !waits().list.iter().any(is_told);
+    is_news.then(|| report(kind, &serials))
+}
+
+/// Why the wait of `entry` cannot end, or why that is likely, and with which others.
+fn find(entry: &Entry<'_>) -> Option<(Kind, Vec<u64>)> {
     let cycle = cycle_of(entry);
     let is_sure = cycle.as_ref().is_some_and(|cycle| cycle.is_sure);
     let asleep =
         if is_sure { None } else { everyone_asleep(entry).filter(|_| !may_be_signalled()) };
     let of_cycle = cycle.map(|cycle| cycle.waits.iter().map(|edge| edge.serial).collect());
-    let (kind, serials): (Kind, Vec<u64>) = match (of_cycle, asleep) {
-        (Some(of_cycle), asleep) if is_sure || asleep.is_some() => (Kind::Cycle, of_cycle),
-        (None, Some(all)) => (Kind::EveryoneAsleep, all),
-        (Some(of_cycle), _) => (Kind::Suspected, of_cycle),
-        (None, None) => return None,
-    };
-    is_first_to_tell(entry, kind, &serials).then(|| report(kind, &serials))
+    match (of_cycle, asleep) {
+        (Some(of_cycle), asleep) if is_sure || asleep.is_some() => Some((Kind::Cycle, of_cycle)),
+        (None, Some(all)) => Some((Kind::EveryoneAsleep, all)),
+        (Some(of_cycle), _) => Some((Kind::Suspected, of_cycle)),
+        (None, None) => None,
+    }
 }
 
 /// Whether the suspicion that `entry` is part of a deadlock was told.

@@ -1,7 +1,7 @@
 """An exception of a thread reaches whoever joins it (row T3).
 
-The standard module prints it and forgets it.  Here ``join()`` raises it, ``result()`` gives what the
-thread returned or raises, and a group of threads tells all failures together.
+The standard module prints it and forgets it.  Here ``join()`` raises it, ``result()`` gives what
+the thread returned or raises, and a group of threads tells all failures together.
 """
 
 from manyhands.threading import Event, Thread, ThreadGroup
