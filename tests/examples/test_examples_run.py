@@ -78,7 +78,7 @@ def test_producer_consumer_loses_nothing_and_does_not_wait_for_ever(tmp_path):
 
 
 def test_data_store_loses_an_update_without_a_lock_and_none_with_it(tmp_path):
-    lines, _ = run_example("t4_data_store.py", tmp_path)
+    lines, _ = run_example("lock_data_store.py", tmp_path)
     assert lines == [
         "update: three updates make 2",
         "update_in_a_block: three updates make 3",
@@ -87,8 +87,8 @@ def test_data_store_loses_an_update_without_a_lock_and_none_with_it(tmp_path):
 
 
 def test_opposite_order_is_told_with_both_threads_and_their_lines(tmp_path):
-    lines, _ = run_example("t5_deadlock.py", tmp_path)
-    source = (EXAMPLES / "t5_deadlock.py").read_text().splitlines()
+    lines, _ = run_example("lock_deadlock.py", tmp_path)
+    source = (EXAMPLES / "lock_deadlock.py").read_text().splitlines()
     (first,) = [n for n, line in enumerate(source, 1) if line.strip() == "with first:"]
     (second,) = [n for n, line in enumerate(source, 1) if line.strip() == "with second:"]
     report = "\n".join(lines)
@@ -96,8 +96,8 @@ def test_opposite_order_is_told_with_both_threads_and_their_lines(tmp_path):
     assert report.count("deadlock: 2 threads wait for each other, each for the next.") == 1
     for thread, held, wanted in (("anna", "salt", "pepper"), ("ben", "pepper", "salt")):
         assert f'Thread "{thread}"\n    holds Lock "{held}", acquired at ' in report
-        assert re.search(rf'waits for Lock "{wanted}" at .*t5_deadlock.py:{second} ', report)
-    assert report.count(f"t5_deadlock.py:{first}\n") == 2
+        assert re.search(rf'waits for Lock "{wanted}" at .*lock_deadlock.py:{second} ', report)
+    assert report.count(f"lock_deadlock.py:{first}\n") == 2
     assert lines[-2:] == ["anna has salt and pepper", "ben has salt and pepper"]
 
 
