@@ -3,7 +3,7 @@
 Guarantees: `isinstance(q, queue.Queue)` holds with the standard class (and so on); subclasses that
 override `_init`, `_qsize`, `_put` or `_get`, and programs that use `mutex`, `not_empty`,
 `not_full`, `all_tasks_done`, `queue` or `unfinished_tasks`, find what they expect. Such a queue is
-*exposed*: from then on it runs on `_queue_hooks`, in Python and at the standard's speed.
+*exposed*: from then on it runs on `_queue_hooks`, in Python and slower than the standard.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator

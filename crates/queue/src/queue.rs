@@ -178,7 +178,10 @@ impl<T, S: Store<T>> Queue<T, S> {
     #[inline]
     #[track_caller]
     pub fn get(&self) -> Result<T, ShutDown> {
-        self.get_by(None).map_err(|_| ShutDown(()))
+        match self.get_by(None) {
+            Ok(item) => Ok(item),
+            Err(_) => Err(ShutDown(())),
+        }
     }
 
     /// Puts `item`, waiting for room until `deadline`.
@@ -188,9 +191,10 @@ impl<T, S: Store<T>> Queue<T, S> {
     #[inline]
     #[track_caller]
     pub fn put_by(&self, item: T, deadline: Option<Deadline>) -> Result<(), Refused<T>> {
+        // Nothing of a refusal is looked at here: the successful path stays in registers.
         match self.try_put(item) {
-            Err(Refused::Full(item)) => self.put_slow(item, deadline),
-            end => end,
+            Ok(()) => Ok(()),
+            Err(refused) => self.put_slow(refused, deadline),
         }
     }
 
@@ -202,8 +206,8 @@ impl<T, S: Store<T>> Queue<T, S> {
     #[track_caller]
     pub fn get_by(&self, deadline: Option<Deadline>) -> Result<T, Nothing> {
         match self.try_get() {
-            Err(Nothing::Empty) => self.get_slow(deadline),
-            end => end,
+            Ok(item) => Ok(item),
+            Err(nothing) => self.get_slow(nothing, deadline),
         }
     }
 
@@ -431,7 +435,8 @@ impl<T, S: Store<T>> Queue<T, S> {
 
     #[cold]
     #[track_caller]
-    fn put_slow(&self, mut item: T, deadline: Option<Deadline>) -> Result<(), Refused<T>> {
+    fn put_slow(&self, refused: Refused<T>, deadline: Option<Deadline>) -> Result<(), Refused<T>> {
+        let Refused::Full(mut item) = refused else { return Err(refused) };
         let mut backoff = Backoff::new();
         while !backoff.is_over() {
             backoff.pause();
@@ -457,7 +462,10 @@ impl<T, S: Store<T>> Queue<T, S> {
 
     #[cold]
     #[track_caller]
-    fn get_slow(&self, deadline: Option<Deadline>) -> Result<T, Nothing> {
+    fn get_slow(&self, nothing: Nothing, deadline: Option<Deadline>) -> Result<T, Nothing> {
+        if nothing == Nothing::ShutDown {
+            return Err(nothing);
+        }
         let mut backoff = Backoff::new();
         while !backoff.is_over() {
             backoff.pause();

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use manyhands_queue::{Nothing, Refused};
 use manyhands_sys::clock::Deadline;
-use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
 use super::exposure::Exposure;
@@ -250,7 +250,9 @@ impl QueueCore {
         args: impl IntoPyObject<'py, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let function = py.import(intern!(py, "manyhands._queue_hooks"))?.getattr(function)?;
+        static HOOKS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+        let import = || py.import("manyhands._queue_hooks").map(Bound::unbind);
+        let function = HOOKS.get_or_try_init(py, import)?.bind(py).getattr(function)?;
         let args = args.into_pyobject(py).map_err(Into::into)?;
         let mut all = vec![slf.as_any().clone()];
         all.extend(args.iter());
