@@ -109,7 +109,7 @@ class PlainThread(_StandardThread):
         """
         if not isinstance(self, PlainThread):
             # A class that could not be derived from this one, calling it by name.
-            _StandardThread.start(self)
+            _StandardThread.start(self)  # type: ignore[unreachable]
             return
         if not self._initialized or self._started.is_set():
             _StandardThread.start(self)  # Raises what the standard class raises.
@@ -157,7 +157,7 @@ class PlainThread(_StandardThread):
         ZeroDivisionError: division by zero
         """
         if not isinstance(self, PlainThread):
-            _StandardThread.join(self, timeout)
+            _StandardThread.join(self, timeout)  # type: ignore[unreachable]
             return
         record = self._mh_record
         if wait_for_end(self, timeout) and record is not None and record.propagates:

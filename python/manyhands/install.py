@@ -17,10 +17,10 @@ Guarantees:
   exist become subclasses of ours, and threads of the standard class itself become ours.
 
 What it does not do:
-- It replaces no other instance, and no other base class that exists: an executor or a lock made before, a
-  subclass of an executor, event or queue defined before, a name kept in a local variable, a default
-  argument or an attribute stay as they were. A subclass defined *after* `install()` is a subclass
-  of ours: one that relies on private attributes of the standard class does not work.
+- It replaces no other instance, and no other base class that exists: an executor or a lock made
+  before, a subclass of an executor, event or queue defined before, a name kept in a local variable,
+  a default argument or an attribute stay as they were. A subclass defined *after* `install()` is a
+  subclass of ours: one that relies on private attributes of the standard class does not work.
 - `concurrent.futures._base`, a private module, keeps the standard `wait` and `as_completed`.
 - `uninstall()` leaves a name that was imported while ours were installed.
 - It reaches this process and the workers of its process pools, not the interpreters that the
@@ -168,7 +168,7 @@ class _EagerModule:
                 _set(namespace, name, standard)
         for thread in self.adopted:
             if type(thread) is self.replacement["Thread"]:
-                thread.__class__ = self.standard["Thread"]  # type: ignore[assignment]
+                thread.__class__ = self.standard["Thread"]
         for subclass, bases in self.rebased:
             subclass.__bases__ = bases
         for replacement, where_from in self.renamed:

@@ -8,9 +8,9 @@
 //! | `leave_body` | it cannot be interrupted any more, and no interruption is under way |
 //! | the system takes down its thread-local variables | whoever waits for it goes on |
 //!
-//! An interruption is raised under the same mutex under which `leave_body` ends the time for it, and
-//! one that is under way then is received there: it never reaches what the thread does after. One that comes before `begin` is the answer
-//! of `begin`: the body does not start.
+//! An interruption is raised under the same mutex under which `leave_body` ends the time for it;
+//! one that is under way then is received there. So it never reaches what the thread does after its
+//! body. One that comes before `begin` is the answer of `begin`: the body does not start.
 //!
 //! That the last step is the system's has two reasons. Nobody waits for ever for a thread that is
 //! gone, even if a trace function or the end of the interpreter took it out of our hands. And
