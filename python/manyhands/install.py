@@ -310,7 +310,9 @@ def _rebase(standard: object, ours: object) -> list[tuple[type, tuple[type, ...]
 def _adopt(threading: ModuleType, standard: object, ours: object) -> "Iterable[object]":
     """Makes threads that are exactly of the standard class ours; a weak set of them."""
     all_threads = threading._dangling
-    threads = [thread for thread in list(all_threads) if type(thread) is standard]
+    # Copied in one step: other threads make threads meanwhile.
+    references = list(all_threads.data)
+    threads = [thread for thread in (ref() for ref in references) if type(thread) is standard]
     for thread in threads:
         thread.__class__ = ours
     adopted: Iterable[object] = type(all_threads)(threads)
