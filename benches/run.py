@@ -22,6 +22,7 @@ ORDER = [
     "process_map",
     "thread_burst",
     "thread_round_trip",
+    "threads",
     "locks",
     "queues",
     "first_result",

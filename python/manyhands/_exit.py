@@ -22,7 +22,7 @@ import weakref
 from collections.abc import Callable
 from typing import Protocol
 
-from . import _runtime
+from . import _runtime, _stack_size
 
 __all__ = ["forget_thread", "has_begun", "join_threads", "register", "start_worker_thread"]
 
@@ -40,8 +40,6 @@ _has_begun = False
 
 #: Worker threads that have not ended, with their loops.
 _working: dict[threading.Thread, _runtime.WorkLoop] = {}
-
-_stack_size_lock = threading.Lock()
 
 #: How long an interrupted thread may take to leave, in seconds, before the program goes on.
 _HARD_STOP_PATIENCE = 0.2
@@ -64,16 +62,7 @@ def start_worker_thread(
     # Before the start: who gets the thread's first result may look for it there.
     threads.add(thread)
     try:
-        if stack_size is None:
-            thread.start()
-        else:
-            # The size is a global setting: nobody else may start a thread meanwhile.
-            with _stack_size_lock:
-                before = threading.stack_size(stack_size)
-                try:
-                    thread.start()
-                finally:
-                    threading.stack_size(before)
+        _stack_size.start(thread.start, stack_size)
     except BaseException:
         if loop.abandon():
             _working.pop(thread, None)

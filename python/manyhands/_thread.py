@@ -6,10 +6,11 @@ thread share:
     new ──start()──▶ running ──▶ returned | raised | cancelled
 
 Guarantees:
-- `start`, `run`, `is_alive` and the rest behave as in the standard class, for subclasses too.
+- `start`, `run`, `is_alive` and the rest behave as in the standard class, for subclasses too. What
+  is added can be hidden by a subclass's own methods and attributes of the same names.
 - An exception of a thread that propagates is never lost: whoever joins gets it; if nobody has by
   the time the thread object goes, or the program ends, `threading.excepthook` does.
-- `cancel()` reaches the thread's body and nothing after it.
+- `cancel()` reaches the thread's body and nothing after it; a body that has not begun never does.
 
 What it does not do: a body that sits in foreign C code is cancelled when that returns.
 """
@@ -17,23 +18,35 @@ What it does not do: a body that sits in foreign C code is cancelled when that r
 import atexit
 import os
 import threading as _names  # Whatever is installed there now: hooks are looked up when needed.
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from functools import partial
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any
 
-from ._runtime import Event, Lock, Returning, ThreadEnd, ThreadRun
+from . import _stack_size
+from ._runtime import Event, Returning, ThreadEnd, ThreadRun
 from ._std_threading import Thread as _StandardThread
 from ._std_threading import threading as _standard
 from ._task_errors import Cancelled
 
-__all__ = ["PlainThread", "Thread"]
+__all__ = ["PlainThread", "Thread", "cancel", "take_failure", "wait_for_end"]
 
-# A thread is started with a stack of its own size by changing the size for all for a moment.
-_starting = Lock(name="manyhands thread start")
-os.register_at_fork(after_in_child=_starting._at_fork_reinit)
+# Between the thread's start and its own first step nobody is told if it dies.
+_UNTIL_IT_BEGINS_S = 0.05
+
+
+class _CpuTime:
+    """Thread.cpu_time. Not a property: a program's own attribute of that name hides it."""
+
+    def __get__(self, thread: "PlainThread | None", owner: type) -> Any:
+        """Seconds of processor time the thread has used, so far or in all; 0.0 before it starts."""
+        if thread is None:
+            return self
+        record = thread._mh_record
+        return 0.0 if record is None else record.end.cpu_time()
 
 
 class PlainThread(_StandardThread):
@@ -44,15 +57,21 @@ class PlainThread(_StandardThread):
     same but for that.
     """
 
-    _propagates = False
     # For objects that exist when `install()` makes this class a base of theirs.
-    _own_context: Context | None = None
-    _stack_size: int | None = None
-    _record: "_Record | None" = None
+    _mh_propagates = False
+    _mh_context: Context | None = None
+    _mh_stack_size: int | None = None
+    _mh_record: "_Record | None" = None
+    # Called in the thread, after its body, with what the body raised if that propagates.
+    _mh_on_error: Callable[[BaseException], None] | None = None
+
     # The standard class's own.
     _initialized: bool
     _started: Event
     _target: Callable[..., object] | None
+
+    #: Seconds of processor time the thread has used, so far or in all; 0.0 before it is started.
+    cpu_time = _CpuTime()
 
     def __init__(
         self,
@@ -68,13 +87,13 @@ class PlainThread(_StandardThread):
         stack_size: int | None = None,
     ) -> None:
         if stack_size is not None:
-            _check_stack_size(stack_size)
+            _stack_size.check(stack_size)
         # By name: a class that is derived from the standard one may call this one's.
         _StandardThread.__init__(self, group, target, name, args, kwargs, daemon=daemon)
         if propagate is not None:
-            self._propagates = propagate
-        self._own_context = context
-        self._stack_size = stack_size
+            self._mh_propagates = propagate
+        self._mh_context = context
+        self._mh_stack_size = stack_size
 
     def start(self) -> None:
         """Starts the thread.
@@ -88,38 +107,34 @@ class PlainThread(_StandardThread):
         >>> dish.result()
         'soup'
         """
-        if not self._initialized or self._started.is_set():
-            super().start()  # Raises what the standard class raises.
+        if not isinstance(self, PlainThread):
+            # A class that could not be derived from this one, calling it by name.
+            _StandardThread.start(self)  # type: ignore[unreachable]
             return
-        record = _Record(self, self._propagates)
-        if self._target is not None:
+        if not self._initialized or self._started.is_set():
+            _StandardThread.start(self)  # Raises what the standard class raises.
+            return
+        record = _Record(self)
+        target = self._target
+        if target is not None:
             # The standard `run` drops what the target returns.
-            self._target = Returning(self._target, record.keep)
+            self._target = Returning(target, record.keep)
         body: Callable[[], object] = self.run
-        if self._own_context is not None:
-            body = partial(self._own_context.run, body)
+        if self._mh_context is not None:
+            body = partial(self._mh_context.run, body)
         # What the new thread calls; taken away again before the body runs.
-        prepare = partial(_give_run_back, weakref.ref(self))
-        run = ThreadRun(record.end, prepare, body, record.finish)
-        self.run = run  # type: ignore[method-assign]
-        before, self._record = self._record, record
+        namespace, own_run = vars(self), vars(self).get("run")
+        give_back = partial(_give_run_back, namespace, own_run)
+        namespace["run"] = ThreadRun(record.end, give_back, body, record.finish)
+        before, self._mh_record = self._mh_record, record
         try:
-            self._start_with_stack()
-        except BaseException:
-            vars(self).pop("run", None)
-            self._record = before
+            _stack_size.start(partial(_StandardThread.start, self), self._mh_stack_size)
+        except Exception:
+            if self.ident is None:
+                give_back()
+                self._target, self._mh_record = target, before
+            # Else a signal handler raised, and the thread runs all the same.
             raise
-
-    def _start_with_stack(self) -> None:
-        with _starting:
-            if self._stack_size is None:
-                super().start()
-                return
-            before = _standard.stack_size(self._stack_size)
-            try:
-                super().start()
-            finally:
-                _standard.stack_size(before)
 
     def join(self, timeout: float | None = None) -> None:
         """Waits until the thread has ended.
@@ -141,19 +156,12 @@ class PlainThread(_StandardThread):
         ...
         ZeroDivisionError: division by zero
         """
-        if self._wait_for_end(timeout) and self._record is not None and self._record.propagates:
-            self._record.raise_error()
-
-    def _wait_for_end(self, timeout: float | None) -> bool:
-        """Waits like the standard `join`, and looks out for deadlocks; whether it has ended."""
-        record = self._record
-        if record is not None and self.is_alive() and self is not _standard.current_thread():
-            # What is left to do after this takes the thread no time.
-            if not record.end.wait(timeout):
-                return False
-            timeout = None
-        super().join(timeout)
-        return not self.is_alive()
+        if not isinstance(self, PlainThread):
+            _StandardThread.join(self, timeout)  # type: ignore[unreachable]
+            return
+        record = self._mh_record
+        if wait_for_end(self, timeout) and record is not None and record.propagates:
+            record.raise_error()
 
     def result(self, timeout: float | None = None) -> Any:
         """What the thread's target, or its own `run`, returned; waits for it.
@@ -163,9 +171,10 @@ class PlainThread(_StandardThread):
 
         Raises:
             TimeoutError: it runs on.
-            RuntimeError: the thread was not started, or is the calling one.
+            RuntimeError: the thread was not started, or is the calling one, or its outcome is
+                not known in this process.
             concurrent.futures.CancelledError: it was cancelled.
-            BaseException: what the thread raised.
+            BaseException: what the thread raised. SystemExit ends a thread like a return.
 
         >>> from manyhands.threading import Thread
         >>> sum_of = Thread(target=sum, args=([1, 2, 3],))
@@ -173,9 +182,8 @@ class PlainThread(_StandardThread):
         >>> sum_of.result(timeout=60)
         6
         """
-        record = self._ended_record(timeout)
+        record = _ended_record(self, timeout)
         record.raise_error()
-        record.check_cancelled()
         return record.value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -183,17 +191,9 @@ class PlainThread(_StandardThread):
 
         Raises what `result()` raises, except for what the thread raised.
         """
-        record = self._ended_record(timeout)
-        record.check_cancelled()
+        record = _ended_record(self, timeout)
         record.take()
         return record.error
-
-    def _ended_record(self, timeout: float | None) -> "_Record":
-        if not self._wait_for_end(timeout):
-            raise TimeoutError(f"thread {self.name!r} still runs after {timeout} s")
-        if self._record is None:
-            raise RuntimeError(f"thread {self.name!r} runs without start(): it has no result")
-        return self._record
 
     def cancel(self) -> bool:
         """Asks the thread to end: raises `manyhands.Cancelled` in it.
@@ -201,10 +201,11 @@ class PlainThread(_StandardThread):
         It is raised at the thread's next bytecode, or in a wait for one of our primitives. A body
         that sits in C code (`time.sleep`, a system call) ends when that returns. The body may catch
         it to clean up, and should let it go. `join()` returns then; `result()` raises
-        CancelledError. What the thread does after its body is never interrupted.
+        CancelledError. What the thread does after its body is never interrupted. A thread that was
+        just started does not begin its body.
 
         Returns:
-            False if it does not run, or was cancelled before.
+            False if the thread was not started, or its body has ended.
 
         >>> from manyhands.threading import Event, Thread
         >>> waiting = Thread(target=Event().wait)
@@ -213,12 +214,7 @@ class PlainThread(_StandardThread):
         True
         >>> waiting.join()
         """
-        return self._record is not None and self._record.end.interrupt(Cancelled)
-
-    @property
-    def cpu_time(self) -> float:
-        """Seconds of processor time the thread has used; 0.0 before it is started."""
-        return 0.0 if self._record is None else self._record.end.cpu_time()
+        return cancel(self)
 
 
 class Thread(PlainThread):
@@ -227,7 +223,7 @@ class Thread(PlainThread):
     Mirrors `threading.Thread <https://docs.python.org/3/library/threading.html#threading.Thread>`_,
     with everything that has. Different: `join()` raises what the thread raised. If nobody joins
     it (or asks for its `result()` or `exception()`), `threading.excepthook` gets the exception
-    when the thread object is released, at the latest at the end of the program; the standard
+    when the thread object is collected, at the latest at the end of the program; the standard
     class calls it at once. With ``propagate=False`` it is as in the standard class.
 
     Args:
@@ -250,25 +246,86 @@ class Thread(PlainThread):
     soup
     """
 
-    _propagates = True
+    _mh_propagates = True
+
+
+def wait_for_end(thread: PlainThread, timeout: float | None = None) -> bool:
+    """Waits like the standard `join`, and looks out for deadlocks; whether it has ended."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    record = thread._mh_record
+    if record is not None and _is_alive(thread) and thread is not _standard.current_thread():
+        # In slices, as the thread may die before it can tell.
+        while not record.end.has_begun() and _is_alive(thread):
+            left = _left(deadline)
+            if left is not None and left <= 0:
+                return False
+            if record.end.wait(_UNTIL_IT_BEGINS_S if left is None else min(left, 0.05)):
+                break
+        if record.end.has_begun() and not record.end.wait(_left(deadline)):
+            return False
+    # Returns at once, unless the thread never began.
+    _StandardThread.join(thread, _left(deadline))
+    return not _is_alive(thread)
+
+
+def take_failure(thread: PlainThread) -> None:
+    """Whatever the thread raised: the caller sees to it."""
+    if thread._mh_record is not None:
+        thread._mh_record.take()
+
+
+def cancel(thread: PlainThread) -> bool:
+    """Does what `Thread.cancel` does, also for a class that has another method of that name."""
+    record = thread._mh_record
+    return record is not None and record.end.interrupt(Cancelled)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+
+
+def _is_alive(thread: PlainThread) -> bool:
+    return _StandardThread.is_alive(thread)
+
+
+def _ended_record(thread: PlainThread, timeout: float | None) -> "_Record":
+    if not wait_for_end(thread, timeout):
+        raise TimeoutError(
+            f"thread {thread.name!r} still runs after {timeout} s: wait longer, or cancel() it"
+        )
+    record = thread._mh_record
+    if record is None:
+        raise RuntimeError(
+            f"the outcome of thread {thread.name!r} is not known: it was started before "
+            "manyhands.install(), or not by start()"
+        )
+    if record.is_cancelled:
+        from concurrent.futures import CancelledError
+
+        raise CancelledError(f"thread {thread.name!r} was cancelled")
+    if not record.is_complete:
+        raise RuntimeError(
+            f"thread {thread.name!r} ended without an outcome: this process was forked while it "
+            "ran, or a trace function ended it"
+        )
+    return record
 
 
 class _Record:
-    """How one run of a thread ended, and whether somebody knows.
+    """How one run of a thread ended, and whether somebody knows."""
 
-    Referred to by the thread object, not the other way round: when it goes, the thread has gone.
-    """
-
-    def __init__(self, thread: PlainThread, propagates: bool) -> None:
+    def __init__(self, thread: PlainThread) -> None:
         self.end = ThreadEnd(thread.name)
-        self.propagates = propagates
+        self.propagates = thread._mh_propagates
         self.value: object = None
         self.error: BaseException | None = None
         self.traceback: TracebackType | None = None
+        self.is_complete = False
         self.is_cancelled = False
-        self.is_taken = False
-        self.thread = weakref.ref(thread)
-        self.name = thread.name
+        self.is_taken = True
+        self.of_thread = weakref.ref(thread)
+        #: Only with an error that nobody has taken, for the hook.
+        self.thread: PlainThread | None = None
 
     def keep(self, value: object) -> None:
         """The thread's target returned this."""
@@ -276,18 +333,27 @@ class _Record:
 
     def finish(self, value: object, error: BaseException | None) -> bool:
         """The thread's body has ended; whether the thread itself is to raise the error."""
+        self.is_complete = True
         if error is None:
             if value is not None:
                 self.value = value  # A `run` of the program's own returned it.
-        elif isinstance(error, Cancelled):
+            return False
+        self.value = None
+        if isinstance(error, Cancelled):
             self.is_cancelled = True
-        elif not isinstance(error, SystemExit):  # Which ends a thread quietly.
-            self.error, self.traceback = error, error.__traceback__
-            if not self.propagates:
-                self.is_taken = True
-                return True
-            self.traceback = error.__traceback__ = _without_frames_above(error)
-            _untaken.add(self)
+            return False
+        if isinstance(error, SystemExit):
+            # Ends a thread quietly; a program's own hook is told as it is by the standard class.
+            return not self.propagates
+        self.error, self.traceback = error, error.__traceback__
+        if not self.propagates:
+            return True
+        self.traceback = error.__traceback__ = _without_frames_above(error)
+        self.thread = thread = self.of_thread()
+        self.is_taken = False
+        _untaken.add(self)
+        if thread is not None and thread._mh_on_error is not None:
+            thread._mh_on_error(error)
         return False
 
     def raise_error(self) -> None:
@@ -301,27 +367,21 @@ class _Record:
                 # The traceback, which refers to this frame, must not keep the record.
                 del self
 
-    def check_cancelled(self) -> None:
-        """Raises CancelledError if the thread was cancelled."""
-        if self.is_cancelled:
-            from concurrent.futures import CancelledError
-
-            raise CancelledError(f"thread {self.name!r} was cancelled")
-
     def take(self) -> None:
         """Somebody knows how it ended."""
         self.is_taken = True
+        self.thread = None
         _untaken.discard(self)
 
     def report(self) -> None:
         """Gives an exception that nobody took to the hook that shows such."""
-        if self.is_taken or self.error is None:
+        error, thread = self.error, self.thread
+        if self.is_taken or error is None:
             return
         self.take()
-        thread = self.thread() or SimpleNamespace(name=self.name, ident=None, native_id=None)
-        error = self.error
-        details = (type(error), error, error.__traceback__, thread)
-        _names.excepthook(_standard.ExceptHookArgs(details))
+        _names.excepthook(
+            _standard.ExceptHookArgs((type(error), error, error.__traceback__, thread))
+        )
 
     def __del__(self) -> None:
         self.report()
@@ -337,11 +397,20 @@ def _report_untaken() -> None:
         record.report()
 
 
-def _give_run_back(of_thread: "weakref.ref[PlainThread]") -> None:
+def _leave_to_parent() -> None:
+    """In a forked child: what threads of the parent raised is shown there."""
+    for record in list(_untaken):
+        record.take()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _give_run_back(namespace: dict[str, object], own_run: object) -> None:
     """The thread has begun: its `run` is the program's own again."""
-    thread = of_thread()
-    if thread is not None:
-        vars(thread).pop("run", None)
+    namespace.pop("run", None)
+    if own_run is not None:
+        namespace["run"] = own_run
 
 
 def _without_frames_above(error: BaseException) -> TracebackType | None:
@@ -350,12 +419,6 @@ def _without_frames_above(error: BaseException) -> TracebackType | None:
     while traceback is not None and traceback.tb_frame.f_code.co_filename == _standard.__file__:
         traceback = traceback.tb_next
     return traceback
-
-
-def _check_stack_size(stack_size: int) -> None:
-    """Raises ValueError for a size that no thread can be started with."""
-    with _starting:
-        _standard.stack_size(_standard.stack_size(stack_size))
 
 
 # Under install() this is `threading.Thread`, and code asks where it is from.

@@ -1,4 +1,8 @@
-"""`Timer`: a thread that calls a function later, unless it is cancelled before."""
+"""`Timer`: a thread that calls a function later, unless it is cancelled before.
+
+Guarantees: as the standard class; a repr that tells what will be called when. What it does not do:
+`cancel()` does not stop a function that runs already.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -37,7 +41,8 @@ class Timer(PlainThread):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        # By name: a subclass of the standard class may call this with itself.
+        PlainThread.__init__(self)
         self.interval = interval
         self.function = function
         self.args = [] if args is None else args
@@ -53,6 +58,11 @@ class Timer(PlainThread):
         if not self.finished.wait(self.interval):
             self.function(*self.args, **self.kwargs)
         self.finished.set()
+
+    def __repr__(self) -> str:
+        function = getattr(self.function, "__qualname__", self.function)
+        state = ", cancelled or over" if self.finished.is_set() else ""
+        return f"{super().__repr__()[:-1]} calls {function} after {self.interval} s{state}>"
 
 
 # Under install() this is `threading.Timer`.

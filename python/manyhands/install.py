@@ -13,13 +13,14 @@ Guarantees:
 - A module-level name that an earlier `from concurrent.futures import ...` took is replaced, in
   every loaded module, and restored by `uninstall()`.
 - A replaced name to which somebody else assigned in between is left alone.
-- A subclass of `threading.Thread` that exists becomes a subclass of ours.
+- Every thread object, made before or after, is an instance of `threading.Thread`: subclasses that
+  exist become subclasses of ours, and threads of the standard class itself become ours.
 
 What it does not do:
-- It replaces no instance, and no other base class that exists: an executor or a lock made before, a
-  subclass of an executor, event or queue defined before, a name kept in a local variable, a default
-  argument or an attribute stay as they were. A subclass defined *after* `install()` is a subclass
-  of ours: one that relies on private attributes of the standard class does not work.
+- It replaces no other instance, and no other base class that exists: an executor or a lock made
+  before, a subclass of an executor, event or queue defined before, a name kept in a local variable,
+  a default argument or an attribute stay as they were. A subclass defined *after* `install()` is a
+  subclass of ours: one that relies on private attributes of the standard class does not work.
 - `concurrent.futures._base`, a private module, keeps the standard `wait` and `as_completed`.
 - `uninstall()` leaves a name that was imported while ours were installed.
 - It reaches this process and the workers of its process pools, not the interpreters that the
@@ -32,6 +33,10 @@ import sys
 from types import ModuleType
 
 from manyhands._import_hook import AfterImport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["install", "is_installed", "uninstall"]
 
@@ -140,7 +145,12 @@ class _EagerModule:
         self.standard = {name: namespace.get(name, _ABSENT) for name in names}
         self.replacement = {name: getattr(ours, name) for name in names}
         namespace.update(self.replacement)
-        self.rebased = _rebase(self.standard.get("Thread"), self.replacement.get("Thread"))
+        self.rebased = [
+            changed
+            for name in ("Thread", "Timer")
+            for changed in _rebase(self.standard.get(name), self.replacement.get(name))
+        ]
+        self.adopted = _adopt(module, self.standard["Thread"], self.replacement["Thread"])
         # A program may ask where the names of the module are from.
         self.renamed = [
             (replacement, replacement.__module__)
@@ -156,6 +166,9 @@ class _EagerModule:
         for name, standard in self.standard.items():
             if namespace.get(name) is self.replacement[name]:
                 _set(namespace, name, standard)
+        for thread in self.adopted:
+            if type(thread) is self.replacement["Thread"]:
+                thread.__class__ = self.standard["Thread"]
         for subclass, bases in self.rebased:
             subclass.__bases__ = bases
         for replacement, where_from in self.renamed:
@@ -258,7 +271,12 @@ def _patch(module: ModuleType) -> None:
     if name in EAGER:
         # What ours are made of: looked up before the names change.
         importlib.import_module("manyhands._std_threading")
-        ours = importlib.import_module(OURS[name])
+        try:
+            ours = importlib.import_module(OURS[name])
+        except ImportError as error:
+            if "subinterpreters" not in str(error):
+                raise
+            return  # The compiled runtime serves the main interpreter: this one keeps its own.
     with _lock:
         if _state.hook is None or name in _state.patched:
             return
@@ -287,6 +305,18 @@ def _rebase(standard: object, ours: object) -> list[tuple[type, tuple[type, ...]
             continue  # Its layout does not allow it: it stays a subclass of the standard one.
         rebased.append((subclass, bases))
     return rebased
+
+
+def _adopt(threading: ModuleType, standard: object, ours: object) -> "Iterable[object]":
+    """Makes threads that are exactly of the standard class ours; a weak set of them."""
+    all_threads = threading._dangling
+    # Copied in one step: other threads make threads meanwhile.
+    references = list(all_threads.data)
+    threads = [thread for thread in (ref() for ref in references) if type(thread) is standard]
+    for thread in threads:
+        thread.__class__ = ours
+    adopted: Iterable[object] = type(all_threads)(threads)
+    return adopted
 
 
 def _replace_early_names() -> None:

@@ -6,7 +6,8 @@ and `Timer` are ours. New are `RwLock`, `ThreadGroup`, `DeadlockError`, `set_dea
 `deadlock_mode`.
 
 Different from the standard module: `Thread.join` raises what the thread raised; a wait that can
-never end raises `DeadlockError`. Hooks (`excepthook`) are assigned to the standard module's name.
+never end raises `DeadlockError`. There is one `excepthook`: assigning it here or in the standard
+module is the same.
 
 >>> from manyhands.threading import Lock, ThreadGroup
 >>> lock, portions = Lock(), []
@@ -20,8 +21,10 @@ never end raises `DeadlockError`. Hooks (`excepthook`) are assigned to the stand
 ['rice', 'soup']
 """
 
+import sys as _sys
 import threading as _standard
 from threading import *  # noqa: F403
+from types import ModuleType as _ModuleType
 
 # Bound after the standard module's, so these are what the names mean.
 from ._locks import (  # type: ignore[assignment]
@@ -54,3 +57,21 @@ __all__ = [  # noqa: PLE0604
 def __getattr__(name: str) -> object:
     """What the standard module has without exporting it."""
     return getattr(_standard, name)
+
+
+class _WithHook(_ModuleType):
+    """This module: its `excepthook` is the one that threads look up, the standard module's."""
+
+    @property
+    def excepthook(self) -> object:
+        """Called with what a thread raised and nobody took (`threading.ExceptHookArgs`)."""
+        return _standard.excepthook
+
+    @excepthook.setter
+    def excepthook(self, hook: object) -> None:
+        _standard.excepthook = hook  # type: ignore[assignment]
+
+
+# A copy here would be what `excepthook` was when this module was loaded.
+del excepthook  # noqa: F821
+_sys.modules[__name__].__class__ = _WithHook

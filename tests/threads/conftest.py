@@ -1,8 +1,9 @@
-"""Programs of their own for what only the end of a process shows."""
+"""Programs of their own for what only the end of a process shows; what the hook is told."""
 
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -18,3 +19,23 @@ def run(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     return run
+
+
+@pytest.fixture
+def run_program(run):
+    """As `run`, with warnings as errors, for a program that ends well; its (stdout, stderr)."""
+
+    def run_to_the_end(source, *, status=0):
+        ended = run(source, "-W", "error")
+        assert ended.returncode == status, ended.stderr
+        return ended.stdout, ended.stderr
+
+    return run_to_the_end
+
+
+@pytest.fixture
+def hooked(monkeypatch):
+    """The arguments with which `threading.excepthook` was called."""
+    calls = []
+    monkeypatch.setattr(threading, "excepthook", calls.append)
+    return calls

@@ -3,6 +3,7 @@
 //! Extract, detach, call, map the error: what a class here does beyond that is what only an
 //! attached thread can do (running callables, keeping references).
 
+mod async_exception;
 mod call;
 mod chain;
 mod crew;

@@ -31,6 +31,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, ffi};
 
+use crate::async_exception;
 use crate::call::call;
 use crate::crew::Crew;
 use crate::dispatcher;
@@ -92,6 +93,8 @@ struct RunningTask {
     future: *mut ffi::PyObject,
     /// Was stopped while a task inside it ran: it is interrupted when that one ends.
     is_stopped: bool,
+    /// Its body has ended: nothing interrupts it any more.
+    is_over: bool,
 }
 
 // SAFETY: the pointer is compared, and counted only under the lock, while the worker that pushed
@@ -132,8 +135,9 @@ pub fn check_stopped(py: Python<'_>) -> PyResult<()> {
     if !std::mem::take(&mut state.is_interrupted) {
         return Ok(());
     }
-    slot.clear_async_exception();
     drop(state);
+    // What it is stopped with is raised here instead.
+    async_exception::absorb(py);
     Err(errors::error_of(errors::cancelled(py), "the task was stopped"))
 }
 
@@ -399,7 +403,7 @@ impl Slot {
 
     #[inline]
     fn push(&self, future: &Bound<'_, FutureCore>) {
-        let running = RunningTask { future: future.as_ptr(), is_stopped: false };
+        let running = RunningTask { future: future.as_ptr(), is_stopped: false, is_over: false };
         self.lock().running.push(running);
     }
 
@@ -408,11 +412,17 @@ impl Slot {
     fn pop(&self, future: &Bound<'_, FutureCore>) {
         let mut state = self.lock();
         debug_assert!(state.running.last().is_some_and(|last| last.future == future.as_ptr()));
-        state.running.pop();
         if state.is_interrupted {
+            if let Some(over) = state.running.last_mut() {
+                over.is_over = true;
+            }
+            drop(state);
+            // Not under the lock: this runs Python.
+            async_exception::absorb(future.py());
+            state = self.lock();
             state.is_interrupted = false;
-            self.clear_async_exception();
         }
+        state.running.pop();
         if let Some(outer) = state.running.last_mut()
             && std::mem::take(&mut outer.is_stopped)
         {
@@ -430,6 +440,9 @@ impl Slot {
         let Ok(class) = errors::cancelled(py) else { return false };
         let mut state = self.lock();
         let Some(at) = state.find(future) else { return false };
+        if state.running[at].is_over {
+            return false;
+        }
         if at + 1 == state.running.len() {
             self.raise_async(class, &mut state);
         } else {
@@ -439,14 +452,8 @@ impl Slot {
     }
 
     fn raise_async(&self, class: &Bound<'_, PyType>, state: &mut SlotState) {
-        // SAFETY: attached, and the class outlives the call, which counts its own reference.
-        unsafe { ffi::PyThreadState_SetAsyncExc(self.thread_id as _, class.as_ptr()) };
+        async_exception::raise_in(self.thread_id, class);
         state.is_interrupted = true;
-    }
-
-    fn clear_async_exception(&self) {
-        // SAFETY: called attached; null takes a pending exception back.
-        unsafe { ffi::PyThreadState_SetAsyncExc(self.thread_id as _, std::ptr::null_mut()) };
     }
 
     #[inline]

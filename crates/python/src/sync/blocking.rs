@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 
 use super::site;
+use crate::async_exception;
 use crate::call::call;
 use crate::{errors, worker};
 
@@ -75,10 +76,7 @@ fn look_up(py: Python<'_>, is_worker: bool) -> PyResult<()> {
     if is_worker {
         worker::check_stopped(py)?;
     }
-    // Entering a Python function is what delivers an asynchronous exception.
-    let nothing = py.import("manyhands._deadlock")?.getattr("deliver")?;
-    call(&nothing, &pyo3::types::PyTuple::empty(py), None)?;
-    Ok(())
+    async_exception::receive(py)
 }
 
 fn deadlock_error(py: Python<'_>, found: Deadlock) -> PyErr {

@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::thread_end::ThreadEnd;
 use crate::call::call;
+use crate::errors;
 
 /// Called once, in the new thread: `prepare()`, the body, `finish(value, error)`, which says
 /// whether the error is to be raised further.
@@ -27,7 +28,8 @@ struct Parts {
     finish: Py<PyAny>,
 }
 
-/// Calls a function and gives what it returned to `keep`; returns None, as `Thread.run` does.
+/// Calls a function and gives what it returned to `keep`, and to the caller: many a program's own
+/// `run` calls the target for its result.
 #[pyclass(module = "manyhands._runtime", frozen)]
 pub struct Returning {
     function: Py<PyAny>,
@@ -53,11 +55,14 @@ impl ThreadRun {
         };
         let end = self.end.get();
         let nothing = PyTuple::empty(py);
-        end.begin();
-        let prepared = call(prepare.bind(py), &nothing, None);
-        let ended = prepared.and_then(|_| call(body.bind(py), &nothing, None));
+        let ended = call(prepare.bind(py), &nothing, None).and_then(|_| {
+            if end.begin() {
+                return call(body.bind(py), &nothing, None);
+            }
+            Err(errors::error_of(errors::cancelled(py), "cancelled before it began"))
+        });
         // From here on no `cancel()` can interrupt.
-        end.leave_body();
+        end.leave_body(py);
         drop((prepare, body));
         let (value, error) = match &ended {
             Ok(value) => (Some(value), None),
@@ -65,7 +70,7 @@ impl ThreadRun {
         };
         let kept =
             (value, error).into_pyobject(py).and_then(|args| call(finish.bind(py), &args, None));
-        end.end();
+        end.end(py);
         match (kept?.is_truthy()?, ended) {
             (true, Err(error)) => Err(error),
             _ => Ok(()),
@@ -101,9 +106,10 @@ impl Returning {
         py: Python<'_>,
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<PyAny>> {
         let value = call(self.function.bind(py), args, kwargs)?;
-        call(self.keep.bind(py), &PyTuple::new(py, [value])?, None).map(drop)
+        call(self.keep.bind(py), &PyTuple::new(py, [&value])?, None)?;
+        Ok(value.unbind())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
