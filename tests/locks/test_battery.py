@@ -263,6 +263,21 @@ def test_a_subclass_may_have_arguments_and_attributes_of_its_own(module, kind):
     assert Mine(colour="red").colour == "red"
 
 
+@pytest.mark.parametrize(
+    "kind", ["RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event", "Barrier", "RwLock"]
+)
+def test_a_subclass_may_call_its_attributes_as_it_likes(ours, kind):
+    class Mine(getattr(ours, kind)):
+        def __init__(self):
+            super().__init__(*([2] if kind == "Barrier" else []))
+            # Ours has a name, the standard ones have the others, which subclasses replace.
+            for attribute in ("name", "_lock", "_cond", "_value", "_flag", "_waiters", "colour"):
+                setattr(self, attribute, attribute)
+
+    mine = Mine()
+    assert (mine.name, mine.colour) == ("name", "colour")
+
+
 def test_a_subclass_of_rlock_may_have_arguments_and_attributes_of_its_own(ours):
     class Mine(ours.RLock):
         def __init__(self, colour):
