@@ -117,8 +117,7 @@ class _Condition(threading.Condition):
     """A condition that shows its holder the future's state as it was when it was acquired."""
 
     def __init__(self, future: Future[Any]) -> None:
-        self._lock = threading.RLock()
-        super().__init__(self._lock)
+        super().__init__(threading.RLock())  # It is `_lock` from now on.
         # The base class puts the lock's own methods into the instance, in front of ours.
         self.__dict__.pop("acquire", None)
         self.__dict__.pop("release", None)
