@@ -116,6 +116,8 @@ class Future(FutureCore, concurrent.futures.Future[_T]):
 class _Condition(threading.Condition):
     """A condition that shows its holder the future's state as it was when it was acquired."""
 
+    _lock: Any  # The base class's own.
+
     def __init__(self, future: Future[Any]) -> None:
         super().__init__(threading.RLock())  # It is `_lock` from now on.
         # The base class puts the lock's own methods into the instance, in front of ours.

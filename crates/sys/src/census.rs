@@ -88,7 +88,8 @@ impl Sighting {
         let read = |file: &str| fs::read_to_string(format!("/proc/self/task/{thread}/{file}"));
         // The count first: who ran in between has a higher one next time.
         let n_switches = read("status").ok().and_then(|status| n_switches(&status));
-        let doing = read("syscall").map_or(Doing::Running, |call| doing(&call));
+        let doing =
+            read("syscall").map_or(Doing::Running, |call| doing(&call, lies_in_shared_memory));
         match n_switches {
             Some(n_switches) => Self { thread, doing, n_switches },
             None => Self { thread, doing: Doing::Running, n_switches: 0 },
@@ -109,7 +110,7 @@ fn n_switches(status: &str) -> Option<u64> {
 }
 
 /// Reads a line like `202 0x7f66 0x189 0x0 0x0 0x0 0xffffffff …`: call, arguments.
-fn doing(call: &str) -> Doing {
+fn doing(call: &str, is_shared: impl Fn(u64) -> bool) -> Doing {
     let mut words = call.split_ascii_whitespace();
     let number = words.next().and_then(|word| word.parse::<libc::c_long>().ok());
     if number != Some(libc::SYS_futex) {
@@ -117,14 +118,30 @@ fn doing(call: &str) -> Doing {
     }
     let mut arguments =
         words.map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).unwrap_or(1));
-    let operation = arguments.nth(1).unwrap_or(0) as libc::c_int;
+    let word = arguments.next().unwrap_or(0);
+    let operation = arguments.next().unwrap_or(0) as libc::c_int;
     let until = arguments.nth(1).unwrap_or(1);
     let command = operation & libc::FUTEX_CMD_MASK;
     if command != libc::FUTEX_WAIT && command != libc::FUTEX_WAIT_BITSET {
         return Doing::Running;
     }
-    let is_private = operation & libc::FUTEX_PRIVATE_FLAG != 0;
-    if is_private && until == 0 { Doing::AsleepForEver } else { Doing::AsleepOnWord }
+    // Without the flag the word may still be this process's own: `pthread_join` waits like that.
+    let is_private = || operation & libc::FUTEX_PRIVATE_FLAG != 0 || !is_shared(word);
+    if until == 0 && is_private() { Doing::AsleepForEver } else { Doing::AsleepOnWord }
+}
+
+/// Whether other processes may map what lies at `address`; in doubt they may.
+fn lies_in_shared_memory(address: u64) -> bool {
+    let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return true };
+    // Lines like `7f5c3a000000-7f5c3a021000 rw-p 00000000 00:00 0`; the last letter tells.
+    let is_private = |line: &str| {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let at = |hex: &str| u64::from_str_radix(hex, 16).ok();
+        let has_it = (at(start)?..at(end)?).contains(&address);
+        has_it.then(|| rest.as_bytes().get(3) == Some(&b'p'))
+    };
+    !maps.lines().find_map(is_private).unwrap_or(false)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -186,10 +203,30 @@ mod tests {
     #[test]
     fn a_line_of_the_kernel_is_understood() {
         let line = "202 0x5628 0x189 0x0 0x0 0x0 0xffffffff 0x7f6b 0x7f6b";
+        let doing = |line| super::doing(line, |word| word == 0x7777);
         assert_eq!(doing(line), Doing::AsleepForEver);
         assert_eq!(doing("202 0x5628 0x89 0x0 0x7f6b 0x0 0xffffffff 1 1"), Doing::AsleepOnWord);
-        assert_eq!(doing("202 0x5628 0x109 0x0 0x0 0x0 0xffffffff 1 1"), Doing::AsleepOnWord);
+        assert_eq!(doing("202 0x7777 0x109 0x0 0x0 0x0 0xffffffff 1 1"), Doing::AsleepOnWord);
+        assert_eq!(doing("202 0x5628 0x109 0x0 0x0 0x0 0xffffffff 1 1"), Doing::AsleepForEver);
         assert_eq!(doing("0 0x3 0x7f6b 0x1 0x0 0x0 0x7f6b 0x7f6b 0x7f6b"), Doing::Running);
         assert_eq!(doing("running"), Doing::Running);
+    }
+
+    #[test]
+    fn who_joins_a_thread_sleeps_for_ever_and_who_waits_in_shared_memory_does_not() {
+        let (tell, told) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let joined = std::thread::spawn(move || ended.recv().is_ok());
+        let joiner = std::thread::spawn(move || {
+            tell.send(crate::thread_id::kernel_id()).unwrap();
+            joined.join().unwrap();
+        });
+        until(told.recv().unwrap(), Doing::AsleepForEver);
+        drop(end);
+        joiner.join().unwrap();
+
+        let local = 0u64;
+        assert!(!lies_in_shared_memory(std::ptr::from_ref(&local) as u64));
+        assert!(lies_in_shared_memory(8), "where nothing is mapped nobody knows");
     }
 }
