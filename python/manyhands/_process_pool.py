@@ -37,7 +37,7 @@ _START_METHODS = ("template", "spawn", "fork", "forkserver")
 
 _NEEDED_MODULES = (
     *("_by_value", "_captured", "_forward", "_mp_sharing", "_pickling", "_worker_setup"),
-    *("_chained", "_map", "_worker_handle"),
+    *("_chained", "_diagnose", "_map", "_worker_handle"),
 )
 
 _pool_numbers = itertools.count(1)

@@ -118,6 +118,8 @@ def test_a_cancel_at_any_moment_leaves_an_outcome():
             assert thread.result() == 4950
 
 
+# CPython may raise the cancel in a callback of a weak reference, which it then only mentions.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("quick_switches")
 def test_an_error_raised_at_the_moment_of_a_cancel_is_not_lost():
     for _ in range(500):
