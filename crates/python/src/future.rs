@@ -104,7 +104,7 @@ pub fn set_future_class(py: Python<'_>, class_: Py<PyType>) -> PyResult<()> {
         ));
     }
     let _ = FUTURE_CLASS.set(py, class_);
-    Ok(())
+    crate::process::codec::look_everything_up(py)
 }
 
 /// A new future of this kind.
@@ -123,18 +123,14 @@ pub fn create(py: Python<'_>, kind: Kind) -> PyResult<Bound<'_, FutureCore>> {
     // any arguments; calling it skips `__init__`, which does nothing.
     let object = unsafe {
         let new = (*raw).tp_new.unwrap_unchecked();
-        Bound::from_owned_ptr_or_err(py, new(raw, empty_tuple(py).as_ptr(), std::ptr::null_mut()))?
+        let nothing = PyTuple::empty(py);
+        Bound::from_owned_ptr_or_err(py, new(raw, nothing.as_ptr(), std::ptr::null_mut()))?
     };
     // SAFETY: an instance of a subclass of FutureCore.
     let future: Bound<'_, FutureCore> = unsafe { object.cast_into_unchecked() };
     // SAFETY: nobody else has seen this future yet.
     unsafe { *future.get().kind.get() = kind };
     Ok(future)
-}
-
-fn empty_tuple(py: Python<'_>) -> &Bound<'_, PyTuple> {
-    static EMPTY: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
-    EMPTY.get_or_init(py, || PyTuple::empty(py).unbind()).bind(py)
 }
 
 impl FutureCore {

@@ -238,6 +238,17 @@ pub fn out_of_memory(error: &manyhands_shm::OutOfMemory) -> PyErr {
     PyMemoryError::new_err(error.to_string())
 }
 
+/// Looks up what the functions below need, in the thread that imports us. A fork while another
+/// thread does that at its first task would leave the child waiting for that thread.
+///
+/// # Errors
+/// What looking up, or pickling None, raises.
+pub fn look_everything_up(py: Python<'_>) -> PyResult<()> {
+    let nothing = py.None().into_bound(py);
+    let stream = dumps(&nothing, &PyList::empty(py))?;
+    loads_stream(py, stream.as_bytes(), None).map(drop)
+}
+
 /// `pickle.dumps(object, 5, buffer_callback=buffers.append)`.
 fn dumps<'py>(
     object: &Bound<'py, PyAny>,
