@@ -11,9 +11,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use manyhands_pool::error::TaskError;
-use manyhands_pool::process::{
-    ProcessPool, ProcessTask, TaskOptions, existing_family_heap, family_heap,
-};
+use manyhands_pool::process::{ProcessPool, ProcessTask, TaskOptions};
 use manyhands_sys::pid::{PidFd, Signal};
 use support::tallied::{self, Tally, Work, payload};
 use support::{end_of, finish, guard, pool, pool_with, submit};
@@ -231,7 +229,7 @@ fn nothing_is_left(fds_before: &[String]) {
 
 fn what_is_left(fds_before: &[String]) -> Vec<String> {
     let mut left = Vec::new();
-    left.extend(existing_family_heap().map(|_| "the heap".to_owned()));
+    left.extend(manyhands_shm::family::existing().map(|_| "the heap".to_owned()));
     left.extend(thread_names().into_iter().filter(|name| name.starts_with("mh-")));
     left.extend(children().into_iter().map(|pid| format!("process {pid}")));
     let fds = open_descriptors();
@@ -283,7 +281,7 @@ fn the_heap_is_empty_once_nothing_runs() {
         return;
     }
     let _guard = guard(60);
-    let heap = family_heap().expect("a heap");
+    let heap = manyhands_shm::family::heap().expect("a heap");
     let pool = pool(2);
     let tasks: Vec<_> = (0..200).map(|n| submit(&pool, "echo", &vec![1; n * 3_000])).collect();
     let crash = submit(&pool, "abort", &[1; 100_000]);

@@ -53,14 +53,28 @@ impl Generation {
 /// Lets every child that this process forks run [`after_fork_in_child`].
 pub fn hook_into(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let hooks = PyDict::new(module.py());
+    hooks.set_item("before", wrap_pyfunction!(before_fork, module)?)?;
+    hooks.set_item("after_in_parent", wrap_pyfunction!(after_fork_in_parent, module)?)?;
     hooks.set_item("after_in_child", wrap_pyfunction!(after_fork_in_child, module)?)?;
     module.py().import("os")?.getattr("register_at_fork")?.call((), Some(&hooks))?;
     Ok(())
 }
 
-/// What belongs to the process that was forked is not this one's.
+/// The child is to be of our family, with references of its own to what we share.
+#[pyfunction]
+fn before_fork() {
+    manyhands_shm::family::before_fork();
+}
+
+#[pyfunction]
+fn after_fork_in_parent() {
+    manyhands_shm::family::after_fork_in_parent();
+}
+
+/// What belongs to the process that was forked is not this one's, except what is shared.
 #[pyfunction]
 fn after_fork_in_child() {
+    manyhands_shm::family::after_fork_in_child();
     GENERATION.fetch_add(1, Ordering::Relaxed);
     crate::dispatcher::forget_after_fork();
     crate::process::forget_after_fork();

@@ -11,9 +11,9 @@ use manyhands_sys::atomic::{AtomicU64, Ordering};
 use crate::block::{Block, BlockRef, Stamp};
 use crate::heap::{Heap, OutOfMemory};
 use crate::layout::{
-    BlockWord, N_CLASSES, Party, REGION, RegionKind, RegionWord, blocks_at, class_of, class_size,
-    n_blocks,
+    BlockWord, N_CLASSES, REGION, RegionKind, RegionWord, blocks_at, class_of, class_size, n_blocks,
 };
+use crate::party::Party;
 
 /// The small regions this process allocates from.
 #[derive(Default)]
@@ -66,23 +66,23 @@ impl Heap {
     /// [`OutOfMemory`] if the heap's limit is reached.
     pub fn alloc_sparse(self: &Arc<Self>, len: u64) -> Result<Block, OutOfMemory> {
         let n = len.div_ceil(REGION).max(1);
-        let idx = self.claim(n, RegionWord::run(self.me, n), len)?;
+        let idx = self.claim(n, RegionWord::run(self.me(), n), len)?;
         let at = BlockRef { offset: self.layout.region_at(idx), len };
         Ok(Block::new(Arc::clone(self), at, self.stamp_of(idx, 0)))
     }
 
     /// Makes the caller the holder of a block that `from` hands over. `None`: it was not `from`'s.
     pub fn take_over(self: &Arc<Self>, at: BlockRef, from: Party) -> Option<Block> {
-        let stamp = self.change_holder(at, from, None, Some(self.me))?;
+        let stamp = self.change_holder(at, from, None, Some(self.me()))?;
         Some(Block::new(Arc::clone(self), at, stamp))
     }
 
     /// Gives regions of ours without any held block back to the system.
     ///
-    /// Only for the party that also sweeps (the family's root): a sweep relies on the small
-    /// regions of living parties to stay small regions.
+    /// Not while somebody sweeps, who relies on small regions to stay what they are.
     pub fn trim(&self) {
         let mut local = self.lock_local();
+        let Some(_turn) = self.try_undertake() else { return };
         for (number, class) in local.classes.iter_mut().enumerate() {
             class.cursor = 0;
             class.regions.retain(|region| !self.release_if_empty(region.idx, number));
@@ -182,7 +182,7 @@ impl Heap {
             }
             state.cursor += 1;
         }
-        let idx = self.claim(1, RegionWord::small(self.me, class), len)?;
+        let idx = self.claim(1, RegionWord::small(self.me(), class), len)?;
         state.cursor = state.regions.len();
         state.regions.push(OwnedRegion { idx, next_block: 0, full_at: None });
         let region = &mut state.regions[state.cursor];
@@ -200,7 +200,7 @@ impl Heap {
             let block_idx = (region.next_block + step) % n;
             let word = self.block_word(region.idx, block_idx);
             let before = BlockWord::load(word);
-            let after = before.allocated_by(self.me);
+            let after = before.allocated_by(self.me());
             if before.is_free() && before.replace(word, after) {
                 region.next_block = (block_idx + 1) % n;
                 region.full_at = None;
@@ -222,7 +222,7 @@ impl Heap {
             }
         }
         let n = len.div_ceil(REGION);
-        let word = RegionWord::run(self.me, n);
+        let word = RegionWord::run(self.me(), n);
         let idx = self.claim(n, word, len)?;
         let offset = self.layout.region_at(idx);
         if let Err(error) = self.file.commit(offset, len) {
@@ -315,7 +315,7 @@ impl Heap {
             .all(|block_idx| BlockWord::load(self.block_word(idx, block_idx)).is_free());
         if empty {
             self.punch(idx, 1);
-            self.release_words(idx, idx + 1, RegionWord::small(self.me, class));
+            self.release_words(idx, idx + 1, RegionWord::small(self.me(), class));
         }
         empty
     }

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::heap::Heap;
-use crate::layout::Party;
+use crate::party::Party;
 
 /// Where a block lies: the same in every member of the family. Plain data; holds nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Block {
     heap: Arc<Heap>,
     at: BlockRef,
     stamp: Stamp,
+    /// Who this process was when it got the block: in a forked child the block is the parent's.
+    holder: Party,
 }
 
 /// Which of the many blocks that come to lie at one place this is: how often the region was
@@ -33,8 +35,9 @@ pub(crate) struct Stamp {
 }
 
 impl Block {
-    pub(crate) const fn new(heap: Arc<Heap>, at: BlockRef, stamp: Stamp) -> Self {
-        Self { heap, at, stamp }
+    pub(crate) fn new(heap: Arc<Heap>, at: BlockRef, stamp: Stamp) -> Self {
+        let holder = heap.me();
+        Self { heap, at, stamp, holder }
     }
 
     /// Where the block lies.
@@ -54,9 +57,9 @@ impl Block {
 
     /// Hands the block to another party, which becomes its holder at once.
     pub fn give_to(self, party: Party) -> BlockRef {
-        let (heap, stamp) = (Arc::clone(&self.heap), self.stamp);
+        let (heap, stamp, holder) = (Arc::clone(&self.heap), self.stamp, self.holder);
         let at = self.leave_to_receiver();
-        heap.change_holder(at, heap.me(), Some(stamp), Some(party));
+        heap.change_holder(at, holder, Some(stamp), Some(party));
         at
     }
 }
@@ -82,12 +85,12 @@ impl DerefMut for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.heap.is_copy() {
+        if self.holder != self.heap.me() {
             return;
         }
         // `None` if a party we lent it to has taken it over meanwhile: then it is theirs to give
         // back, and if they did, what lies there now is another block with another stamp.
-        let _ = self.heap.change_holder(self.at, self.heap.me(), Some(self.stamp), None);
+        let _ = self.heap.change_holder(self.at, self.holder, Some(self.stamp), None);
     }
 }
 

@@ -1,27 +1,31 @@
 //! Creating the heap, joining it, and reaching its words.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32 as PrivateAtomicU32;
 use std::sync::{Arc, Mutex};
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use manyhands_sys::clock::monotonic_ns;
 use manyhands_sys::memory::{Mapping, MemoryFile};
+use manyhands_sys::per_fork::PerFork;
 
 use crate::alloc::Local;
-use crate::layout::{Header, Layout, MAGIC, PAGE, Party, REGION, VERSION};
+use crate::layout::{Header, Layout, MAGIC, PAGE, REGION, VERSION};
+use crate::object::Registry;
+use crate::party::Party;
 
 /// One family's shared memory, seen from one of its members.
 pub struct Heap {
     pub(crate) file: MemoryFile,
     pub(crate) map: Mapping,
     pub(crate) layout: Layout,
-    pub(crate) me: Party,
-    pub(crate) local: Mutex<Local>,
-    /// [`FORKS`] when this process joined.
-    forks: u32,
+    /// The calling process's number; another one in a forked child.
+    me: AtomicU32,
+    pub(crate) local: PerFork<Mutex<Local>>,
+    pub(crate) registry: PerFork<Registry>,
 }
 
 /// How large a new heap may become.
@@ -36,15 +40,6 @@ pub struct HeapConfig {
 pub struct OutOfMemory {
     pub(crate) wanted: u64,
     pub(crate) why: String,
-}
-
-/// How often this process has been forked away from the one it was.
-static FORKS: PrivateAtomicU32 = PrivateAtomicU32::new(0);
-
-/// In the child of a fork: blocks made before are the parent's, and dropping the child's copies
-/// of them must not give them back. The child joins a heap of its own if it needs one.
-pub fn forget_after_fork() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Address space that is tried first; a limit on address space makes it smaller.
@@ -70,14 +65,16 @@ impl Heap {
         let layout = Layout::new(n_regions);
         let file = MemoryFile::create("manyhands-heap", layout.file_len())?;
         let map = file.map(layout.file_len() as usize)?;
-        let heap = Self::new(file, map, layout, Party::from_number(1));
+        let heap = Arc::new(Self::new(file, map, layout, Party::NOBODY));
         let header = heap.header();
         header.version.store(VERSION, Ordering::Relaxed);
-        header.next_party.store(2, Ordering::Relaxed);
+        header.family.store(random(), Ordering::Relaxed);
         header.n_regions.store(n_regions, Ordering::Relaxed);
         // Release: meets the Acquire in `attach`.
         header.magic.store(MAGIC, Ordering::Release);
-        Ok(Arc::new(heap))
+        let me = heap.new_party()?;
+        heap.become_party(me);
+        Ok(heap)
     }
 
     /// Joins the heap behind `fd` as the member `me`.
@@ -102,27 +99,32 @@ impl Heap {
         };
         let layout = Layout::new(n_regions);
         let map = file.map(layout.file_len() as usize)?;
-        Ok(Arc::new(Self::new(file, map, layout, me)))
+        let heap = Self::new(file, map, layout, me);
+        heap.settle(me);
+        Ok(Arc::new(heap))
     }
 
     fn new(file: MemoryFile, map: Mapping, layout: Layout, me: Party) -> Self {
-        let forks = FORKS.load(Ordering::Relaxed);
-        Self { file, map, layout, me, local: Mutex::new(Local::default()), forks }
-    }
-
-    /// Whether the calling process is a forked copy of the member this heap was made for.
-    pub(crate) fn is_copy(&self) -> bool {
-        FORKS.load(Ordering::Relaxed) != self.forks
+        let me = AtomicU32::new(me.number());
+        let local = PerFork::new(Mutex::new(Local::default()));
+        Self { file, map, layout, me, local, registry: PerFork::new(Registry::default()) }
     }
 
     /// Who the caller's process is in the family.
-    pub const fn me(&self) -> Party {
-        self.me
+    #[inline]
+    pub fn me(&self) -> Party {
+        Party::from_number(self.me.load(Ordering::Relaxed))
     }
 
-    /// A number for a process about to join.
-    pub fn new_party(&self) -> Party {
-        Party::from_number(self.header().next_party.fetch_add(1, Ordering::Relaxed))
+    /// In a process that has just joined, or was just forked, and has allocated nothing yet.
+    pub(crate) fn become_party(&self, me: Party) {
+        self.me.store(me.number(), Ordering::Relaxed);
+        self.settle(me);
+    }
+
+    /// What tells this family from all others.
+    pub fn family(&self) -> u64 {
+        self.header().family.load(Ordering::Relaxed)
     }
 
     /// The descriptor a new member needs for [`Heap::attach`].
@@ -186,6 +188,11 @@ impl Heap {
     }
 }
 
+/// Never 0.
+fn random() -> u64 {
+    RandomState::new().hash_one((std::process::id(), monotonic_ns())) | 1
+}
+
 impl OutOfMemory {
     pub(crate) const fn new(wanted: u64, why: String) -> Self {
         Self { wanted, why }
@@ -207,6 +214,6 @@ impl std::error::Error for OutOfMemory {}
 
 impl fmt::Debug for Heap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heap").field("me", &self.me).finish_non_exhaustive()
+        f.debug_struct("Heap").field("me", &self.me()).finish_non_exhaustive()
     }
 }

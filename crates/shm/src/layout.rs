@@ -5,6 +5,7 @@
 //!        4096       region words   8 bytes a region   who owns it, and as what
 //!        …          freed counters 4 bytes a region   a hint: blocks given back so far
 //!        …          release counts 4 bytes a region   how often the region became free again
+//!        …          parties        64 bytes each      who is in the family, see `party.rs`
 //!        data_start region 0, region 1, …            256 KiB each
 //! ```
 //!
@@ -13,41 +14,31 @@
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// A member of the family, as the holder of blocks. Numbers are never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Party(u32);
-
-impl Party {
-    /// The party with this number, as told by the process that launched it.
-    pub const fn from_number(number: u32) -> Self {
-        Self(number)
-    }
-
-    /// The number, to be told to a launched process.
-    pub const fn number(self) -> u32 {
-        self.0
-    }
-}
+use crate::party::{PARTIES_LEN, Party};
 
 /// First page of the file.
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) magic: AtomicU64,
     pub(crate) version: AtomicU32,
-    /// The number the next member gets.
-    pub(crate) next_party: AtomicU32,
+    /// The serial number the next object gets.
+    pub(crate) next_serial: AtomicU32,
     pub(crate) n_regions: AtomicU64,
     /// No region at or beyond this index was ever claimed.
     pub(crate) high_water: AtomicU64,
     /// A hint: below it there is probably no free region.
     pub(crate) low_hint: AtomicU64,
+    /// What tells this family from all others.
+    pub(crate) family: AtomicU64,
+    /// Who sweeps or trims at the moment; 0: nobody.
+    pub(crate) undertaker: AtomicU64,
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Header>() == 40);
+const _: () = assert!(size_of::<Header>() == 56);
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"manyhand");
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const REGION: u64 = 256 * 1024;
 
@@ -63,6 +54,7 @@ pub(crate) struct Layout {
     pub(crate) words_at: u64,
     pub(crate) freed_at: u64,
     pub(crate) releases_at: u64,
+    pub(crate) parties_at: u64,
     pub(crate) data_at: u64,
 }
 
@@ -71,8 +63,9 @@ impl Layout {
         let words_at = PAGE;
         let freed_at = (words_at + n_regions * 8).next_multiple_of(PAGE);
         let releases_at = (freed_at + n_regions * 4).next_multiple_of(PAGE);
-        let data_at = (releases_at + n_regions * 4).next_multiple_of(REGION);
-        Self { n_regions, words_at, freed_at, releases_at, data_at }
+        let parties_at = (releases_at + n_regions * 4).next_multiple_of(PAGE);
+        let data_at = (parties_at + PARTIES_LEN).next_multiple_of(REGION);
+        Self { n_regions, words_at, freed_at, releases_at, parties_at, data_at }
     }
 
     pub(crate) const fn file_len(&self) -> u64 {
@@ -149,16 +142,16 @@ impl RegionWord {
     }
 
     pub(crate) const fn small(owner: Party, class: usize) -> Self {
-        Self::new(RegionKind::Small, owner.0, class as u64)
+        Self::new(RegionKind::Small, owner.number(), class as u64)
     }
 
     pub(crate) const fn run(owner: Party, n_regions: u64) -> Self {
-        Self::new(RegionKind::Run, owner.0, n_regions)
+        Self::new(RegionKind::Run, owner.number(), n_regions)
     }
 
     /// The same run while its holder gives it back: from here on it can only become free.
     pub(crate) const fn leaving(self) -> Self {
-        Self::new(RegionKind::Leaving, self.owner().0, self.detail())
+        Self::new(RegionKind::Leaving, self.owner().number(), self.detail())
     }
 
     pub(crate) const fn kind(self) -> RegionKind {
@@ -172,7 +165,7 @@ impl RegionWord {
     }
 
     pub(crate) const fn owner(self) -> Party {
-        Party(self.0 as u32)
+        Party::from_number(self.0 as u32)
     }
 
     /// Size class of a small region, number of regions of a run.
@@ -208,7 +201,7 @@ impl BlockWord {
     }
 
     pub(crate) const fn holder(self) -> Party {
-        Party(self.0 as u32)
+        Party::from_number(self.0 as u32)
     }
 
     /// How often the block was allocated since its region was claimed.
@@ -217,11 +210,11 @@ impl BlockWord {
     }
 
     pub(crate) const fn allocated_by(self, party: Party) -> Self {
-        Self(((self.0 >> 32).wrapping_add(1) << 32) | party.0 as u64)
+        Self(((self.0 >> 32).wrapping_add(1) << 32) | party.number() as u64)
     }
 
     pub(crate) const fn held_by(self, party: Party) -> Self {
-        Self((self.0 >> 32) << 32 | party.0 as u64)
+        Self((self.0 >> 32) << 32 | party.number() as u64)
     }
 
     pub(crate) const fn freed(self) -> Self {
@@ -258,9 +251,9 @@ mod tests {
 
     #[test]
     fn a_region_word_keeps_its_parts() {
-        let word = RegionWord::run(Party(u32::MAX), 0xff_ffff);
+        let word = RegionWord::run(Party::from_number(u32::MAX), 0xff_ffff);
         assert_eq!(
-            (word.kind(), word.owner().0, word.detail()),
+            (word.kind(), word.owner().number(), word.detail()),
             (RegionKind::Run, u32::MAX, 0xff_ffff)
         );
     }

@@ -7,22 +7,29 @@
 //! Guarantees:
 //! - **Killable at any instruction.** Who holds a block is one word; taking, handing over and
 //!   giving back a block are each one compare-and-swap on it. There is no shared lock and no list
-//!   to leave half-linked. [`Heap::sweep`] gives back what a dead party held.
+//!   to leave half-linked. [`Heap::bury`] gives back what a dead party held.
 //! - Nothing has a name: no entry in `/dev/shm`, nothing outlives the family.
 //! - A shortage is an [`OutOfMemory`] where the block was asked for, never a SIGBUS later.
 //!
-//! What it does not do: move blocks, count references, or protect parties that write outside
-//! their blocks.
+//! - **Objects** ([`Object`]) are blocks that several processes hold: counted, and ended with their
+//!   last reference, whoever was killed meanwhile.
+//!
+//! What it does not do: move blocks, or protect parties that write outside their blocks.
 //!
 //! The protocol, state by state, is in `README.md` beside this file.
 
 mod alloc;
 mod block;
+pub mod family;
 mod heap;
 mod layout;
+pub mod message;
+pub mod object;
+mod party;
 mod sweep;
 
 pub use block::{Block, BlockRef};
-pub use heap::{Heap, HeapConfig, OutOfMemory, forget_after_fork};
-pub use layout::Party;
+pub use heap::{Heap, HeapConfig, OutOfMemory};
+pub use object::{Carried, Handle, Kind, Object, OpenError};
+pub use party::Party;
 pub use sweep::Swept;

@@ -1,10 +1,18 @@
-//! Cleaning up after a dead party.
+//! After a death: what the dead party held is given back, and its number is taken off the table.
+//!
+//! One party does that at a time, the *undertaker*, whose number stands in the heap's header. If it
+//! dies itself the next one takes over; every step may be done twice.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use manyhands_sys::atomic::Ordering;
 
 use crate::alloc::Local;
 use crate::heap::Heap;
-use crate::layout::{BlockWord, Party, RegionKind, RegionWord, n_blocks};
+use crate::layout::{BlockWord, RegionKind, RegionWord, n_blocks};
+use crate::object;
+use crate::party::Party;
 
 /// What a sweep gave back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,20 +25,43 @@ pub struct Swept {
     pub n_adopted: u64,
 }
 
+/// How long to wait between two looks at another undertaker.
+const PATIENCE: Duration = Duration::from_micros(500);
+
 impl Heap {
-    /// Gives back every block `dead` held and takes over its regions.
+    /// Ends the membership of `dead`: its references to objects are released, its blocks given
+    /// back, its regions taken over, its number is free. Nothing happens if that was done before.
     ///
-    /// The caller makes sure that the party is really dead and that nobody else sweeps for it;
-    /// blocks it had handed over before (see [`Heap::take_over`]) are no longer its own.
-    pub fn sweep(&self, dead: Party) -> Swept {
-        let mut swept = Swept::default();
-        // Held throughout: `trim` must not release a region while it is looked at as a small one.
+    /// The caller makes sure that the party is really dead, or was never started. Blocks it had
+    /// handed over before (see [`Heap::take_over`]) are no longer its own.
+    pub fn bury(self: &Arc<Self>, dead: Party) -> Swept {
+        if dead == self.me() || dead == Party::FAMILY || self.entry(dead).is_none() {
+            return Swept::default();
+        }
+        {
+            let _turn = self.undertake();
+            object::release_holds_of(self, dead);
+        }
+        // The objects released above gave their blocks back through the allocator's lock: it is
+        // taken only now.
         let mut local = self.lock_local();
+        let _turn = self.undertake();
+        if self.entry(dead).is_none() {
+            return Swept::default();
+        }
+        let swept = self.sweep(dead, &mut local);
+        self.free_entry(dead);
+        swept
+    }
+
+    /// Gives back every block `dead` held and takes over its regions.
+    fn sweep(&self, dead: Party, local: &mut Local) -> Swept {
+        let mut swept = Swept::default();
         let end = self.header().high_water.load(Ordering::Acquire);
         for idx in 0..end {
             let region = RegionWord::load(self.region_word(idx));
             match region.kind() {
-                RegionKind::Small => self.sweep_small(idx, region, dead, &mut local, &mut swept),
+                RegionKind::Small => self.sweep_small(idx, region, dead, local, &mut swept),
                 RegionKind::Run | RegionKind::Leaving if region.owner() == dead => {
                     self.release_run(idx, region);
                     swept.n_runs += 1;
@@ -60,11 +91,60 @@ impl Heap {
         // Also where the dead party held nothing: it may have died between giving a block back
         // and counting it, and the owner would never look there again.
         self.count_freed(idx);
-        let mine = RegionWord::small(self.me, class);
+        let mine = RegionWord::small(self.me(), class);
         let adopted = region.owner() == dead && region.replace(self.region_word(idx), mine);
         if adopted && !self.release_if_empty(idx, class) {
             local.adopt(idx, class);
             swept.n_adopted += 1;
         }
+    }
+
+    /// Waits for its turn as undertaker.
+    fn undertake(&self) -> Turn<'_> {
+        loop {
+            if let Some(turn) = self.try_undertake() {
+                return turn;
+            }
+            std::thread::sleep(PATIENCE);
+        }
+    }
+
+    /// The turn as undertaker, if nobody has it.
+    pub(crate) fn try_undertake(&self) -> Option<Turn<'_>> {
+        let word = &self.header().undertaker;
+        let mine = Turn::mark(self);
+        let before = word.load(Ordering::Acquire);
+        let is_free = before == 0 || self.is_left_behind(before);
+        // Acquire: meets the Release of `Turn::drop`.
+        let swap = || word.compare_exchange(before, mine, Ordering::AcqRel, Ordering::Relaxed);
+        (is_free && swap().is_ok()).then_some(Turn { heap: self, mine })
+    }
+
+    /// Whether the undertaker died in its turn.
+    fn is_left_behind(&self, mark: u64) -> bool {
+        let party = Party::from_number(mark as u32);
+        party != self.me() && !self.is_alive(party)
+    }
+}
+
+/// While it lives the calling thread is the family's only undertaker.
+pub(crate) struct Turn<'a> {
+    heap: &'a Heap,
+    mine: u64,
+}
+
+impl Turn<'_> {
+    /// The party, and the thread in it.
+    fn mark(heap: &Heap) -> u64 {
+        u64::from(heap.me().number()) | u64::from(manyhands_sys::thread_id::me()) << 32
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let word = &self.heap.header().undertaker;
+        // Release: meets the Acquire of `try_undertake`. Another's mark stays: it was taken over
+        // from us, who were thought dead.
+        let _ = word.compare_exchange(self.mine, 0, Ordering::Release, Ordering::Relaxed);
     }
 }

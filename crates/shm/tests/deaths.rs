@@ -160,7 +160,7 @@ struct Member {
 
 fn start_member(exchange: &Exchange, seed: u64) -> Member {
     let (ours, theirs) = MessageSocket::pair().expect("a socket pair");
-    let party = exchange.heap.new_party();
+    let party = exchange.heap.new_party().expect("a number");
     let process = Command::new(std::env::current_exe().expect("the test binary has a path"))
         .args(["member_entry", "--exact", "--nocapture", "--quiet"])
         .env(MARK, "1")
@@ -177,7 +177,7 @@ fn start_member(exchange: &Exchange, seed: u64) -> Member {
 fn bury(exchange: &Exchange, mut member: Member) -> u64 {
     member.process.kill().expect("a child can be killed");
     member.process.wait().expect("a child can be waited for");
-    let swept = exchange.heap.sweep(member.party);
+    let swept = exchange.heap.bury(member.party);
     swept.n_blocks + swept.n_runs
 }
 

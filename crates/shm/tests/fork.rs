@@ -1,23 +1,137 @@
-//! A forked copy of a process has copies of its blocks, and no right to give them back.
+//! A forked process is a party of its own: it gives nothing back of its parent's, and holds the
+//! objects that its parent held.
 //!
-//! Alone in its program: being a copy is a fact about the whole process.
+//! Alone in its program: the family is a fact about the whole process, and a fork copies only the
+//! thread that calls it.
 
-use std::os::fd::AsFd;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use manyhands_shm::{Heap, HeapConfig, forget_after_fork};
+use manyhands_shm::{Carried, Heap, Kind, Object, OpenError, family, object};
+use manyhands_sys::atomic::AtomicU32 as SharedU32;
+
+static KIND: Kind = Kind { id: object::ids::TEST, name: "test object", destroy: count_end };
+
+static N_ENDED: AtomicU32 = AtomicU32::new(0);
+
+fn count_end(_: &Arc<Heap>, _: NonNull<u8>, _: u64) {
+    N_ENDED.fetch_add(1, Ordering::SeqCst);
+}
+
+fn n_ended() -> u32 {
+    N_ENDED.load(Ordering::SeqCst)
+}
+
+fn word(object: &Object) -> &SharedU32 {
+    // SAFETY: the payload is aligned, large enough, and zeros are a word.
+    unsafe { object.payload().cast().as_ref() }
+}
+
+/// Forks as Python does; in the child runs `child` and ends with its answer as the exit code.
+fn forked(child: impl FnOnce() -> bool) -> libc::pid_t {
+    family::before_fork();
+    // SAFETY: the only test of this program; the child calls `_exit`.
+    match unsafe { libc::fork() } {
+        0 => {
+            family::after_fork_in_child();
+            let code = if child() { 0 } else { 1 };
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(code) }
+        }
+        pid => {
+            assert!(pid > 0, "fork works");
+            family::after_fork_in_parent();
+            pid
+        }
+    }
+}
+
+fn exit_code(pid: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: a child of ours, and a place for its status.
+    unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
+}
 
 #[test]
-fn a_forked_copy_of_a_process_gives_nothing_back() {
-    let heap = Heap::create(HeapConfig { limit_bytes: Some(8 << 20) }).expect("a heap");
-    let (small, large) = (heap.alloc(100).expect("room"), heap.alloc(1 << 20).expect("room"));
-    let refs = [small.at(), large.at()];
-    // What the child of a fork is told first.
-    forget_after_fork();
-    drop((small, large));
-    let fd = heap.fd().as_fd().try_clone_to_owned().expect("a descriptor");
-    let member = Heap::attach(fd, heap.new_party()).expect("the heap can be joined");
-    for at in refs {
-        let still_held = member.take_over(at, heap.me());
-        assert!(still_held.is_some(), "the copy has given its parent's block back");
-    }
+fn a_forked_process_is_a_party_with_references_of_its_own() {
+    object::register(&[&KIND]);
+    let heap = family::heap().expect("a heap");
+    let me = heap.me();
+
+    // Blocks stay the parent's, objects are both's.
+    // The parent drops its copy of the closure below, and must keep the block.
+    let block = ManuallyDrop::new(heap.alloc(100).expect("room"));
+    let at = block.at();
+    let shared = Object::create(&heap, &KIND, 8).expect("room");
+    let copy = shared.clone();
+    let child_heap = Arc::clone(&heap);
+    let pid = forked(move || {
+        drop(ManuallyDrop::into_inner(block));
+        word(&copy).fetch_add(41, Ordering::SeqCst);
+        let own = Object::create(&child_heap, &KIND, 8).expect("room in the child");
+        drop(own);
+        drop(copy);
+        child_heap.me() != me && n_ended() == 1
+    });
+    let (_, child) = family::last_forked().expect("the child was announced");
+    assert_eq!(exit_code(pid), 0, "the child is another party and can use the heap");
+    assert!(!heap.is_alive(child));
+    heap.bury(child);
+    assert!(!heap.is_listed(child));
+    assert!(heap.take_over(at, me).is_some(), "the child has given its parent's block back");
+    assert_eq!(word(&shared).load(Ordering::SeqCst), 41);
+    assert_eq!(n_ended(), 0, "the parent still has the object");
+
+    // A killed child's references last until it is buried.
+    let pid = forked(|| {
+        // SAFETY: takes no pointers.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        false
+    });
+    let (_, child) = family::last_forked().expect("the child was announced");
+    assert_eq!(exit_code(pid), -libc::SIGKILL);
+    let handle = shared.handle();
+    drop(shared);
+    assert_eq!(n_ended(), 0, "the dead child holds the object");
+    heap.bury(child);
+    assert_eq!(n_ended(), 1, "nobody holds the object");
+    assert_eq!(Object::open(handle, &KIND), Err(OpenError::Gone { what: KIND.name }));
+
+    // A message keeps what it names.
+    let named = Object::create(&heap, &KIND, 8).expect("room");
+    let (handle, carried) = Carried::collect(|| named.travel());
+    let handles = carried.handles().to_vec();
+    assert_eq!(handles, [handle]);
+    carried.leave_to_message();
+    drop(named);
+    assert_eq!(n_ended(), 1, "the message has it");
+    let reader = handles.clone();
+    let reading = Arc::clone(&heap);
+    let pid = forked(move || {
+        let carried = Carried::from_message(&reading, &reader);
+        let opened = Object::open(reader[0], &KIND);
+        drop(carried);
+        let is_open = opened.is_ok();
+        // As if killed.
+        std::mem::forget(opened);
+        is_open && n_ended() == 1
+    });
+    let (_, child) = family::last_forked().expect("the child was announced");
+    assert_eq!(exit_code(pid), 0);
+    assert_eq!(Object::open(handle, &KIND).err(), None, "the child is dead and not buried yet");
+    heap.bury(child);
+    assert_eq!(n_ended(), 2, "the child had the last reference");
+
+    // What travels outside of a message stays with this process.
+    let pinned = Object::create(&heap, &KIND, 8).expect("room");
+    let handle = pinned.travel();
+    drop(pinned);
+    assert!(Object::open(handle, &KIND).is_ok());
+    assert!(Object::open(manyhands_shm::Handle { family: 1, ..handle }, &KIND).is_err());
+    let bytes = handle.to_bytes();
+    assert_eq!(manyhands_shm::Handle::from_bytes(&bytes), Ok(handle));
+    assert_eq!(n_ended(), 2);
 }

@@ -125,7 +125,7 @@ impl Family {
             held.block.leave_to_receiver();
         }
         let root = &self.members[0];
-        let swept = root.sweep(self.members[member].me());
+        let swept = root.bury(self.members[member].me());
         assert_eq!(swept.n_blocks + swept.n_runs, n_dead, "each block of the dead, once");
         self.members[member] = joined(root);
     }
@@ -147,7 +147,7 @@ impl Family {
     fn end(mut self) {
         self.held.clear();
         for member in 1..N_MEMBERS {
-            let swept = self.members[0].sweep(self.members[member].me());
+            let swept = self.members[0].bury(self.members[member].me());
             assert_eq!(swept.n_blocks + swept.n_runs, 0, "everything was given back before");
         }
         let root = &self.members[0];
@@ -164,7 +164,7 @@ fn check(held: &Held) {
 
 fn joined(root: &Arc<Heap>) -> Arc<Heap> {
     let fd = root.fd().as_fd().try_clone_to_owned().expect("a descriptor");
-    Heap::attach(fd, root.new_party()).expect("the heap can be joined")
+    Heap::attach(fd, root.new_party().expect("a number")).expect("the heap can be joined")
 }
 
 fn len() -> impl Strategy<Value = u64> {

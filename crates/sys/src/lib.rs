@@ -17,6 +17,7 @@ pub mod fork;
 pub mod futex;
 pub mod machine;
 pub mod memory;
+pub mod per_fork;
 pub mod per_process;
 pub mod pid;
 pub mod socket;

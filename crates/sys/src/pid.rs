@@ -153,3 +153,48 @@ pub fn signal_name(number: i32) -> Option<&'static str> {
     ];
     NAMES.iter().find(|(value, _)| *value == number).map(|(_, name)| *name)
 }
+
+/// A process that runs now, to be recognised later though its id may be given out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id.
+    pub pid: u32,
+    /// When it started, in clock ticks since the machine did.
+    pub started: u64,
+}
+
+impl Identity {
+    /// The calling process.
+    pub fn current() -> Self {
+        let pid = std::process::id();
+        Self { pid, started: stat(pid).map_or(0, |stat| stat.started) }
+    }
+
+    /// Whether that very process has not ended. A zombie has.
+    pub fn is_alive(self) -> bool {
+        match stat(self.pid) {
+            // Without /proc the id has to do.
+            None => !std::path::Path::new("/proc/self").exists() && exists(self.pid),
+            Some(stat) => !stat.is_dead && (self.started == 0 || stat.started == self.started),
+        }
+    }
+}
+
+/// Whether a process, perhaps a zombie, has this id.
+pub fn exists(pid: u32) -> bool {
+    Pid::from_raw(pid as i32)
+        .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+struct Stat {
+    is_dead: bool,
+    started: u64,
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let mut fields = text.rsplit_once(") ")?.1.split(' ');
+    let is_dead = matches!(fields.next()?, "Z" | "X" | "x");
+    Some(Stat { is_dead, started: fields.nth(18)?.parse().ok()? })
+}

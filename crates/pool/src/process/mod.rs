@@ -19,7 +19,6 @@
 //! The protocol, state by state and death by death, is in `README.md` beside this file.
 
 mod collector;
-mod family;
 mod lane;
 mod pool;
 mod root_worker;
@@ -30,7 +29,6 @@ mod task;
 mod wakeup;
 mod worker;
 
-pub use family::{existing_family_heap, family_heap, forget_family_after_fork};
 pub use pool::{PoolConfig, PoolHandle, ProcessPool, SubmitError};
 pub use schedule::{PoolCounts, WorkerInfo};
 pub use slot::ReplyKind;

@@ -96,7 +96,7 @@ impl ProcessPool {
             let text = format!("a pool's workers get at most {MAX_EXTRA_FDS} descriptors");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let heap = super::family_heap()?;
+        let heap = manyhands_shm::family::heap()?;
         let out_of_memory = |error: OutOfMemory| io::Error::new(io::ErrorKind::OutOfMemory, error);
         let mut setup = heap.alloc(config.setup.len() as u64).map_err(out_of_memory)?;
         setup.copy_from_slice(&config.setup);

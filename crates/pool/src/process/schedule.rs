@@ -213,9 +213,12 @@ impl Schedule {
 
     fn try_start_worker(&self, id: u64, shared: &Arc<Shared>) -> Result<Worker, String> {
         let lane = LaneRoot::new(&shared.heap).map_err(|error| error.to_string())?;
-        let party = shared.heap.new_party();
+        let party = shared.heap.new_party().map_err(|error| error.to_string())?;
         let note = shared.note(id, party.number(), lane.at().offset);
-        shared.launch(id, &note).map_err(|error| error.to_string())?;
+        shared.launch(id, &note).map_err(|error| {
+            shared.heap.bury(party);
+            error.to_string()
+        })?;
         Ok(Worker::new(id, party, lane))
     }
 
@@ -357,7 +360,7 @@ impl Schedule {
                 ));
             }
         }
-        shared.heap.sweep(worker.party);
+        shared.heap.bury(worker.party);
     }
 
     fn break_because(&mut self, why: String) {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use manyhands_process::Launch;
-use manyhands_shm::{Block, BlockRef, Heap, OutOfMemory, Party};
+use manyhands_shm::{Block, BlockRef, Heap, OutOfMemory, Party, family};
 use manyhands_sys::atomic::Ordering;
 use manyhands_sys::clock::{monotonic_ns, thread_cpu_ns};
 use manyhands_sys::pid::PidFd;
@@ -67,7 +67,7 @@ impl WorkerEnd {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         };
         manyhands_process::watch::exit_with(PidFd::from_fd(root_fd))?;
-        let heap = Heap::attach(heap_fd, Party::from_number(note.party))?;
+        let heap = family::join(heap_fd, Party::from_number(note.party))?;
         let lane_at = BlockRef { offset: note.lane, len: 0 };
         let bell_at = BlockRef { offset: note.bell, len: 0 };
         Ok(Self {

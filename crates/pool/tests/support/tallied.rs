@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manyhands_pool::process::{
-    Body, Function, ProcessPool, ProcessTask, SubmitError, TaskOptions, WorkerEnd, family_heap,
+    Body, Function, ProcessPool, ProcessTask, SubmitError, TaskOptions, WorkerEnd,
 };
 use manyhands_shm::{Block, Heap};
 use manyhands_sys::atomic::{AtomicU32, Ordering};
@@ -30,7 +30,7 @@ pub struct Work {
 
 impl Tally {
     pub fn new(n_tasks: usize) -> Self {
-        let heap = family_heap().expect("a heap");
+        let heap = manyhands_shm::family::heap().expect("a heap");
         let mut block = heap.alloc(n_tasks as u64 * 4).expect("room");
         block.fill(0);
         Self { heap, block, n_tasks }

@@ -20,5 +20,4 @@ pub mod worker;
 pub fn forget_after_fork() {
     pool::all_pools::forget_after_fork();
     manyhands_process::forget_after_fork();
-    manyhands_pool::process::forget_family_after_fork();
 }

@@ -382,7 +382,7 @@ pub fn usable_cpus() -> usize {
 /// has no heap.
 #[pyfunction]
 pub fn heap_usage() -> PyResult<(u64, u64)> {
-    match manyhands_pool::process::existing_family_heap() {
+    match manyhands_shm::family::existing() {
         Some(heap) => Ok((heap.claimed_bytes(), heap.resident_bytes()?)),
         None => Ok((0, 0)),
     }

@@ -1,0 +1,152 @@
+//! The one heap of this process's family: made when first needed, or joined by a launched process.
+//!
+//! The process that made it lets it go with its last user; one that joined keeps it to its end.
+//!
+//! A fork is announced: [`before_fork`] makes the child a party, with references of its own to all
+//! the objects of its parent. Without that (a fork in C code) the child must not use the heap.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use manyhands_sys::per_process::PerProcess;
+
+use crate::heap::{Heap, HeapConfig};
+use crate::object::Inheritance;
+use crate::party::Party;
+
+/// The variable that limits a new heap, in bytes.
+const LIMIT_VARIABLE: &str = "MANYHANDS_HEAP_LIMIT";
+
+#[derive(Default)]
+struct Current {
+    heap: Weak<Heap>,
+    /// The heap of a family this process was born into.
+    joined: Option<Arc<Heap>>,
+}
+
+/// A fork that is about to happen in this thread.
+struct Plan {
+    heap: Arc<Heap>,
+    child: Party,
+    inheritance: Inheritance,
+}
+
+static CURRENT: PerProcess<Mutex<Current>> = PerProcess::new();
+
+thread_local! {
+    static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
+    static LAST_FORKED: RefCell<Option<(Weak<Heap>, Party)>> = const { RefCell::new(None) };
+}
+
+/// The heap of the calling process's family.
+///
+/// # Errors
+/// If shared memory cannot be had, or `MANYHANDS_HEAP_LIMIT` is not a number of bytes.
+pub fn heap() -> io::Result<Arc<Heap>> {
+    let mut current = lock();
+    if let Some(heap) = current.heap.upgrade() {
+        return Ok(heap);
+    }
+    let heap = Heap::create(HeapConfig { limit_bytes: limit()? })?;
+    current.heap = Arc::downgrade(&heap);
+    Ok(heap)
+}
+
+/// The heap, if there is one at the moment.
+pub fn existing() -> Option<Arc<Heap>> {
+    lock().heap.upgrade()
+}
+
+/// Joins the family whose heap is behind `fd` as the party that the launcher of this process has
+/// for it.
+///
+/// # Errors
+/// If that is no heap of this version.
+pub fn join(fd: OwnedFd, me: Party) -> io::Result<Arc<Heap>> {
+    let joined = Heap::attach(fd, me)?;
+    let mut current = lock();
+    let heap = match current.heap.upgrade() {
+        // Forked from a member: what it inherited lies in the mapping that it has.
+        Some(here) if here.family() == joined.family() => {
+            here.change_party(me);
+            here
+        }
+        _ => joined,
+    };
+    current.heap = Arc::downgrade(&heap);
+    current.joined = Some(Arc::clone(&heap));
+    Ok(heap)
+}
+
+/// Before this thread forks: prepares the child's membership.
+pub fn before_fork() {
+    let plan = existing().and_then(|heap| {
+        let child = heap.new_party().ok()?;
+        match heap.inheritance_for(child) {
+            Ok(inheritance) => Some(Plan { heap, child, inheritance }),
+            Err(_) => {
+                heap.bury(child);
+                None
+            }
+        }
+    });
+    PLAN.set(plan);
+}
+
+/// After the fork, in the parent.
+pub fn after_fork_in_parent() {
+    let plan = PLAN.take();
+    LAST_FORKED.set(plan.map(|plan| (Arc::downgrade(&plan.heap), plan.child)));
+}
+
+/// The party that the last fork of this thread made its child; once.
+///
+/// Whoever forked tells who it is ([`Heap::name_party`]), or that there is no child
+/// ([`Heap::bury`]).
+pub fn last_forked() -> Option<(Arc<Heap>, Party)> {
+    let (heap, child) = LAST_FORKED.take()?;
+    Some((heap.upgrade()?, child))
+}
+
+/// After the fork, in the child: a party of its own from now on, which holds what its parent did.
+///
+/// Without a plan (no memory, or too many members) the child is in no family, and its copies of
+/// shared objects refuse what would change who holds them.
+pub fn after_fork_in_child() {
+    let before = lock_of_parent();
+    CURRENT.forget();
+    LAST_FORKED.take();
+    let Some(Plan { heap, child, inheritance }) = PLAN.take() else {
+        if let Some(heap) = before {
+            heap.become_party(Party::NOBODY);
+            // Its copies of objects keep it mapped.
+            std::mem::forget(heap);
+        }
+        return;
+    };
+    heap.local.renew(Mutex::default());
+    heap.become_party(child);
+    heap.inherit(inheritance, child);
+    let mut current = lock();
+    current.heap = Arc::downgrade(&heap);
+    current.joined = Some(heap);
+}
+
+/// The heap that the parent had, if its lock is free.
+fn lock_of_parent() -> Option<Arc<Heap>> {
+    CURRENT.get().try_lock().ok()?.heap.upgrade()
+}
+
+fn lock() -> MutexGuard<'static, Current> {
+    CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn limit() -> io::Result<Option<u64>> {
+    let Ok(text) = std::env::var(LIMIT_VARIABLE) else { return Ok(None) };
+    text.trim().parse().map(Some).map_err(|_| {
+        let text = format!("{LIMIT_VARIABLE} must be a whole number of bytes, not {text:?}");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
+}

@@ -1,0 +1,130 @@
+//! References that a message holds while it is on its way.
+//!
+//! While a message is being written or read, its references are written down as this process's, so
+//! that they are released if it is killed. In between they are the message's: whoever keeps the
+//! message lists the handles with it, and releases them if it is destroyed unread. A kill in the few
+//! instructions between the two keeps the objects until the family ends.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::holds::Slot;
+use super::{CHANGING, Handle, Object, header, unreference};
+use crate::heap::Heap;
+use manyhands_sys::atomic::Ordering;
+
+/// References of a message that this process is writing or reading; released when dropped.
+#[derive(Default)]
+pub struct Carried {
+    heap: Option<Arc<Heap>>,
+    handles: Vec<Handle>,
+    /// Where each is written down; `None`: no memory was left for it.
+    slots: Vec<Option<Slot>>,
+}
+
+thread_local! {
+    /// One for each `collect` that this thread is in.
+    static COLLECTING: RefCell<Vec<Carried>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Carried {
+    /// Runs `f` and collects every object that [travels](Object::travel) in this thread meanwhile.
+    pub fn collect<R>(f: impl FnOnce() -> R) -> (R, Self) {
+        COLLECTING.with_borrow_mut(|stack| stack.push(Self::default()));
+        let end = End;
+        let result = f();
+        std::mem::forget(end);
+        (result, End::pop())
+    }
+
+    /// Takes over the references of a message which nobody else can reach any more.
+    pub fn from_message(heap: &Arc<Heap>, handles: &[Handle]) -> Self {
+        let slots = handles.iter().map(|handle| {
+            let slot = heap.registry.free.take(heap).ok()?;
+            slot.set(heap, handle.offset);
+            Some(slot)
+        });
+        let slots = slots.collect();
+        let heap = (!handles.is_empty()).then(|| Arc::clone(heap));
+        Self { heap, handles: handles.to_vec(), slots }
+    }
+
+    /// Whether it holds nothing, as nearly always.
+    pub fn is_empty(&self) -> bool {
+        self.handles.is_empty()
+    }
+
+    /// What the message has to list.
+    pub fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+
+    /// From now on the references are the message's, which is about to be published.
+    pub fn leave_to_message(mut self) {
+        if let Some(heap) = self.heap.take() {
+            for slot in self.slots.drain(..).flatten() {
+                slot.set(&heap, 0);
+                heap.registry.free.put(slot);
+            }
+        }
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        let Some(heap) = self.heap.take() else { return };
+        for (handle, slot) in self.handles.iter().zip(self.slots.drain(..)) {
+            let Some(slot) = slot else {
+                unreference(&heap, handle.offset);
+                continue;
+            };
+            slot.set(&heap, handle.offset | CHANGING);
+            unreference(&heap, handle.offset);
+            slot.set(&heap, 0);
+            heap.registry.free.put(slot);
+        }
+    }
+}
+
+/// A message was destroyed unread: its references with it.
+pub fn release_message(heap: &Arc<Heap>, handles: &[Handle]) {
+    for handle in handles {
+        unreference(heap, handle.offset);
+    }
+}
+
+/// Counts a reference for the message being written in this thread; false: there is none.
+pub(super) fn note(object: &Object) -> bool {
+    COLLECTING.with_borrow_mut(|stack| {
+        let Some(carried) = stack.last_mut() else { return false };
+        let heap = object.heap();
+        let slot = heap.registry.free.take(heap).ok();
+        if let Some(slot) = slot {
+            slot.set(heap, object.offset() | CHANGING);
+        }
+        // The caller holds it, so it lives.
+        header(heap, object.offset()).word.fetch_add(1, Ordering::AcqRel);
+        if let Some(slot) = slot {
+            slot.set(heap, object.offset());
+        }
+        carried.heap.get_or_insert_with(|| Arc::clone(heap));
+        carried.handles.push(object.handle());
+        carried.slots.push(slot);
+        true
+    })
+}
+
+/// Ends a `collect` whose function panicked.
+struct End;
+
+impl End {
+    fn pop() -> Carried {
+        COLLECTING.with_borrow_mut(|stack| stack.pop().unwrap_or_default())
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        drop(Self::pop());
+    }
+}

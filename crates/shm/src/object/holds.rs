@@ -1,0 +1,133 @@
+//! What a party holds, written down where its undertaker finds it.
+//!
+//! Each party has a chain of pages in the heap with a slot for every reference it counts in an
+//! object. Only the party writes its slots (a forked child's are written by its parent before the
+//! fork).
+//!
+//! | slot | meaning | the undertaker |
+//! |---|---|---|
+//! | 0 | free | – |
+//! | offset, `MAKING` | the object is being made, and is the party's own or already the family's | releases it if it is the family's; else the sweep frees it |
+//! | offset, `CHANGING` | the reference is being counted, or taken off the count | leaves the count alone |
+//! | offset | one of the object's references is this party's | releases it |
+//!
+//! `CHANGING` lasts for one instruction on another word, so a kill there leaves in doubt whether the
+//! count has the reference. Of the two mistakes the harmless one is made: the object stays until
+//! the family ends.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use manyhands_sys::atomic::{AtomicU64, Ordering};
+
+use super::{MAKING, unreference};
+use crate::block::BlockRef;
+use crate::heap::Heap;
+use crate::heap::OutOfMemory;
+use crate::party::Party;
+
+/// Where one reference of this party is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    offset: u64,
+}
+
+const PAGE_LEN: u64 = 4096;
+const N_SLOTS: u64 = PAGE_LEN / 8 - 1;
+
+/// Slots of this party that are free.
+#[derive(Default)]
+pub(crate) struct FreeSlots(Mutex<Vec<Slot>>);
+
+impl FreeSlots {
+    /// A free slot, from a new page if need be.
+    pub(super) fn take(&self, heap: &Arc<Heap>) -> Result<Slot, OutOfMemory> {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.is_empty() {
+            *free = new_page(heap, heap.me())?;
+        }
+        Ok(free.pop().expect("a page has slots"))
+    }
+
+    /// A slot that is free again.
+    pub(super) fn put(&self, slot: Slot) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+    }
+
+    /// In a forked child: what its parent has left free for it.
+    pub(super) fn of_child(slots: Vec<Slot>) -> Self {
+        Self(Mutex::new(slots))
+    }
+}
+
+/// A new page of `party` in front of its chain; its slots, all free.
+pub(super) fn new_page(heap: &Arc<Heap>, party: Party) -> Result<Vec<Slot>, OutOfMemory> {
+    let Some(entry) = heap.entry(party) else {
+        let why = "this process is in no family: it was forked while none could be joined";
+        return Err(OutOfMemory::new(PAGE_LEN, why.to_owned()));
+    };
+    let mut block = heap.alloc(PAGE_LEN)?;
+    block.fill(0);
+    let first = entry.holds_at.load(Ordering::Acquire);
+    block[..8].copy_from_slice(&first.to_ne_bytes());
+    let at = if party == heap.me() { block.leave_to_receiver() } else { block.give_to(party) };
+    // Release: the undertaker sees a page that is clean and linked.
+    entry.holds_at.store(at.offset, Ordering::Release);
+    Ok((1..=N_SLOTS).rev().map(|idx| Slot { offset: at.offset + 8 * idx }).collect())
+}
+
+impl Slot {
+    pub(super) fn word(self, heap: &Heap) -> &AtomicU64 {
+        // SAFETY: inside a page of holds, aligned, used only as an atomic.
+        unsafe { heap.address(self.offset, 8).cast().as_ref() }
+    }
+
+    pub(super) fn set(self, heap: &Heap, value: u64) {
+        // Release: the undertaker learns of a death after everything the dead party did; the order
+        // among a party's own writes is what counts.
+        self.word(heap).store(value, Ordering::SeqCst);
+    }
+}
+
+/// Releases every reference of a dead party. May be done twice, one undertaker at a time.
+pub(crate) fn release_holds_of(heap: &Arc<Heap>, dead: Party) {
+    let Some(entry) = heap.entry(dead) else { return };
+    let mut page = entry.holds_at.load(Ordering::Acquire);
+    while page != 0 {
+        for idx in 1..=N_SLOTS {
+            let slot = Slot { offset: page + 8 * idx };
+            let value = slot.word(heap).load(Ordering::Acquire);
+            if value == 0 {
+                continue;
+            }
+            let offset = value & !super::STATES;
+            // First the note, then the count: dying between the two keeps the object, see above.
+            slot.set(heap, 0);
+            match value & super::STATES {
+                0 => unreference(heap, offset),
+                MAKING if is_familys(heap, offset) => unreference(heap, offset),
+                _ => {}
+            }
+        }
+        let next = Slot { offset: page }.word(heap).load(Ordering::Acquire);
+        page = next;
+    }
+}
+
+/// Hands the pages of `from`, which is the calling process, to `to`, which it becomes.
+pub(super) fn move_pages(heap: &Heap, from: Party, to: Party) {
+    let (Some(old), Some(new)) = (heap.entry(from), heap.entry(to)) else { return };
+    let first = old.holds_at.swap(0, Ordering::AcqRel);
+    let mut page = first;
+    while page != 0 {
+        heap.change_holder(BlockRef { offset: page, len: PAGE_LEN }, from, None, Some(to));
+        page = Slot { offset: page }.word(heap).load(Ordering::Acquire);
+    }
+    new.holds_at.store(first, Ordering::Release);
+}
+
+/// Whether the object at `offset` was made to the end.
+fn is_familys(heap: &Heap, offset: u64) -> bool {
+    let at = BlockRef { offset, len: 0 };
+    // Changing the holder to itself tells who it is.
+    heap.change_holder(at, Party::FAMILY, None, Some(Party::FAMILY)).is_some()
+}

@@ -1,0 +1,77 @@
+//! What objects there are, and how each ends.
+
+use std::fmt;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::heap::Heap;
+
+/// A sort of object. Every process of a family knows the same ones by the same numbers.
+pub struct Kind {
+    /// Its number; see [`ids`].
+    pub id: u32,
+    /// What people call it, as in "this queue is gone".
+    pub name: &'static str,
+    /// Gives back what the object holds besides its own block. Runs once, in any process, also for
+    /// an object whose last holder was killed; nobody else can reach the object any more. It may
+    /// not wait for anybody, nor bury.
+    pub destroy: fn(&Arc<Heap>, payload: NonNull<u8>, len: u64),
+}
+
+/// The numbers in use, here so that no two kinds share one.
+#[expect(missing_docs, reason = "each names the kind it is for")]
+pub mod ids {
+    pub const LOCK: u32 = 1;
+    pub const RLOCK: u32 = 2;
+    pub const SEMAPHORE: u32 = 3;
+    pub const EVENT: u32 = 4;
+    pub const CONDITION: u32 = 5;
+    pub const BARRIER: u32 = 6;
+    pub const QUEUE: u32 = 8;
+    pub const PIPE: u32 = 10;
+    pub const PIPE_END: u32 = 11;
+    pub const CELL: u32 = 12;
+    pub const ARRAY: u32 = 13;
+    pub const MEMORY: u32 = 14;
+    pub const MAP: u32 = 16;
+    pub const LIST: u32 = 17;
+    pub const NAMES: u32 = 18;
+    pub const OUTCOME: u32 = 20;
+    /// For tests.
+    pub const TEST: u32 = 63;
+}
+
+const N_KINDS: usize = 64;
+
+static KINDS: [AtomicPtr<Kind>; N_KINDS] = [const { AtomicPtr::new(ptr::null_mut()) }; N_KINDS];
+
+/// Makes kinds known to this process: to be called at its start, so that it can end objects which
+/// it never used itself.
+///
+/// # Panics
+/// If two kinds have the same number.
+pub fn register(kinds: &[&'static Kind]) {
+    for kind in kinds {
+        let before =
+            KINDS[kind.id as usize].swap(ptr::from_ref(*kind).cast_mut(), Ordering::AcqRel);
+        assert!(
+            before.is_null() || ptr::eq(before, *kind),
+            "two kinds of objects have the number {}",
+            kind.id
+        );
+    }
+}
+
+/// The kind with this number, if it is known here.
+pub(super) fn known(id: u32) -> Option<&'static Kind> {
+    let kind = KINDS.get(id as usize)?.load(Ordering::Acquire);
+    // SAFETY: null, or from a `&'static Kind`.
+    unsafe { kind.as_ref() }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kind").field("id", &self.id).field("name", &self.name).finish()
+    }
+}

@@ -1,0 +1,209 @@
+//! Who is in the family: a table of processes in the heap.
+//!
+//! | word (low half) | pid | meaning | left by |
+//! |---|---|---|---|
+//! | 0 | – | free | `new_party`: compare-and-swap to a fresh number |
+//! | number | 0 | being launched: as alive as its launcher | `settle`, `bury` |
+//! | number | pid | a process | `bury` |
+//!
+//! The high half of the word is how often the entry was used, and part of the number: a number is
+//! not given out again until its entry has been used a million times more. So whoever finds a
+//! number in a lock or a block can tell a dead party from a living one by the table alone, once the
+//! dead one is buried; until then the kernel is asked.
+
+use std::io;
+use std::sync::Arc;
+
+use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use manyhands_sys::pid::{Identity, exists};
+
+use crate::heap::Heap;
+
+/// A member of the family, as the holder of blocks. Not given out again while anybody might
+/// remember it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Party(u32);
+
+/// One line of the table.
+#[repr(C, align(64))]
+pub(crate) struct Entry {
+    /// Low half: the party's number, 0 if the entry is free. High half: the times it was used.
+    word: AtomicU64,
+    pid: AtomicU32,
+    launcher: AtomicU32,
+    /// When the process started, see [`Identity`].
+    started: AtomicU64,
+    /// The first page of what it holds, see `object/holds.rs`; 0: nothing yet.
+    pub(crate) holds_at: AtomicU64,
+    /// A table of its long waits, see [`Heap::party_waits`]; 0: none yet.
+    waits_at: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Entry>() == 64);
+
+const IDX_BITS: u32 = 12;
+const N_ENTRIES: u32 = 1 << IDX_BITS;
+
+/// Bytes of the table.
+pub(crate) const PARTIES_LEN: u64 = N_ENTRIES as u64 * size_of::<Entry>() as u64;
+
+impl Party {
+    /// Holder of what belongs to nobody in particular: objects, and messages on their way.
+    pub const FAMILY: Self = Self(u32::MAX);
+
+    /// Who is in no family: a forked copy that could not join.
+    pub(crate) const NOBODY: Self = Self(0);
+
+    /// The party with this number, as told by the process that launched it.
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number, to be told to a launched process.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    const fn idx(self) -> u32 {
+        self.0 % N_ENTRIES
+    }
+}
+
+impl Heap {
+    /// A number for a process about to join. Whoever asked for it [buries](Heap::bury) it when that
+    /// process has ended, or could not be started.
+    ///
+    /// # Errors
+    /// If the family has 4,095 members already.
+    pub fn new_party(self: &Arc<Self>) -> io::Result<Party> {
+        let claimed = self.claim_entry().or_else(|| {
+            self.bury_the_dead();
+            self.claim_entry()
+        });
+        claimed.ok_or_else(|| {
+            let text = format!("a family has at most {} processes at a time", N_ENTRIES - 1);
+            io::Error::new(io::ErrorKind::QuotaExceeded, text)
+        })
+    }
+
+    fn claim_entry(&self) -> Option<Party> {
+        // The last one would get the number of the family itself some day.
+        (0..N_ENTRIES - 1).find_map(|idx| {
+            let entry = self.entry_at(idx);
+            let word = entry.word.load(Ordering::Acquire);
+            if word as u32 != 0 {
+                return None;
+            }
+            // Not 0, so that no number is.
+            let n_uses = ((word >> 32) + 1) % (1 << (32 - IDX_BITS));
+            let n_uses = if n_uses == 0 { 1 } else { n_uses };
+            let number = (n_uses as u32) << IDX_BITS | idx;
+            let after = n_uses << 32 | u64::from(number);
+            // Acquire: meets the Release of `free_entry`.
+            let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+            entry.word.compare_exchange(word, after, success, failure).ok()?;
+            entry.launcher.store(self.me().number(), Ordering::Release);
+            Some(Party(number))
+        })
+    }
+
+    /// The calling process is the party `me` from now on.
+    pub(crate) fn settle(&self, me: Party) {
+        let Some(entry) = self.entry(me) else { return };
+        let identity = Identity::current();
+        entry.started.store(identity.started, Ordering::Relaxed);
+        // Release: who sees the pid sees when it started.
+        entry.pid.store(identity.pid, Ordering::Release);
+    }
+
+    /// Tells who a launched party is, in case it dies before it can tell so itself.
+    pub fn name_party(&self, party: Party, pid: u32) {
+        if let Some(entry) = self.entry(party) {
+            let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+            let _ = entry.pid.compare_exchange(0, pid, success, failure);
+        }
+    }
+
+    /// The process id of a party, if it has one already.
+    pub fn pid_of(&self, party: Party) -> Option<u32> {
+        let pid = self.entry(party)?.pid.load(Ordering::Acquire);
+        (pid != 0).then_some(pid)
+    }
+
+    /// Whether the table knows the party: false once it was buried. A few loads.
+    pub fn is_listed(&self, party: Party) -> bool {
+        party == Party::FAMILY || self.entry(party).is_some()
+    }
+
+    /// Whether the party's process has not ended. Asks the kernel: microseconds.
+    pub fn is_alive(&self, party: Party) -> bool {
+        let mut party = party;
+        // Up the line of launchers while they are being launched.
+        for _ in 0..N_ENTRIES {
+            if party == self.me() || party == Party::FAMILY {
+                return true;
+            }
+            let Some(entry) = self.entry(party) else { return false };
+            // Acquire: meets the Release of `settle`.
+            let pid = entry.pid.load(Ordering::Acquire);
+            if pid != 0 {
+                let started = entry.started.load(Ordering::Relaxed);
+                return exists(pid) && Identity { pid, started }.is_alive();
+            }
+            party = Party(entry.launcher.load(Ordering::Acquire));
+            if party == Party::NOBODY {
+                // Claimed a moment ago: its launcher is about to sign.
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A place for the offset of a table of the party's long waits; the block it names must be held
+    /// by the party. `None`: no such party.
+    pub fn party_waits(&self, party: Party) -> Option<&AtomicU64> {
+        self.entry(party).map(|entry| &entry.waits_at)
+    }
+
+    /// All members.
+    pub fn parties(&self) -> impl Iterator<Item = Party> + '_ {
+        (0..N_ENTRIES).filter_map(|idx| {
+            let number = self.entry_at(idx).word.load(Ordering::Acquire) as u32;
+            (number != 0).then_some(Party(number))
+        })
+    }
+
+    /// [Buries](Heap::bury) every party whose process has ended unnoticed.
+    pub fn bury_the_dead(self: &Arc<Self>) {
+        for party in self.parties().collect::<Vec<_>>() {
+            if !self.is_alive(party) {
+                self.bury(party);
+            }
+        }
+    }
+
+    pub(crate) fn entry(&self, party: Party) -> Option<&Entry> {
+        let entry = self.entry_at(party.idx());
+        let is_it = entry.word.load(Ordering::Acquire) as u32 == party.number();
+        (is_it && party != Party::NOBODY).then_some(entry)
+    }
+
+    /// The last step of a burial.
+    pub(crate) fn free_entry(&self, party: Party) {
+        let Some(entry) = self.entry(party) else { return };
+        entry.pid.store(0, Ordering::Relaxed);
+        entry.launcher.store(0, Ordering::Relaxed);
+        entry.started.store(0, Ordering::Relaxed);
+        entry.holds_at.store(0, Ordering::Relaxed);
+        entry.waits_at.store(0, Ordering::Relaxed);
+        // Release: meets the Acquire of `claim_entry`.
+        entry.word.fetch_and(!u64::from(u32::MAX), Ordering::Release);
+    }
+
+    fn entry_at(&self, idx: u32) -> &Entry {
+        let at = self.layout.parties_at + u64::from(idx) * size_of::<Entry>() as u64;
+        // SAFETY: inside the table, aligned, and made of atomics.
+        unsafe { self.address(at, size_of::<Entry>() as u64).cast().as_ref() }
+    }
+}
