@@ -13,6 +13,7 @@ use std::ptr;
 
 use manyhands_pool::panics;
 use manyhands_pool::process::{Body, Next, ReplyKind, WorkerEnd};
+use manyhands_shm::Carried;
 use manyhands_sys::socket::MessageSocket;
 
 use crate::task::{Entry, Registry};
@@ -134,7 +135,9 @@ fn run_task(end: &mut WorkerEnd, functions: &mut Functions, buffer: &mut [u8; Bo
     };
     match outcome {
         Ok(Encoded::Inline(n_bytes)) => reply_inline(end, ReplyKind::Value, &buffer[..n_bytes]),
-        Ok(Encoded::Block(block)) => end.reply_block(ReplyKind::Value, block),
+        Ok(Encoded::Block(block)) => {
+            end.reply_body(ReplyKind::Value, Body::Block(block), Carried::default())
+        }
         Err(failure) => reply_failure(end, &failure),
     }
 }

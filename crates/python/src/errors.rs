@@ -37,6 +37,8 @@ classes! {
     queue_full => "queue", "Full";
     /// What a queue that was shut down raises.
     queue_shut_down => "manyhands._queue_errors", "ShutDown";
+    /// What opening a shared object raises where that cannot be.
+    handle_error => "manyhands._shared_errors", "HandleError";
     /// What `result()` raises when time is over.
     timeout_error => "builtins", "TimeoutError";
 }

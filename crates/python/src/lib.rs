@@ -15,8 +15,10 @@ mod gatherer;
 mod interrupt;
 mod observer;
 mod outcome;
+mod parcel;
 mod process;
 mod queue;
+mod shared;
 mod sync;
 mod thread_pool;
 mod worker;
@@ -47,6 +49,8 @@ mod _runtime {
     #[pymodule_export]
     use super::queue::core::QueueCore;
     #[pymodule_export]
+    use super::shared::family::{bury_party, last_forked_party, name_party};
+    #[pymodule_export]
     use super::sync::barrier::Barrier;
     #[pymodule_export]
     use super::sync::blocking::{deadlock_mode, set_deadlock_mode};
@@ -75,6 +79,7 @@ mod _runtime {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::sync::blocking::hook_into_deadlocks();
+        super::shared::register();
         super::fork::hook_into(module)
     }
 }

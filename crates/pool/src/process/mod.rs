@@ -32,5 +32,5 @@ mod worker;
 pub use pool::{PoolConfig, PoolHandle, ProcessPool, SubmitError};
 pub use schedule::{PoolCounts, WorkerInfo};
 pub use slot::ReplyKind;
-pub use task::{Body, Function, ProcessTask, Reply, TaskOptions, TaskTimes};
+pub use task::{Arguments, Body, Function, ProcessTask, Reply, TaskOptions, TaskTimes};
 pub use worker::{Job, Next, WorkerEnd};

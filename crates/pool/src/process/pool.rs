@@ -16,7 +16,7 @@ use manyhands_sys::socket::MAX_FDS;
 use super::collector;
 use super::lane::BellView;
 use super::schedule::{PoolCounts, Schedule, WorkerInfo};
-use super::task::{Body, Function, ProcessTask, TaskOptions};
+use super::task::{Arguments, Function, ProcessTask, TaskOptions};
 use super::wakeup::Bell;
 use crate::completion::{Completion, Ending, Wait};
 
@@ -153,11 +153,11 @@ impl ProcessPool {
     pub fn submit(
         &self,
         function: Arc<Function>,
-        body: Body,
+        arguments: impl Into<Arguments>,
         options: TaskOptions,
     ) -> Result<Arc<ProcessTask>, SubmitError> {
         let pool = Arc::downgrade(&self.shared);
-        let task = Arc::new(ProcessTask::new(pool, function, body, options));
+        let task = Arc::new(ProcessTask::new(pool, function, arguments.into(), options));
         let mut schedule = self.shared.lock();
         schedule.accept(Arc::clone(&task))?;
         schedule.pump(&self.shared);

@@ -82,12 +82,12 @@ impl Worker {
     pub(super) fn give(&mut self, task: Arc<ProcessTask>) {
         let announce = if task.options.timeout.is_some() { ANNOUNCE_START } else { 0 };
         let call = task.call.lock().unwrap_or_else(PoisonError::into_inner);
-        let (function, body) = call.as_ref().expect("a task that waits has its call");
+        let (function, arguments) = call.as_ref().expect("a task that waits has its call");
         let position = self.lane.publish(|content| {
             content.function_id = function.id;
             content.function = function.code.at();
             content.flags = announce;
-            match body {
+            match &arguments.body {
                 Body::Block(block) => content.block = block.at(),
                 Body::Inline(bytes) => {
                     content.block = BlockRef::default();
@@ -130,8 +130,9 @@ impl Worker {
                 if let Some(task) = &task {
                     task.set_times(started_ns, content.finished_ns, content.cpu_ns, pid);
                 }
+                let n_carried = if kind == ReplyKind::None { 0 } else { content.n_carried };
                 (
-                    body.map(|body| Reply { kind, body }),
+                    body.map(|body| Reply::new(kind, body, n_carried, &shared.heap)),
                     content.finished_ns.saturating_sub(started_ns),
                 )
             });

@@ -43,7 +43,8 @@ pub(crate) struct Content {
     pub(crate) flags: u32,
     pub(crate) kind: u32,
     pub(crate) inline_len: u32,
-    _reserved: u32,
+    /// How many handles of shared objects the last bytes of a reply are.
+    pub(crate) n_carried: u32,
     pub(crate) inline: [u8; INLINE_BYTES],
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use manyhands_shm::{Block, Heap, OutOfMemory};
+use manyhands_shm::{Block, Carried, Handle, Heap, OutOfMemory};
 use manyhands_sys::clock::monotonic_ns;
 
 use super::pool::Shared;
@@ -20,6 +20,15 @@ pub enum Body {
     Inline(Box<[u8]>),
     /// In shared memory, held by this process.
     Block(Block),
+}
+
+/// The arguments of a task.
+#[derive(Debug)]
+pub struct Arguments {
+    /// Their bytes.
+    pub body: Body,
+    /// The shared objects that the bytes name.
+    pub carried: Carried,
 }
 
 /// A function as sent to workers: once, and cached there by its id.
@@ -38,6 +47,8 @@ pub struct Reply {
     pub kind: ReplyKind,
     /// Its bytes.
     pub body: Body,
+    /// The shared objects that the bytes name: to be kept until they were opened.
+    pub carried: Carried,
 }
 
 /// What a submit may ask for.
@@ -71,7 +82,7 @@ pub struct ProcessTask {
     pub(crate) outcome: Outcome<Reply>,
     pub(crate) pool: Weak<Shared>,
     /// Function and arguments, until the task is done.
-    pub(crate) call: Mutex<Option<(Arc<Function>, Body)>>,
+    pub(crate) call: Mutex<Option<(Arc<Function>, Arguments)>>,
     pub(crate) options: TaskOptions,
     pub(crate) place: Place,
     times: Times,
@@ -125,6 +136,24 @@ impl Body {
     }
 }
 
+impl Reply {
+    /// A reply whose last bytes are `n_carried` handles, which this process takes over.
+    pub(crate) fn new(kind: ReplyKind, body: Body, n_carried: u32, heap: &Arc<Heap>) -> Self {
+        let bytes = body.bytes();
+        let len = (n_carried as usize * Handle::LEN).min(bytes.len());
+        let names = bytes[bytes.len() - len..].chunks_exact(Handle::LEN);
+        let handles: Vec<_> = names.filter_map(|name| Handle::from_bytes(name).ok()).collect();
+        let carried = Carried::from_message(heap, &handles);
+        Self { kind, body, carried }
+    }
+}
+
+impl From<Body> for Arguments {
+    fn from(body: Body) -> Self {
+        Self { body, carried: Carried::default() }
+    }
+}
+
 impl Default for TaskOptions {
     fn default() -> Self {
         Self { name: None, timeout: None, grace: Self::GRACE }
@@ -140,12 +169,12 @@ impl ProcessTask {
     pub(crate) fn new(
         pool: Weak<Shared>,
         function: Arc<Function>,
-        body: Body,
+        arguments: Arguments,
         options: TaskOptions,
     ) -> Self {
         let times = Times { queued_ns: monotonic_ns().into(), ..Times::default() };
         let place = Place { worker: IN_NO_LANE.into(), position: AtomicU64::new(0) };
-        let call = Mutex::new(Some((function, body)));
+        let call = Mutex::new(Some((function, arguments)));
         Self { outcome: Outcome::new(), pool, call, options, place, times }
     }
 

@@ -8,14 +8,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use manyhands_process::Launch;
-use manyhands_shm::{Block, BlockRef, Heap, OutOfMemory, Party, family};
+use manyhands_shm::{Block, BlockRef, Carried, Heap, OutOfMemory, Party, family};
 use manyhands_sys::atomic::Ordering;
 use manyhands_sys::clock::{monotonic_ns, thread_cpu_ns};
 use manyhands_sys::pid::PidFd;
 
 use super::lane::{BellView, LaneView, N_SLOTS, Status};
 use super::pool::Note;
-use super::slot::{ANNOUNCE_START, INLINE_BYTES, ReplyKind, State};
+use super::slot::{ANNOUNCE_START, ReplyKind, State};
+use super::task::Body;
 
 /// A worker process's connection to its pool.
 pub struct WorkerEnd {
@@ -213,26 +214,32 @@ impl WorkerEnd {
     /// # Errors
     /// [`OutOfMemory`] if the bytes need room the heap lacks; the task is still claimed then.
     pub fn reply(&mut self, kind: ReplyKind, bytes: &[u8]) -> Result<(), OutOfMemory> {
-        if bytes.len() > INLINE_BYTES {
-            let mut block = self.heap.alloc(bytes.len() as u64)?;
-            block.copy_from_slice(bytes);
-            self.reply_block(kind, block);
-            return Ok(());
-        }
-        self.put_reply(kind, |content| {
-            content.block = BlockRef::default();
-            content.inline_len = bytes.len() as u32;
-            content.inline[..bytes.len()].copy_from_slice(bytes);
-        });
+        let body = Body::copy_of(bytes, &self.heap)?;
+        self.reply_body(kind, body, Carried::default());
         Ok(())
     }
 
-    /// Ends the claimed task with a block as its reply.
-    pub fn reply_block(&mut self, kind: ReplyKind, block: Block) {
-        // Until the root has taken it over the block stays ours: if we die before the reply is
-        // published, the sweep finds it.
-        let at = block.leave_to_receiver();
-        self.put_reply(kind, |content| content.block = at);
+    /// Ends the claimed task with `body` as its reply. If it carries objects, their handles are the
+    /// last bytes of it.
+    ///
+    /// # Panics
+    /// If the body is inline and longer than [`Body::MAX_INLINE`].
+    pub fn reply_body(&mut self, kind: ReplyKind, body: Body, carried: Carried) {
+        let n_carried = carried.handles().len() as u32;
+        carried.leave_to_message();
+        self.put_reply(kind, |content| {
+            content.n_carried = n_carried;
+            match body {
+                // Until the root has taken it over the block stays ours: if we die before the
+                // reply is published, the sweep finds it.
+                Body::Block(block) => content.block = block.leave_to_receiver(),
+                Body::Inline(bytes) => {
+                    content.block = BlockRef::default();
+                    content.inline_len = bytes.len() as u32;
+                    content.inline[..bytes.len()].copy_from_slice(&bytes);
+                }
+            }
+        });
     }
 
     fn put_reply(&mut self, kind: ReplyKind, fill: impl FnOnce(&mut super::slot::Content)) {

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use manyhands_pool::process::Body;
-use manyhands_shm::{Block, Heap};
+use manyhands_shm::{Block, Carried, Heap};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
@@ -68,6 +68,8 @@ pub struct Pickled<'py> {
     shape: Shape,
     stream: Bound<'py, PyBytes>,
     buffers: Vec<PyBuffer<u8>>,
+    /// What comes last, for whoever carries the bytes; unpickling does not look at it.
+    trailer: Vec<u8>,
 }
 
 /// What the slow path of pickling is asked for when the C pickler refuses.
@@ -114,7 +116,13 @@ impl<'py> Pickled<'py> {
             let raw = buffer.call_method0(intern!(stream.py(), "raw"))?;
             buffers.push(PyBuffer::<u8>::get(&raw)?);
         }
-        Ok(Self { shape, stream, buffers })
+        Ok(Self { shape, stream, buffers, trailer: Vec::new() })
+    }
+
+    /// Ends the bytes with the names of what they carry.
+    pub fn naming(mut self, carried: &Carried) -> Self {
+        self.trailer = carried.handles().iter().flat_map(|handle| handle.to_bytes()).collect();
+        self
     }
 
     /// Bytes it takes on its way.
@@ -123,7 +131,7 @@ impl<'py> Pickled<'py> {
         for buffer in &self.buffers {
             len = len.next_multiple_of(ALIGNMENT) + buffer.len_bytes();
         }
-        len
+        len + self.trailer.len()
     }
 
     const fn header_len(n_buffers: usize) -> usize {
@@ -135,6 +143,8 @@ impl<'py> Pickled<'py> {
     }
 
     fn write(&self, into: &mut [u8]) {
+        let (into, trailer) = into.split_at_mut(into.len() - self.trailer.len());
+        trailer.copy_from_slice(&self.trailer);
         let stream = self.stream.as_bytes();
         let mut at = self.stream_at();
         into[0] = self.shape as u8;
@@ -244,6 +254,7 @@ pub fn out_of_memory(error: &manyhands_shm::OutOfMemory) -> PyErr {
 /// # Errors
 /// What looking up, or pickling None, raises.
 pub fn look_everything_up(py: Python<'_>) -> PyResult<()> {
+    crate::parcel::look_everything_up(py)?;
     let nothing = py.None().into_bound(py);
     let stream = dumps(&nothing, &PyList::empty(py))?;
     loads_stream(py, stream.as_bytes(), None).map(drop)

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use manyhands_pool::process::{
-    Body, Function, PoolConfig, PoolCounts, ProcessPool, SubmitError, TaskOptions,
+    Arguments, Body, Function, PoolConfig, PoolCounts, ProcessPool, SubmitError, TaskOptions,
 };
+use manyhands_shm::Carried;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -222,7 +223,8 @@ impl ProcessPoolCore {
             return Err(refusal(py, &SubmitError::Closed));
         };
         let pool = &live.pool;
-        let (sent, body) = match pickle_call(&live, function, args, kwargs) {
+        let (call, carried) = Carried::collect(|| pickle_call(&live, function, args, kwargs));
+        let (sent, body) = match call {
             Ok(call) => call,
             Err(error) if error.is_instance_of::<PyException>(py) => {
                 if pool.is_closed() {
@@ -233,7 +235,9 @@ impl ProcessPoolCore {
             }
             Err(error) => return Err(error),
         };
-        let task = pool.submit(sent, body, options).map_err(|error| refusal(py, &error))?;
+        let task = pool
+            .submit(sent, Arguments { body, carried }, options)
+            .map_err(|error| refusal(py, &error))?;
         future::create(py, Kind::Remote(task))
     }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::os::fd::IntoRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use manyhands_pool::process::{Body, Next, ReplyKind, WorkerEnd};
+use manyhands_pool::process::{Next, ReplyKind, WorkerEnd};
+use manyhands_shm::Carried;
 use manyhands_sys::thread::{exit_now, unblock_interrupt};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -184,21 +185,16 @@ impl WorkerLoop {
             let sent = self.end().reply(ReplyKind::Value, body.bytes());
             return sent.map_err(|error| codec::out_of_memory(&error));
         }
-        let pickled = Pickled::new(value, Shape::Object, &|buffers| {
-            let pickling = py.import("manyhands._pickling")?;
-            pickling.call_method1("dumps_result", (value, buffers))
-        })?;
+        let (pickled, carried) = Carried::collect(|| {
+            Pickled::new(value, Shape::Object, &|buffers| {
+                let pickling = py.import("manyhands._pickling")?;
+                pickling.call_method1("dumps_result", (value, buffers))
+            })
+        });
         let heap = Arc::clone(self.end().heap());
-        match pickled.into_body(&heap, INLINE_LIMIT)? {
-            Body::Inline(bytes) => {
-                let sent = self.end().reply(ReplyKind::Value, &bytes);
-                sent.map_err(|error| codec::out_of_memory(&error))
-            }
-            Body::Block(block) => {
-                self.end().reply_block(ReplyKind::Value, block);
-                Ok(())
-            }
-        }
+        let body = pickled?.naming(&carried).into_body(&heap, INLINE_LIMIT)?;
+        self.end().reply_body(ReplyKind::Value, body, carried);
+        Ok(())
     }
 
     fn reply_error(&self, py: Python<'_>, error: PyErr) {

@@ -14,7 +14,7 @@ use crate::heap::Heap;
 use manyhands_sys::atomic::Ordering;
 
 /// References of a message that this process is writing or reading; released when dropped.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Carried {
     heap: Option<Arc<Heap>>,
     handles: Vec<Handle>,

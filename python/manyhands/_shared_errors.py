@@ -1,0 +1,15 @@
+"""Errors of objects that processes share."""
+
+__all__ = ["HandleError"]
+
+
+class HandleError(RuntimeError):
+    """A pickled shared object was opened where it cannot be: outside of its family of processes,
+    or when nobody had it any more.
+
+    >>> issubclass(HandleError, RuntimeError)
+    True
+    """
+
+
+HandleError.__module__ = "manyhands.multiprocessing"
