@@ -214,6 +214,7 @@ class DefaultContext(BaseContext, _standard.DefaultContext):  # type: ignore[mis
     """The context of the module's functions; its start method can be chosen once."""
 
     Process = Process
+    _actual_context: Any
 
     def get_context(self, method: str | None = None) -> Any:
         """The context for a start method; None: the one that was chosen, or template."""

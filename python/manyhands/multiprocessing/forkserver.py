@@ -4,7 +4,7 @@ Everything here is the standard module's; nothing is reimplemented.
 """
 
 import multiprocessing.forkserver as _standard
-from multiprocessing.forkserver import *  # noqa: F403 - the whole module, as it is
+from multiprocessing.forkserver import *
 
 
 def __getattr__(name: str) -> object:

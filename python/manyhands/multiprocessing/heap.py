@@ -4,7 +4,7 @@ Everything here is the standard module's; nothing is reimplemented.
 """
 
 import multiprocessing.heap as _standard
-from multiprocessing.heap import *  # noqa: F403 - the whole module, as it is
+from multiprocessing.heap import *
 
 
 def __getattr__(name: str) -> object:

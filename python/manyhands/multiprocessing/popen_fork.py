@@ -4,7 +4,7 @@ Everything here is the standard module's; nothing is reimplemented.
 """
 
 import multiprocessing.popen_fork as _standard
-from multiprocessing.popen_fork import *  # noqa: F403 - the whole module, as it is
+from multiprocessing.popen_fork import *
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@ Everything here is the standard module's; nothing is reimplemented.
 """
 
 import multiprocessing.reduction as _standard
-from multiprocessing.reduction import *  # noqa: F403 - the whole module, as it is
+from multiprocessing.reduction import *
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@ Everything here is the standard module's; nothing is reimplemented.
 """
 
 import multiprocessing.resource_sharer as _standard
-from multiprocessing.resource_sharer import *  # noqa: F403 - the whole module, as it is
+from multiprocessing.resource_sharer import *
 
 
 def __getattr__(name: str) -> object:

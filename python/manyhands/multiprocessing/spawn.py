@@ -4,7 +4,7 @@ Everything here is the standard module's; nothing is reimplemented.
 """
 
 import multiprocessing.spawn as _standard
-from multiprocessing.spawn import *  # noqa: F403 - the whole module, as it is
+from multiprocessing.spawn import *
 
 
 def __getattr__(name: str) -> object:

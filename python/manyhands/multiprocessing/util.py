@@ -4,7 +4,7 @@ Everything here is the standard module's; nothing is reimplemented.
 """
 
 import multiprocessing.util as _standard
-from multiprocessing.util import *  # noqa: F403 - the whole module, as it is
+from multiprocessing.util import *
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@ Everything here is the standard module's; nothing is reimplemented.
 """
 
 import multiprocessing.dummy as _standard
-from multiprocessing.dummy import *  # noqa: F403 - the whole module, as it is
+from multiprocessing.dummy import *
 
 
 def __getattr__(name: str) -> object:

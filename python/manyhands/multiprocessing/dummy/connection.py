@@ -4,7 +4,7 @@ Everything here is the standard module's; nothing is reimplemented.
 """
 
 import multiprocessing.dummy.connection as _standard
-from multiprocessing.dummy.connection import *  # noqa: F403 - the whole module, as it is
+from multiprocessing.dummy.connection import *
 
 
 def __getattr__(name: str) -> object:
