@@ -25,6 +25,7 @@
 //!   [`Executor`]: threads or processes is one word.
 //! - What runs in a process can be [cancelled](Future::cancel_running) and may have a
 //!   [timeout](Options::timeout).
+//! - [`Process`] is one process for one task.
 //! - A worker process that dies fails the one task it was running; everything else goes on.
 //! - [`scope`] starts threads that end before it does; the first failure asks the others to stop.
 //!   [`sync`] has the locks for them, which tell of deadlocks.
@@ -38,6 +39,7 @@
 
 mod error;
 mod executor;
+mod process;
 mod process_pool;
 mod scope;
 mod start;
@@ -54,6 +56,7 @@ pub use manyhands_pool::future::Future;
 pub use manyhands_pool::process::{PoolCounts, TaskTimes, WorkerInfo};
 pub use manyhands_pool::thread_pool::Statistics;
 pub use manyhands_pool::wait::{AsCompleted, DoneAndPending, ReturnWhen, as_completed, wait};
+pub use process::{Process, ProcessBuilder, SpawnError};
 pub use process_pool::{ProcessPool, ProcessPoolBuilder};
 pub use scope::{Failure, Failures, Group, Outcome, Spawned, scope};
 pub use start::init;
