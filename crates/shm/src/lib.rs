@@ -28,7 +28,7 @@ pub mod object;
 mod party;
 mod sweep;
 
-pub use block::{Block, BlockRef};
+pub use block::{Block, BlockRef, Ticket};
 pub use heap::{Heap, HeapConfig, OutOfMemory};
 pub use object::{Carried, Handle, Kind, Object, OpenError};
 pub use party::Party;
