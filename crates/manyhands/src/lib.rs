@@ -25,7 +25,9 @@
 //!   [`Executor`]: threads or processes is one word.
 //! - What runs in a process can be [cancelled](Future::cancel_running) and may have a
 //!   [timeout](Options::timeout).
+//! - [`Process`] is one process for one task.
 //! - A worker process that dies fails the one task it was running; everything else goes on.
+//! - [`Pipe`] connects processes, and may be sent to any of them.
 //! - [`scope`] starts threads that end before it does; the first failure asks the others to stop.
 //!   [`sync`] has the locks for them, which tell of deadlocks.
 //! - A panic in a task comes back as an error with its message and its place.
@@ -38,8 +40,10 @@
 
 mod error;
 mod executor;
+mod process;
 mod process_pool;
 mod scope;
+mod shared;
 mod start;
 mod task;
 mod thread_pool;
@@ -54,8 +58,10 @@ pub use manyhands_pool::future::Future;
 pub use manyhands_pool::process::{PoolCounts, TaskTimes, WorkerInfo};
 pub use manyhands_pool::thread_pool::Statistics;
 pub use manyhands_pool::wait::{AsCompleted, DoneAndPending, ReturnWhen, as_completed, wait};
+pub use process::{Process, ProcessBuilder, SpawnError};
 pub use process_pool::{ProcessPool, ProcessPoolBuilder};
 pub use scope::{Failure, Failures, Group, Outcome, Spawned, scope};
+pub use shared::{Pipe, ReceiveError, SendError, ShareError};
 pub use start::init;
 pub use task::Task;
 pub use thread_pool::{ThreadPool, ThreadPoolBuilder};

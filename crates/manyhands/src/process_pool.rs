@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use manyhands_pool::future::Future;
 use manyhands_pool::process::{
-    Body, Function, PoolConfig, PoolCounts, ProcessPool as CorePool, TaskOptions, WorkerInfo,
+    Arguments, Body, Function, PoolConfig, PoolCounts, ProcessPool as CorePool, TaskOptions,
+    WorkerInfo,
 };
 
 use crate::error::{PoolError, SubmitError};
@@ -148,6 +149,16 @@ impl ProcessPool {
         self.pool.wait_until_ended(None);
     }
 
+    /// Ends every worker now; the tasks that run fail with it.
+    pub(crate) fn kill_workers(&self) {
+        self.pool.kill(false);
+    }
+
+    /// Takes no more tasks, cancels those that wait, and asks every worker to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.pool.terminate();
+    }
+
     /// Processes at most.
     pub const fn max_workers(&self) -> usize {
         self.max_workers
@@ -203,6 +214,7 @@ impl ProcessPoolBuilder {
     /// # Errors
     /// As for [`ProcessPool::new`].
     pub fn build(self) -> Result<ProcessPool, PoolError> {
+        crate::shared::register_kinds();
         let program = start::worker_program()?;
         let n_tasks = Registry::get()?.len();
         let max_workers =
@@ -241,12 +253,13 @@ impl Executor for ProcessPool {
     ) -> Result<Future<T::Output>, SubmitError> {
         let known = self.known(T::entry())?;
         let mut buffer = [0; Body::MAX_INLINE];
-        let encoded = wire::encode(&args, self.pool.heap(), &mut buffer)
+        let (encoded, carried) = wire::encode(&args, self.pool.heap(), &mut buffer)
             .map_err(|why| SubmitError::Arguments(format!("the arguments of {} {why}", T::NAME)))?;
         let mut options = options.clone();
         options.name.get_or_insert_with(|| Arc::clone(&known.name));
         let function = Arc::clone(&known.function);
-        let task = self.pool.submit(function, encoded.into_body(&buffer), options)?;
+        let arguments = Arguments { body: encoded.into_body(&buffer), carried };
+        let task = self.pool.submit(function, arguments, options)?;
         Ok(Future::new(task).convert(wire::decode, wire::is_failure))
     }
 }

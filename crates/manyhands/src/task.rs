@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use manyhands_pool::process::Body;
-use manyhands_shm::Heap;
+use manyhands_shm::{Carried, Heap};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -80,7 +80,7 @@ pub struct Entry {
 
 /// Decodes the arguments, runs the task and encodes what it returns.
 pub(crate) type Run =
-    fn(&[u8], &Arc<Heap>, &mut [u8; Body::MAX_INLINE]) -> Result<Encoded, Failure>;
+    fn(&[u8], &Arc<Heap>, &mut [u8; Body::MAX_INLINE]) -> Result<(Encoded, Carried), Failure>;
 
 /// What `#[task]` hands to the linker.
 #[derive(Debug)]

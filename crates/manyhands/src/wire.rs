@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use manyhands_pool::error::TaskError;
 use manyhands_pool::process::{Body, Reply, ReplyKind};
-use manyhands_shm::{Block, Heap};
+use manyhands_shm::{Block, Carried, Handle, Heap};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ pub(crate) fn run<T: Task>(
     body: &[u8],
     heap: &Arc<Heap>,
     buffer: &mut [u8; Body::MAX_INLINE],
-) -> Result<Encoded, Failure> {
+) -> Result<(Encoded, Carried), Failure> {
     let args = postcard::from_bytes(body).map_err(|error| {
         let args = type_name::<T::Args>();
         Failure::Other(format!("the arguments of {} ({args}) cannot be decoded: {error}", T::NAME))
@@ -52,7 +52,8 @@ pub(crate) fn run<T: Task>(
         .map_err(|why| Failure::Other(format!("the result of {} {why}", T::NAME)))
 }
 
-/// Writes a value into `buffer`, or if that is too short into the heap.
+/// Writes a value into `buffer`, or if that is too short into the heap; behind it the handles of the
+/// shared objects in it, which are carried.
 ///
 /// # Errors
 /// Why not: the end of a sentence whose subject is the value.
@@ -60,19 +61,38 @@ pub(crate) fn encode<T: Serialize>(
     value: &T,
     heap: &Arc<Heap>,
     buffer: &mut [u8; Body::MAX_INLINE],
-) -> Result<Encoded, String> {
+) -> Result<(Encoded, Carried), String> {
     let refused = |error| format!("({}) cannot be encoded: {error}", type_name::<T>());
-    match postcard::to_slice(value, buffer) {
-        Ok(bytes) => return Ok(Encoded::Inline(bytes.len())),
-        Err(postcard::Error::SerializeBufferFull) => {}
+    let (written, carried) = write(value, buffer);
+    match written {
+        Ok(n_bytes) => return Ok((Encoded::Inline(n_bytes), carried)),
+        Err(postcard::Error::SerializeBufferFull) => drop(carried),
         Err(error) => return Err(refused(error)),
     }
-    let n_bytes = postcard::experimental::serialized_size(value).map_err(refused)?;
+    let (size, carried) = Carried::collect(|| postcard::experimental::serialized_size(value));
+    let n_bytes = size.map_err(refused)? + Handle::LEN * carried.handles().len();
     let mut block = heap
         .alloc(n_bytes as u64)
         .map_err(|error| format!("({n_bytes} bytes) cannot be sent: {error}"))?;
-    postcard::to_slice(value, &mut block).map_err(refused)?;
-    Ok(Encoded::Block(block))
+    let (written, carried) = write(value, &mut block);
+    written.map_err(refused)?;
+    Ok((Encoded::Block(block), carried))
+}
+
+/// The value and the handles it carries at the start of `into`; how many bytes that are.
+fn write<T: Serialize>(value: &T, into: &mut [u8]) -> (postcard::Result<usize>, Carried) {
+    let (written, carried) =
+        Carried::collect(|| postcard::to_slice(value, into).map(|bytes| bytes.len()));
+    let written = written.and_then(|mut n_bytes| {
+        for handle in carried.handles() {
+            let place = into.get_mut(n_bytes..n_bytes + Handle::LEN);
+            let place = place.ok_or(postcard::Error::SerializeBufferFull)?;
+            place.copy_from_slice(&handle.to_bytes());
+            n_bytes += Handle::LEN;
+        }
+        Ok(n_bytes)
+    });
+    (written, carried)
 }
 
 /// In the root: what a task's future hands out.

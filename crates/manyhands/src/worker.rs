@@ -13,11 +13,10 @@ use std::ptr;
 
 use manyhands_pool::panics;
 use manyhands_pool::process::{Body, Next, ReplyKind, WorkerEnd};
-use manyhands_shm::Carried;
 use manyhands_sys::socket::MessageSocket;
 
 use crate::task::{Entry, Registry};
-use crate::wire::{Encoded, Failure};
+use crate::wire::Failure;
 
 thread_local! {
     /// The connection while a task runs, in the thread that runs it.
@@ -58,6 +57,7 @@ struct Running<'a> {
 
 /// Becomes a worker.
 pub(crate) fn serve() -> ! {
+    crate::shared::register_kinds();
     let code = match connect() {
         Ok(Some(end)) => {
             run(end);
@@ -134,9 +134,8 @@ fn run_task(end: &mut WorkerEnd, functions: &mut Functions, buffer: &mut [u8; Bo
         }
     };
     match outcome {
-        Ok(Encoded::Inline(n_bytes)) => reply_inline(end, ReplyKind::Value, &buffer[..n_bytes]),
-        Ok(Encoded::Block(block)) => {
-            end.reply_body(ReplyKind::Value, Body::Block(block), Carried::default())
+        Ok((encoded, carried)) => {
+            end.reply_body(ReplyKind::Value, encoded.into_body(buffer), carried);
         }
         Err(failure) => reply_failure(end, &failure),
     }

@@ -31,7 +31,7 @@ pub mod object;
 mod party;
 mod sweep;
 
-pub use block::{Block, BlockRef};
+pub use block::{Block, BlockRef, Ticket};
 pub use cell::{Memory, Shared, SharedSlice};
 pub use heap::{Heap, HeapConfig, OutOfMemory};
 pub use object::{Carried, Handle, Kind, Object, OpenError};

@@ -14,6 +14,7 @@
 use std::io;
 use std::sync::Arc;
 
+use manyhands_sync::robust::Parties;
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use manyhands_sys::pid::{Identity, exists};
 
@@ -205,5 +206,15 @@ impl Heap {
         let at = self.layout.parties_at + u64::from(idx) * size_of::<Entry>() as u64;
         // SAFETY: inside the table, aligned, and made of atomics.
         unsafe { self.address(at, size_of::<Entry>() as u64).cast().as_ref() }
+    }
+}
+
+impl Parties for Heap {
+    fn me(&self) -> u32 {
+        self.me().number()
+    }
+
+    fn is_alive(&self, party: u32) -> bool {
+        self.is_alive(Party::from_number(party))
     }
 }

@@ -24,6 +24,7 @@ pub mod deadlock;
 pub mod event;
 pub mod lock;
 pub mod rlock;
+pub mod robust;
 pub mod rwlock;
 pub mod semaphore;
 pub mod sleep;

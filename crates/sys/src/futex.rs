@@ -86,6 +86,16 @@ impl<S: Scope> Deref for Futex<S> {
     }
 }
 
+/// The low half of a 64-bit word as one to sleep on, while the whole is changed at once. To be slept
+/// on and woken only, not to be changed.
+#[cfg(not(loom))]
+pub fn low_half<S: Scope>(word: &crate::atomic::AtomicU64) -> &Futex<S> {
+    const { assert!(cfg!(target_endian = "little"), "the low half is the first one") };
+    // SAFETY: four of the eight bytes, aligned, for as long as the whole is borrowed; a `Futex` is
+    // its atomic (`repr(transparent)`).
+    unsafe { &*std::ptr::from_ref(word).cast::<Futex<S>>() }
+}
+
 #[cfg(not(loom))]
 impl<S: Scope> Futex<S> {
     /// A word with this value and no sleeper.
