@@ -83,7 +83,8 @@ impl ChildProcess {
             Child::start(&*launcher, &note, &all, member)
         })?;
         let this = Self { child };
-        let started = interrupt::wait(py, None, |deadline| wait_of(this.child.wait_started(deadline)));
+        let started =
+            interrupt::wait(py, None, |deadline| wait_of(this.child.wait_started(deadline)));
         if let Err(error) = started {
             this.child.give_up();
             return Err(error);
@@ -197,4 +198,10 @@ pub fn end_with_parent(parent: i32) -> PyResult<()> {
     // SAFETY: the caller's descriptor stays open during this call.
     let parent = unsafe { BorrowedFd::borrow_raw(parent) }.try_clone_to_owned()?;
     Ok(manyhands_process::watch::exit_with(PidFd::from_fd(parent))?)
+}
+
+/// This process asks whether its parent lives: it gets five seconds when it does not.
+#[pyfunction]
+pub fn looks_after_parent() {
+    manyhands_process::watch::looks_itself();
 }
