@@ -49,6 +49,8 @@ mod _runtime {
     #[pymodule_export]
     use super::queue::core::QueueCore;
     #[pymodule_export]
+    use super::shared::connection::{ConnectionCore, open_pipe, prepare_connections};
+    #[pymodule_export]
     use super::shared::family::{bury_party, last_forked_party, name_party};
     #[pymodule_export]
     use super::sync::barrier::Barrier;

@@ -4,6 +4,8 @@
 //! any process of the family. Inside a queue item, a task, a managed value… the message keeps the
 //! object alive; a pickle made by the program itself keeps it as long as the process that made it.
 
+pub mod connection;
+pub mod connection_message;
 pub mod family;
 
 use manyhands_shm::{Handle, Kind, Object, OpenError};
@@ -20,6 +22,7 @@ static KINDS: &[&Kind] = &[];
 /// it.
 pub fn register() {
     manyhands_shm::object::register(KINDS);
+    manyhands_shm::object::register(&manyhands_queue::pipe::KINDS);
 }
 
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.
