@@ -4,6 +4,7 @@
 //! The family is this program, the processes it starts, and those that they start. What nobody has
 //! any more is gone, whoever was killed meanwhile; nothing of it has a name that could be left behind.
 
+mod cells;
 mod pipe;
 mod travel;
 
@@ -12,6 +13,7 @@ use std::sync::{Arc, Once};
 
 use manyhands_shm::{Heap, Kind, family, object};
 
+pub use cells::{Shared, SharedSlice};
 pub use pipe::{Pipe, ReceiveError, SendError};
 pub use travel::ShareError;
 
@@ -19,7 +21,8 @@ pub use travel::ShareError;
 pub(crate) fn register_kinds() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let kinds: [&[&'static Kind]; 1] = [&manyhands_queue::pipe::KINDS];
+        let kinds: [&[&'static Kind]; 2] =
+            [&[&manyhands_shm::cell::KIND], &manyhands_queue::pipe::KINDS];
         kinds.into_iter().for_each(object::register);
     });
 }

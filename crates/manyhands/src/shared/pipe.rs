@@ -176,7 +176,7 @@ impl<S, R> Clone for Pipe<S, R> {
 
 impl<S, R> Serialize for Pipe<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        travel::serialize(self.end.object(), serializer)
+        travel::serialize(self.end.object().travel(), serializer)
     }
 }
 

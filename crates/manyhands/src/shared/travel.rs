@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use manyhands_shm::{Handle, Object, OpenError, OutOfMemory};
+use manyhands_shm::{Handle, OpenError, OutOfMemory};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -16,9 +16,9 @@ pub enum ShareError {
     Unavailable(io::Error),
 }
 
-/// Writes the name of `object`.
-pub(super) fn serialize<S: Serializer>(object: &Object, serializer: S) -> Result<S::Ok, S::Error> {
-    object.travel().to_bytes().serialize(serializer)
+/// Writes the name that an object travels by.
+pub(super) fn serialize<S: Serializer>(name: Handle, serializer: S) -> Result<S::Ok, S::Error> {
+    name.to_bytes().serialize(serializer)
 }
 
 /// Reads a name, and opens what it names.

@@ -43,9 +43,14 @@ impl SharedArray {
     fn at(&self, index: &Bound<'_, PyAny>) -> PyResult<Place<'_>> {
         // SAFETY: attached, a live object.
         let idx = unsafe {
-            ffi::PyNumber_AsSsize_t(index.as_ptr(), index.py().get_type::<PyIndexError>().as_ptr().cast())
+            ffi::PyNumber_AsSsize_t(
+                index.as_ptr(),
+                index.py().get_type::<PyIndexError>().as_ptr().cast(),
+            )
         };
-        if idx == -1 && let Some(error) = PyErr::take(index.py()) {
+        if idx == -1
+            && let Some(error) = PyErr::take(index.py())
+        {
             return Err(error);
         }
         let from_start = if idx < 0 { idx + self.shape[0] } else { idx };
