@@ -214,6 +214,7 @@ impl ProcessPoolBuilder {
     /// # Errors
     /// As for [`ProcessPool::new`].
     pub fn build(self) -> Result<ProcessPool, PoolError> {
+        crate::shared::register_kinds();
         let program = start::worker_program()?;
         let n_tasks = Registry::get()?.len();
         let max_workers =

@@ -49,9 +49,17 @@ mod _runtime {
     #[pymodule_export]
     use super::queue::core::QueueCore;
     #[pymodule_export]
+    use super::shared::array::SharedArray;
+    #[pymodule_export]
     use super::shared::connection::{ConnectionCore, open_pipe, prepare_connections};
     #[pymodule_export]
     use super::shared::family::{bury_party, last_forked_party, name_party};
+    #[pymodule_export]
+    use super::shared::lost_update::{lost_update_mode, set_lost_update_mode};
+    #[pymodule_export]
+    use super::shared::memory::Memory;
+    #[pymodule_export]
+    use super::shared::value::SharedValue;
     #[pymodule_export]
     use super::sync::barrier::Barrier;
     #[pymodule_export]
@@ -82,6 +90,7 @@ mod _runtime {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::sync::blocking::hook_into_deadlocks();
         super::shared::register();
+        super::shared::lost_update::start();
         super::fork::hook_into(module)
     }
 }

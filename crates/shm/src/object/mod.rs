@@ -64,7 +64,7 @@ struct Header {
     len: AtomicU64,
 }
 
-const HEADER_LEN: u64 = size_of::<Header>() as u64;
+pub(crate) const HEADER_LEN: u64 = size_of::<Header>() as u64;
 
 #[cfg(not(loom))]
 const _: () = assert!(HEADER_LEN == 64);
