@@ -31,7 +31,7 @@ mod _runtime {
     #[pymodule_export]
     use super::crew::{WorkLoop, refuse_new_tasks};
     #[pymodule_export]
-    use super::dispatcher::{flush_callbacks, run_dispatcher};
+    use super::dispatcher::{call_soon, flush_callbacks, run_dispatcher};
     #[pymodule_export]
     use super::future::{FutureCore, set_future_class};
     #[pymodule_export]

@@ -40,6 +40,10 @@ pub enum Shape {
     SimpleArgs = 5,
     /// One simple value.
     SimpleObject = 6,
+    /// Items, each of which is the argument of one call.
+    Chunk = 7,
+    /// Items, each of which is the arguments of one call.
+    StarredChunk = 8,
 }
 
 /// The body of simple arguments; `None`: they need the pickler.
@@ -264,6 +268,8 @@ pub fn loads<'py>(
         1 => Shape::Args,
         2 => Shape::ArgsAndKwargs,
         3 => Shape::WholeCall,
+        7 => Shape::Chunk,
+        8 => Shape::StarredChunk,
         _ => Shape::Object,
     };
     if body[0] & BUFFERS == 0 {

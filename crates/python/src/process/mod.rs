@@ -1,7 +1,7 @@
 //! The binding of the process pool: from Python calls to bytes in slots and back.
 //!
 //! - [`pool`]: the pyclass behind `ProcessPoolExecutor`; [`remote`] what its futures wait for;
-//! - [`codec`]: objects to bytes and back, [`simple`] for the simplest; [`buffer`]: memory of the
+//! - [`sent`]: a call on its way; [`codec`]: objects to bytes and back, [`simple`] for the simplest; [`buffer`]: memory of the
 //!   heap as Python sees it; [`functions`] what is sent once, [`guard`] and when again;
 //! - [`launcher`]: where workers come from; [`template`] and [`worker`]: the other processes' side.
 
@@ -12,6 +12,7 @@ pub mod guard;
 pub mod launcher;
 pub mod pool;
 pub mod remote;
+pub mod sent;
 pub mod simple;
 pub mod template;
 pub mod worker;
