@@ -28,7 +28,9 @@
 //! Built of: a store of the items ([`Ring`], which takes no lock, or [`Locked`], which does) and
 //! three lines of sleepers (getters, putters, joiners).
 //!
-//! What it does not do: it lives in one process; whoever comes first takes an item, so that a
+//! Queues between processes are in [`shared`].
+//!
+//! What it does not do: a [`Queue`] lives in one process; whoever comes first takes an item, so that a
 //! thread that has waited long may be overtaken by one that has not.
 
 mod backoff;
@@ -41,6 +43,8 @@ mod order;
 mod outcome;
 mod queue;
 mod ring;
+#[cfg(not(loom))]
+pub mod shared;
 mod store;
 
 pub use fifo::Fifo;
