@@ -9,9 +9,8 @@ Mirrors https://docs.python.org/3/library/multiprocessing.html. Differences: doc
 >>> from manyhands import multiprocessing
 >>> process = multiprocessing.Process(target=pow, args=(2, 10))
 >>> process.start()
->>> process.join()
->>> process.exitcode
-0
+>>> process.result()
+1024
 """
 
 from manyhands.multiprocessing import context, process, reduction
