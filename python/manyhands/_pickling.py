@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import itertools
 import pickle
 import sys
 import types
@@ -27,6 +28,7 @@ from ._exception_pickling import dumps_exception, loads_exception
 __all__ = [
     "dumps",
     "dumps_call",
+    "dumps_chunk",
     "dumps_exception",
     "dumps_function",
     "dumps_result",
@@ -37,6 +39,8 @@ __all__ = [
     "loads",
     "loads_exception",
     "register_connection_reducers",
+    "run_chunk",
+    "run_starred_chunk",
 ]
 
 # Plain pickle refuses with one of these what pickling by value may accept.
@@ -103,6 +107,24 @@ def dumps_whole_call(
         return explain_call(args, kwargs, error)
 
     return _dumps(call, buffers, False, explain)
+
+
+def dumps_chunk(items: Any, buffers: list[Any] | None) -> bytes:
+    """Pickle the items that one task calls its function with, one after the other.
+
+    Args and errors as with `dumps`; the message names the item by its index.
+    """
+    return _dumps(items, buffers, False, lambda error: _diagnose().explain(items, error))
+
+
+def run_chunk(fn: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """What a worker calls for a chunk whose function travels with it."""
+    return list(map(fn, items))
+
+
+def run_starred_chunk(fn: Callable[..., Any], items: Iterable[Iterable[Any]]) -> list[Any]:
+    """As `run_chunk`; each item is the arguments of one call."""
+    return list(itertools.starmap(fn, items))
 
 
 def dumps_function(fn: Callable[..., Any]) -> tuple[bytes, Any]:

@@ -156,7 +156,7 @@ impl ProcessPool {
 
     /// Takes no more tasks, cancels those that wait, and asks every worker to end (SIGTERM).
     pub fn terminate(&self) {
-        self.pool.terminate();
+        self.pool.terminate(false);
     }
 
     /// Processes at most.
@@ -214,6 +214,7 @@ impl ProcessPoolBuilder {
     /// # Errors
     /// As for [`ProcessPool::new`].
     pub fn build(self) -> Result<ProcessPool, PoolError> {
+        crate::shared::register_kinds();
         let program = start::worker_program()?;
         let n_tasks = Registry::get()?.len();
         let max_workers =

@@ -57,6 +57,7 @@ struct Running<'a> {
 
 /// Becomes a worker.
 pub(crate) fn serve() -> ! {
+    crate::shared::register_kinds();
     let code = match connect() {
         Ok(Some(end)) => {
             run(end);

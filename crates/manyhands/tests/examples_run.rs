@@ -117,3 +117,45 @@ fn one_of_two_threads_is_told_of_the_deadlock_and_the_other_goes_on() {
         assert!(text.contains(line), "no {line} in:\n{text}");
     }
 }
+
+#[test]
+fn a_process_is_started_stopped_and_joined() {
+    let expected = [
+        "alive: true",
+        "another process: true",
+        "joined, ended by signal Some(9); the same process: true",
+    ];
+    assert_eq!(lines_of("process_start_stop"), expected);
+}
+
+#[test]
+fn nine_named_processes_square_a_number_each() {
+    let mut lines = lines_of("process_squares");
+    lines.sort();
+    let processes = lines.iter().enumerate().map(|(idx, line)| {
+        let n = idx + 1;
+        let (head, result) = line.split_once(": ").expect("name and process, then the square");
+        assert_eq!(result, format!("{n} * {n} = {}", n * n));
+        head.strip_prefix(&format!("square of {n}, process ")).expect("name and process").to_owned()
+    });
+    assert_eq!(processes.collect::<std::collections::HashSet<_>>().len(), 9);
+}
+
+#[test]
+fn what_processes_count_in_their_own_memory_stays_there() {
+    let mut expected: Vec<_> = (1..=9).map(|n| format!("a process has counted to {n}")).collect();
+    expected.push("here it is 0".to_owned());
+    assert_eq!(lines_of("process_unshared"), expected);
+}
+
+#[test]
+fn a_shared_number_loses_no_atomic_step() {
+    let lines = lines_of("process_shared_value");
+    assert!(lines[0].ends_with(" of 450 or fewer"), "{lines:?}");
+    assert_eq!(lines[1], "add: 450");
+}
+
+#[test]
+fn five_processes_send_their_counts_through_a_pipe() {
+    assert_eq!(lines_of("process_pipe_sum"), ["50000000"]);
+}

@@ -1,4 +1,5 @@
-//! Queues between threads: in order of arrival, last in first out, by priority.
+//! Queues between threads: in order of arrival, last in first out, by priority. Pipes between
+//! processes are in [`pipe`].
 //!
 //! ```
 //! use manyhands_queue::Queue;
@@ -39,6 +40,7 @@ mod locked;
 mod model;
 mod order;
 mod outcome;
+pub mod pipe;
 mod queue;
 mod ring;
 mod store;

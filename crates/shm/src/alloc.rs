@@ -8,7 +8,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 
-use crate::block::{Block, BlockRef, Stamp};
+use crate::block::{Block, BlockRef, Stamp, Ticket};
 use crate::heap::{Heap, OutOfMemory};
 use crate::layout::{
     BlockWord, N_CLASSES, REGION, RegionKind, RegionWord, blocks_at, class_of, class_size, n_blocks,
@@ -69,6 +69,14 @@ impl Heap {
         let idx = self.claim(n, RegionWord::run(self.me(), n), len)?;
         let at = BlockRef { offset: self.layout.region_at(idx), len };
         Ok(Block::new(Arc::clone(self), at, self.stamp_of(idx, 0)))
+    }
+
+    /// As [`Heap::take_over`], of the very block that the ticket was made of: `None` also if that
+    /// was given back meanwhile and another one lies there.
+    pub fn take_over_exactly(self: &Arc<Self>, ticket: Ticket, from: Party) -> Option<Block> {
+        let Ticket { at, stamp } = ticket;
+        self.change_holder(at, from, Some(stamp), Some(self.me()))?;
+        Some(Block::new(Arc::clone(self), at, stamp))
     }
 
     /// Makes the caller the holder of a block that `from` hands over. `None`: it was not `from`'s.

@@ -17,6 +17,14 @@ pub struct BlockRef {
     pub len: u64,
 }
 
+/// One block, and never a later one at the same place: for notes that may be read long after they
+/// were written. Plain data; holds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub(crate) at: BlockRef,
+    pub(crate) stamp: Stamp,
+}
+
 /// Bytes of the heap that belong to this process until dropped or handed over.
 pub struct Block {
     heap: Arc<Heap>,
@@ -34,6 +42,28 @@ pub(crate) struct Stamp {
     pub(crate) n_allocated: u32,
 }
 
+impl Ticket {
+    /// Words that make a ticket.
+    pub const N_WORDS: usize = 3;
+
+    /// As words that may lie in shared memory.
+    pub const fn to_words(self) -> [u64; Self::N_WORDS] {
+        let stamp = (self.stamp.n_released as u64) << 32 | self.stamp.n_allocated as u64;
+        [self.at.offset, self.at.len, stamp]
+    }
+
+    /// The ticket that these words are.
+    pub const fn from_words([offset, len, stamp]: [u64; Self::N_WORDS]) -> Self {
+        let stamp = Stamp { n_released: (stamp >> 32) as u32, n_allocated: stamp as u32 };
+        Self { at: BlockRef { offset, len }, stamp }
+    }
+
+    /// Where the block lies, if it still is there.
+    pub const fn at(&self) -> BlockRef {
+        self.at
+    }
+}
+
 impl Block {
     pub(crate) fn new(heap: Arc<Heap>, at: BlockRef, stamp: Stamp) -> Self {
         let holder = heap.me();
@@ -43,6 +73,11 @@ impl Block {
     /// Where the block lies.
     pub const fn at(&self) -> BlockRef {
         self.at
+    }
+
+    /// What tells this block from every other one, for [`Heap::take_over_exactly`].
+    pub const fn ticket(&self) -> Ticket {
+        Ticket { at: self.at, stamp: self.stamp }
     }
 
     /// Stops giving the block back on drop: the caller promises that another party will

@@ -24,6 +24,8 @@ struct Current {
     heap: Weak<Heap>,
     /// The heap of a family this process was born into.
     joined: Option<Arc<Heap>>,
+    /// Children that nobody has asked about: forked by programs that know nothing of us.
+    foundlings: Vec<Party>,
 }
 
 /// A fork that is about to happen in this thread.
@@ -83,6 +85,7 @@ pub fn join(fd: OwnedFd, me: Party) -> io::Result<Arc<Heap>> {
 /// Before this thread forks: prepares the child's membership.
 pub fn before_fork() {
     let plan = existing().and_then(|heap| {
+        bury_dead_foundlings(&heap);
         let child = heap.new_party().ok()?;
         match heap.inheritance_for(child) {
             Ok(inheritance) => Some(Plan { heap, child, inheritance }),
@@ -98,16 +101,33 @@ pub fn before_fork() {
 /// After the fork, in the parent.
 pub fn after_fork_in_parent() {
     let plan = PLAN.take();
+    if let Some(plan) = &plan {
+        lock().foundlings.push(plan.child);
+    }
     LAST_FORKED.set(plan.map(|plan| (Arc::downgrade(&plan.heap), plan.child)));
 }
 
 /// The party that the last fork of this thread made its child; once.
 ///
-/// Whoever forked tells who it is ([`Heap::name_party`]), or that there is no child
-/// ([`Heap::bury`]).
+/// Whoever asks tells who it is ([`Heap::name_party`]), and [buries](Heap::bury) it at its end, or
+/// at once if there is no child. Children that nobody asks about are buried some forks later.
 pub fn last_forked() -> Option<(Arc<Heap>, Party)> {
     let (heap, child) = LAST_FORKED.take()?;
+    lock().foundlings.retain(|party| *party != child);
     Some((heap.upgrade()?, child))
+}
+
+fn bury_dead_foundlings(heap: &Arc<Heap>) {
+    let mut foundlings = std::mem::take(&mut lock().foundlings);
+    // One that has no process id yet may be a fork that failed: it stays, for one that succeeded.
+    foundlings.retain(|party| {
+        let is_dead = !heap.is_alive(*party);
+        if is_dead {
+            heap.bury(*party);
+        }
+        !is_dead
+    });
+    lock().foundlings.append(&mut foundlings);
 }
 
 /// After the fork, in the child: a party of its own from now on, which holds what its parent did.

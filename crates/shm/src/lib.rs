@@ -14,12 +14,15 @@
 //! - **Objects** ([`Object`]) are blocks that several processes hold: counted, and ended with their
 //!   last reference, whoever was killed meanwhile.
 //!
+//! - **Memory** ([`cell`]) is an object of numbers or bytes, with atomic operations on them.
+//!
 //! What it does not do: move blocks, or protect parties that write outside their blocks.
 //!
 //! The protocol, state by state, is in `README.md` beside this file.
 
 mod alloc;
 mod block;
+pub mod cell;
 pub mod family;
 mod heap;
 mod layout;
@@ -28,7 +31,8 @@ pub mod object;
 mod party;
 mod sweep;
 
-pub use block::{Block, BlockRef};
+pub use block::{Block, BlockRef, Ticket};
+pub use cell::{Memory, Shared, SharedSlice};
 pub use heap::{Heap, HeapConfig, OutOfMemory};
 pub use object::{Carried, Handle, Kind, Object, OpenError};
 pub use party::Party;

@@ -54,6 +54,26 @@ impl Heap {
         swept
     }
 
+    /// How many blocks a party holds at the moment: looks at all of them.
+    pub fn count_held_by(&self, party: Party) -> u64 {
+        let _turn = self.undertake();
+        let end = self.header().high_water.load(Ordering::Acquire);
+        let held = (0..end).map(|idx| {
+            let region = RegionWord::load(self.region_word(idx));
+            let held = |block_idx: &u64| {
+                BlockWord::load(self.block_word(idx, *block_idx)).holder() == party
+            };
+            match region.kind() {
+                RegionKind::Small => {
+                    (0..n_blocks(region.detail() as usize)).filter(held).count() as u64
+                }
+                RegionKind::Run => u64::from(region.owner() == party),
+                _ => 0,
+            }
+        });
+        held.sum()
+    }
+
     /// Gives back every block `dead` held and takes over its regions.
     fn sweep(&self, dead: Party, local: &mut Local) -> Swept {
         let mut swept = Swept::default();

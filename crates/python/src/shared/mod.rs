@@ -4,7 +4,16 @@
 //! any process of the family. Inside a queue item, a task, a managed value… the message keeps the
 //! object alive; a pickle made by the program itself keeps it as long as the process that made it.
 
+pub mod array;
+pub mod connection;
+pub mod connection_message;
 pub mod family;
+pub mod guard;
+pub mod lost_update;
+pub mod memory;
+pub mod place;
+pub mod scalar;
+pub mod value;
 
 use manyhands_shm::{Handle, Kind, Object, OpenError};
 use pyo3::prelude::*;
@@ -14,12 +23,13 @@ use crate::errors::{self, error_of};
 use crate::process::codec::out_of_memory;
 
 /// Every kind of object, for [`register`].
-static KINDS: &[&Kind] = &[];
+static KINDS: &[&Kind] = &[&manyhands_shm::cell::KIND];
 
 /// Makes all kinds known to this process: also one that never uses a queue may be the one to end
 /// it.
 pub fn register() {
     manyhands_shm::object::register(KINDS);
+    manyhands_shm::object::register(&manyhands_queue::pipe::KINDS);
 }
 
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.

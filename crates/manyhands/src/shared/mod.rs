@@ -1,0 +1,34 @@
+//! What processes of one family share. Each value here is a handle: sent as a task's argument or
+//! result, or through a pipe or queue, it means the same thing in the process that gets it.
+//!
+//! The family is this program, the processes it starts, and those that they start. What nobody has
+//! any more is gone, whoever was killed meanwhile; nothing of it has a name that could be left behind.
+
+mod cells;
+mod pipe;
+mod travel;
+
+use std::io;
+use std::sync::{Arc, Once};
+
+use manyhands_shm::{Heap, Kind, family, object};
+
+pub use cells::{Shared, SharedSlice};
+pub use pipe::{Pipe, ReceiveError, SendError};
+pub use travel::ShareError;
+
+/// Every kind of shared object, also those that this program does not use itself.
+pub(crate) fn register_kinds() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let kinds: [&[&'static Kind]; 2] =
+            [&[&manyhands_shm::cell::KIND], &manyhands_queue::pipe::KINDS];
+        kinds.into_iter().for_each(object::register);
+    });
+}
+
+/// The heap of this program's family.
+pub(crate) fn heap() -> io::Result<Arc<Heap>> {
+    register_kinds();
+    family::heap()
+}

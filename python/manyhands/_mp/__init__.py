@@ -1,0 +1,1 @@
+"""What `manyhands.multiprocessing` is made of; the public modules there export it."""

@@ -1,0 +1,32 @@
+"""`multiprocessing` on the family heap: the same names and signatures, without the traps.
+
+Processes are forked from a clean template by default; queues have no feeder thread; locks survive
+the death of their owner; shared objects may be sent anywhere within the family. What is not
+reimplemented is the standard module's own.
+
+Mirrors https://docs.python.org/3/library/multiprocessing.html. Differences: docs/processes.md.
+
+>>> from manyhands import multiprocessing
+>>> process = multiprocessing.Process(target=pow, args=(2, 10))
+>>> process.start()
+>>> process.result()
+1024
+"""
+
+from manyhands.multiprocessing import context, process, reduction
+
+# As in the standard module: every public attribute of the default context is a name here.
+__all__ = [name for name in dir(context._default_context) if not name.startswith("_")]
+globals().update((name, getattr(context._default_context, name)) for name in __all__)
+
+#: Levels of `get_logger`'s logger below those of `logging`.
+SUBDEBUG = 5
+SUBWARNING = 25
+
+
+def __getattr__(name: str) -> object:
+    if name == "HandleError":
+        from manyhands._shared_errors import HandleError
+
+        return HandleError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

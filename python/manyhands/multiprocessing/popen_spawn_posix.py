@@ -1,0 +1,12 @@
+"""`multiprocessing.popen_spawn_posix` under our name: how the standard module starts children.
+
+Everything here is the standard module's; nothing is reimplemented.
+"""
+
+import multiprocessing.popen_spawn_posix as _standard
+from multiprocessing.popen_spawn_posix import *
+
+
+def __getattr__(name: str) -> object:
+    value: object = getattr(_standard, name)
+    return value
