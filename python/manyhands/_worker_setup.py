@@ -72,7 +72,13 @@ def describe_parent() -> dict[str, Any]:
     }
 
 
-def prepare(data: dict[str, Any], *, name: str | None = None, inherited: bool = False) -> None:
+def prepare(
+    data: dict[str, Any],
+    *,
+    name: str | None = None,
+    inherited: bool = False,
+    as_pool_worker: bool = True,
+) -> None:
     """Make this freshly forked worker like the process that `data` describes.
 
     Args:
@@ -80,12 +86,14 @@ def prepare(data: dict[str, Any], *, name: str | None = None, inherited: bool = 
         name: name of this process, e.g. ``"ProcessPoolWorker-3"``.
         inherited: the worker was forked from the parent itself (start method ``fork``):
             ``__main__``, logging, environment and paths are already the parent's.
+        as_pool_worker: what multiprocessing sees is a worker of a pool; else the caller sees to it.
 
     Raises: nothing for settings that cannot be applied (a directory that is gone); the worker
     is usable without them.
     """
     forget_parent_handlers()
-    _once_imported("multiprocessing", lambda _module: _become_pool_process(data, name))
+    if as_pool_worker:
+        _once_imported("multiprocessing", lambda _module: _become_pool_process(data, name))
     if not inherited:
         _apply_paths(data)
         _apply_environ(data["environ"])

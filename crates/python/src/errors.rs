@@ -39,10 +39,10 @@ classes! {
     queue_shut_down => "manyhands._queue_errors", "ShutDown";
     /// What opening a shared object raises where that cannot be.
     handle_error => "manyhands._shared_errors", "HandleError";
-    /// What `recv_bytes_into` raises when the buffer has no room for the message.
-    buffer_too_short => "multiprocessing", "BufferTooShort";
     /// What a write that would lose another's update raises.
     lost_update_error => "manyhands._lost_updates", "LostUpdateError";
+    /// What `recv_bytes_into` raises when the buffer has no room for the message.
+    buffer_too_short => "multiprocessing", "BufferTooShort";
     /// What `result()` raises when time is over.
     timeout_error => "builtins", "TimeoutError";
 }

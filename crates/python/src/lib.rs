@@ -39,6 +39,8 @@ mod _runtime {
     #[pymodule_export]
     use super::process::buffer::SharedBuffer;
     #[pymodule_export]
+    use super::process::child::{ChildProcess, become_child, end_with_parent};
+    #[pymodule_export]
     use super::process::launcher::{ProgramLauncher, TemplateLauncher, stop_templates};
     #[pymodule_export]
     use super::process::pool::{ProcessPoolCore, end_process_pools, heap_usage, usable_cpus};
