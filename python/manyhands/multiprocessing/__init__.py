@@ -29,4 +29,12 @@ def __getattr__(name: str) -> object:
         from manyhands._shared_errors import HandleError
 
         return HandleError
+    if name == "LostUpdateError":
+        from manyhands._lost_updates import LostUpdateError
+
+        return LostUpdateError
+    if name in ("lost_update_mode", "set_lost_update_mode"):
+        from manyhands import _runtime
+
+        return getattr(_runtime, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
