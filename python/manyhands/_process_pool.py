@@ -14,20 +14,18 @@ import importlib
 import itertools
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from . import _chained, _exit, _runtime
+from . import _chained, _exit, _launchers, _runtime
 from ._cpu_count import usable_cpus
 from ._executor import Executor
 from ._future import Future
 from ._map import check_map_arguments
 from ._runtime import ProcessPoolCore
-from .install import is_installed
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -140,15 +138,9 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         """Where workers come from, and whether they inherit this process's memory."""
         if self._start_method == "fork":
             return _fork_template(self._initializer, self._initargs), True
-        interpreter = _interpreter()
-        environ = list(os.environ.items())
         if self._start_method == "spawn":
-            args = [*interpreter, "-c", _program("spawned()")]
-            return _runtime.ProgramLauncher(args, environ), False
-        call = f"main({list(self._preload)!r}, installed={is_installed()})"
-        key = "\0".join([*interpreter, call]).encode(errors="surrogateescape")
-        args = [*interpreter, "-c", _program(call)]
-        launcher = _runtime.TemplateLauncher(key, args, environ)
+            return _launchers.program(), False
+        launcher = _launchers.template(self._preload)
         launcher.warm_up()
         return launcher, False
 
@@ -347,7 +339,8 @@ class _Pools:
         if not hard:
             _runtime.flush_callbacks()
         _flush_output()
-        _runtime.stop_templates()
+        if "manyhands._mp.launching" not in sys.modules:
+            _runtime.stop_templates()  # Else when the last process has been joined.
 
 
 _pools = _Pools()
@@ -396,26 +389,6 @@ def _checked_preload(preload: Iterable[str]) -> tuple[str, ...]:
         if not isinstance(name, str):
             raise TypeError(f"preload takes names of modules, not {type(name).__name__} objects")
     return names
-
-
-def _interpreter() -> list[str]:
-    """How to start this interpreter again, with the options it was started with."""
-    if not sys.executable:
-        raise RuntimeError(
-            "sys.executable is empty: set it to a Python interpreter, or use mp_context='fork'"
-        )
-    private: Any = subprocess  # What multiprocessing itself uses; the type information omits it.
-    return [sys.executable, *private._args_from_interpreter_flags()]
-
-
-def _program(call: str) -> str:
-    from . import _worker_setup
-
-    # The worker's own `sys.path` comes with its setup; this one must only find manyhands, and
-    # what the template preloads.
-    path = _worker_setup._absolute_path()
-    function = call.partition("(")[0]
-    return f"import sys; sys.path[:] = {path!r}; from manyhands._template import {function}; {call}"
 
 
 def _fork_template(initializer: Any, initargs: tuple[Any, ...]) -> Any:

@@ -16,6 +16,7 @@ from ._future import Future
 __all__ = [
     "Barrier",
     "BoundedSemaphore",
+    "ChildProcess",
     "Condition",
     "Event",
     "FutureCore",
@@ -39,10 +40,12 @@ __all__ = [
     "WorkerLoop",
     "_Access",
     "any_error",
+    "become_child",
     "call_soon",
     "check_options",
     "deadlock_mode",
     "end_process_pools",
+    "end_with_parent",
     "flush_callbacks",
     "heap_usage",
     "last_forked_party",
@@ -214,6 +217,24 @@ class SharedBuffer:
     if sys.version_info >= (3, 12):  # What C code sees on every version.
         def __buffer__(self, flags: int, /) -> memoryview: ...
 
+@final
+class ChildProcess:
+    @staticmethod
+    def start(
+        launcher: ProgramLauncher | TemplateLauncher, fds: Sequence[int], may_be_orphan: bool
+    ) -> ChildProcess: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def has_unknown_end(self) -> bool: ...
+    def sentinel(self) -> int: ...
+    def wait(self, timeout: float | None = None) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def describe_end(self) -> str | None: ...
+    def signal(self, number: int) -> None: ...
+
+def become_child(launch: Launch) -> list[int]: ...
+def end_with_parent(parent: int) -> None: ...
 def end_process_pools(hard: bool, patience_s: float | None = None) -> None: ...
 def heap_usage() -> tuple[int, int]: ...
 def last_forked_party() -> int | None: ...
@@ -225,7 +246,9 @@ def usable_cpus() -> int: ...
 # --- process pool, in templates and workers -------------------------------------------------------
 
 @final
-class Launch: ...
+class Launch:
+    @property
+    def is_for_process(self) -> bool: ...
 
 @final
 class TemplateServer:

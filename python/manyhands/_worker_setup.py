@@ -77,6 +77,7 @@ def prepare(
     *,
     name: str | None = None,
     inherited: bool = False,
+    as_pool_worker: bool = True,
     pool_number: int | None = None,
 ) -> None:
     """Make this freshly forked worker like the process that `data` describes.
@@ -86,6 +87,7 @@ def prepare(
         name: name of this process, e.g. ``"ProcessPoolWorker-3"``.
         inherited: the worker was forked from the parent itself (start method ``fork``):
             ``__main__``, logging, environment and paths are already the parent's.
+        as_pool_worker: what multiprocessing sees is a worker of a pool; else the caller sees to it.
         pool_number: which worker of `multiprocessing.Pool` this is; programs look at the
             ``_identity`` and the ``daemon`` flag of such processes.
 
@@ -93,7 +95,8 @@ def prepare(
     is usable without them.
     """
     forget_parent_handlers()
-    _once_imported("multiprocessing", lambda _module: _become_pool_process(data, name, pool_number))
+    if as_pool_worker:
+        _once_imported("multiprocessing", lambda _: _become_pool_process(data, name, pool_number))
     if not inherited:
         _apply_paths(data)
         _apply_environ(data["environ"])

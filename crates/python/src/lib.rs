@@ -39,6 +39,8 @@ mod _runtime {
     #[pymodule_export]
     use super::process::buffer::SharedBuffer;
     #[pymodule_export]
+    use super::process::child::{ChildProcess, become_child, end_with_parent};
+    #[pymodule_export]
     use super::process::launcher::{ProgramLauncher, TemplateLauncher, stop_templates};
     #[pymodule_export]
     use super::process::pool::{ProcessPoolCore, end_process_pools, heap_usage, usable_cpus};
@@ -50,6 +52,8 @@ mod _runtime {
     use super::queue::core::QueueCore;
     #[pymodule_export]
     use super::shared::array::SharedArray;
+    #[pymodule_export]
+    use super::shared::connection::{ConnectionCore, open_pipe, prepare_connections};
     #[pymodule_export]
     use super::shared::family::{bury_party, last_forked_party, name_party};
     #[pymodule_export]

@@ -5,6 +5,8 @@
 //! object alive; a pickle made by the program itself keeps it as long as the process that made it.
 
 pub mod array;
+pub mod connection;
+pub mod connection_message;
 pub mod family;
 pub mod guard;
 pub mod lost_update;
@@ -27,6 +29,7 @@ static KINDS: &[&Kind] = &[&manyhands_shm::cell::KIND];
 /// it.
 pub fn register() {
     manyhands_shm::object::register(KINDS);
+    manyhands_shm::object::register(&manyhands_queue::pipe::KINDS);
 }
 
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.

@@ -22,10 +22,10 @@ use std::sync::Arc;
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::Handle;
 use crate::heap::{Heap, OutOfMemory};
 use crate::layout::{LARGEST_SMALL, SMALLEST};
 use crate::object::{HEADER_LEN as OBJECT_HEADER_LEN, Kind, Object, OpenError, ids};
-use crate::Handle;
 
 pub use cells::{Shared, SharedSlice};
 pub use number::{Integer, Number};
