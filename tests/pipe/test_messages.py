@@ -157,7 +157,7 @@ def test_an_end_that_is_dropped_is_closed(module):
 
 
 def test_a_closed_connection_refuses_everything(module):
-    here, there = module.Pipe()
+    here, _there = module.Pipe()
     with here as same:
         assert same is here and not here.closed
     assert here.closed
@@ -165,7 +165,7 @@ def test_a_closed_connection_refuses_everything(module):
     calls = [here.recv, here.recv_bytes, here.poll, here.fileno]
     calls += [lambda: here.send(1), lambda: here.send_bytes(b""), lambda: module.wait([here])]
     for call in calls:
-        with pytest.raises((OSError, ValueError), match="closed|[Ii]nvalid"):
+        with pytest.raises((OSError, ValueError), match=r"closed|[Ii]nvalid"):
             call()
 
 
