@@ -56,7 +56,11 @@ impl Gatherer {
     /// Watches nothing yet.
     #[new]
     fn new() -> Self {
-        Self { gathering: Gathering::new(), awaited: Mutex::default(), n_added: AtomicUsize::new(0) }
+        Self {
+            gathering: Gathering::new(),
+            awaited: Mutex::default(),
+            n_added: AtomicUsize::new(0),
+        }
     }
 
     /// Watches one more future; False if it was made by hand, see [`of`](Self::of). For gatherers

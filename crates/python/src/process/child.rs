@@ -83,7 +83,8 @@ impl ChildProcess {
             Child::start(&*launcher, &note, &all, member)
         })?;
         let this = Self { child };
-        let started = interrupt::wait(py, None, |deadline| wait_of(this.child.wait_started(deadline)));
+        let started =
+            interrupt::wait(py, None, |deadline| wait_of(this.child.wait_started(deadline)));
         if let Err(error) = started {
             this.child.give_up();
             return Err(error);

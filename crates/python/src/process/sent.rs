@@ -69,10 +69,7 @@ fn chunk<'py>(items: &Bound<'py, PyAny>, shape: Shape) -> PyResult<Pickled<'py>>
 }
 
 /// The whole call in one pickle.
-fn with_function<'py>(
-    function: &Bound<'py, PyAny>,
-    call: Call<'_, 'py>,
-) -> PyResult<Pickled<'py>> {
+fn with_function<'py>(function: &Bound<'py, PyAny>, call: Call<'_, 'py>) -> PyResult<Pickled<'py>> {
     let py = function.py();
     let runner = |name: &str| py.import("manyhands._pickling")?.getattr(name);
     let whole = match call {
