@@ -156,6 +156,7 @@ fn a_shared_number_loses_no_atomic_step() {
 }
 
 #[test]
-fn five_processes_send_their_counts_through_a_pipe() {
+fn five_processes_send_their_counts_through_a_queue_and_through_a_pipe() {
+    assert_eq!(lines_of("process_queue_sum"), ["50000000"]);
     assert_eq!(lines_of("process_pipe_sum"), ["50000000"]);
 }

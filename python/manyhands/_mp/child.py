@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import traceback
+from multiprocessing import context as _standard_context_module
 from multiprocessing import process as _process_module
 from multiprocessing import util as _util_module
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from .papers import Papers
 from .recording import Recorder
 
 _process: Any = _process_module
+_standard_context: Any = _standard_context_module
 _util: Any = _util_module
 
 
@@ -91,7 +93,7 @@ def _unpickle(setup_bytes: bytes, fds: list[int]) -> Any:
     try:
         _worker_setup.prepare(setup["parent"], as_pool_worker=False)
         main_module.make_lazy(setup["main"])
-        _set_start_method(setup["start_method"])
+        _set_start_method(setup["parent"]["start_method"], setup["start_method"])
         if setup["tracker_fd"] is not None:
             _share_tracker(fds[setup["tracker_fd"]])
         if setup["log_to_stderr"]:
@@ -103,8 +105,11 @@ def _unpickle(setup_bytes: bytes, fds: list[int]) -> Any:
         del current._inheriting
 
 
-def _set_start_method(method: str) -> None:
-    context._force_start_method(method)
+def _set_start_method(standard: str | None, ours: str) -> None:
+    """What the standard module's functions use, if the parent has chosen it, and ours."""
+    if standard is not None:
+        _standard_context._force_start_method(standard)
+    context._force_start_method(ours)
 
 
 def _share_tracker(fd: int) -> None:

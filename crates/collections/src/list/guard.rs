@@ -107,11 +107,7 @@ impl<'a> ListGuard<'a> {
     ///
     /// # Panics
     /// If the range goes beyond the end.
-    pub fn splice(
-        &mut self,
-        range: Range<u64>,
-        values: Vec<Draft<'_>>,
-    ) -> Result<(), OutOfMemory> {
+    pub fn splice(&mut self, range: Range<u64>, values: Vec<Draft<'_>>) -> Result<(), OutOfMemory> {
         assert!(range.start <= range.end && range.end <= self.len(), "beyond the end");
         let new = self.write(values)?;
         if self.splice_in_place(&range, &new) {
@@ -177,8 +173,7 @@ impl<'a> ListGuard<'a> {
         };
         let Some(after) = after else { return false };
         let gone = (n_gone == 1).then(|| record_at(&self.table, range.start));
-        if let Some(gone) = gone {
-            }
+        if let Some(gone) = gone {}
         // An empty list starts where there is room on both sides.
         let after = if after.len == 0 { State { start: 0, ..after } } else { after };
         publish(&self.table.header().state, after.word());

@@ -5,8 +5,8 @@ use manyhands_sys::atomic::Ordering;
 
 use super::Key;
 use super::table::{
-    add_to_index, entry, find, forget_ends, is_index_full, living, n_used,
-    remove_from_index, wanted,
+    add_to_index, entry, find, forget_ends, is_index_full, living, n_used, remove_from_index,
+    wanted,
 };
 use crate::core::{Inside, publish};
 use crate::hash::hash;
