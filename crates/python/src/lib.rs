@@ -61,6 +61,8 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::memory::Memory;
     #[pymodule_export]
+    use super::shared::queue::SharedQueueCore;
+    #[pymodule_export]
     use super::shared::value::SharedValue;
     #[pymodule_export]
     use super::sync::barrier::Barrier;
