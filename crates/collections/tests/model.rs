@@ -190,8 +190,9 @@ proptest! {
         let guard = list.lock();
         let values = guard.values(0..guard.len()).unwrap();
         drop(guard);
-        let values: Vec<Vec<u8>> = values.iter().map(|value| value.bytes().to_vec()).collect();
-        prop_assert_eq!(values, model);
+        let items: Vec<Vec<u8>> = values.iter().map(|value| value.bytes().to_vec()).collect();
+        prop_assert_eq!(items, model);
+        drop(values);
         drop(list);
         heap.trim();
         prop_assert!(heap.claimed_bytes() <= 256 << 10, "{}", heap.claimed_bytes());
