@@ -7,6 +7,7 @@
 pub mod array;
 pub mod connection;
 pub mod connection_message;
+pub mod containers;
 pub mod family;
 pub mod guard;
 pub mod lost_update;
@@ -30,6 +31,7 @@ static KINDS: &[&Kind] = &[&manyhands_shm::cell::KIND];
 pub fn register() {
     manyhands_shm::object::register(KINDS);
     manyhands_shm::object::register(&manyhands_queue::pipe::KINDS);
+    manyhands_shm::object::register(&manyhands_collections::KINDS);
 }
 
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.
