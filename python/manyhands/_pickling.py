@@ -69,12 +69,28 @@ def dumps(obj: Any, buffers: list[Any] | None, *, to_parent: bool = False) -> by
     return _dumps(obj, buffers, to_parent, lambda error: _diagnose().explain(obj, error))
 
 
+#: Makes the error for a result that cannot be pickled, in workers of `multiprocessing.Pool`, which
+#: refuse nested functions as the standard does.
+refused_result: Callable[[Exception, Any], Exception] | None = None
+
+
 def dumps_result(obj: Any, buffers: list[Any] | None) -> bytes:
     """Pickle the result of a task in a worker. Classes the parent sent go back as their names.
 
     Args and errors as with `dumps`; the message speaks of "the result of the task".
     """
+    if refused_result is not None:
+        try:
+            if _is_nested(obj) or (type(obj) is list and any(map(_is_nested, obj))):
+                raise pickle.PicklingError("a lambda or nested function has no name elsewhere")
+            return dumps_unexplained(obj, buffers, True)
+        except Exception as error:
+            raise refused_result(error, obj) from None
     return _dumps(obj, buffers, True, lambda error: _diagnose().explain_result(obj, error))
+
+
+def _is_nested(obj: Any) -> bool:
+    return isinstance(obj, types.FunctionType) and "<" in obj.__qualname__
 
 
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], buffers: list[Any] | None) -> bytes:
@@ -204,9 +220,11 @@ def register_connection_reducers() -> None:
     reduction = sys.modules.get("multiprocessing.reduction")
     if connection is None or reduction is None:
         return
-    reducer = reduction.ForkingPickler._extra_reducers.get(connection.Connection)
+    # In the module's own dictionary: for others ours may have its name.
+    standard: Any = vars(connection)["Connection"]
+    reducer = reduction.ForkingPickler._extra_reducers.get(standard)
     if reducer is not None:
-        copyreg.pickle(connection.Connection, reducer)
+        copyreg.pickle(standard, reducer)
 
 
 def dumps_unexplained(obj: Any, buffers: list[Any] | None, to_parent: bool = False) -> bytes:

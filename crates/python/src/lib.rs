@@ -39,7 +39,7 @@ mod _runtime {
     #[pymodule_export]
     use super::process::buffer::SharedBuffer;
     #[pymodule_export]
-    use super::process::child::{ChildProcess, become_child, end_with_parent};
+    use super::process::child::{ChildProcess, become_child, end_with_parent, looks_after_parent};
     #[pymodule_export]
     use super::process::launcher::{ProgramLauncher, TemplateLauncher, stop_templates};
     #[pymodule_export]
@@ -66,6 +66,8 @@ mod _runtime {
     use super::shared::lost_update::{lost_update_mode, set_lost_update_mode};
     #[pymodule_export]
     use super::shared::memory::Memory;
+    #[pymodule_export]
+    use super::shared::queue::SharedQueueCore;
     #[pymodule_export]
     use super::shared::value::SharedValue;
     #[pymodule_export]

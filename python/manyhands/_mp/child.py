@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import traceback
+from multiprocessing import context as _standard_context_module
 from multiprocessing import process as _process_module
 from multiprocessing import util as _util_module
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from .papers import Papers
 from .recording import Recorder
 
 _process: Any = _process_module
+_standard_context: Any = _standard_context_module
 _util: Any = _util_module
 
 
@@ -59,8 +61,43 @@ def run_forked(process: Any, parent: int, papers: Papers, may_be_orphan: bool) -
 def _bootstrap(process: Any, parent: int, recorder: Recorder) -> int:
     atexit._clear()
     atexit.register(_util._exit_function)
-    process.run = recorder.wrap(process.run)
+    process.run = recorder.wrap(_with_parent(process.run, process, parent))
     return int(process._bootstrap(parent_sentinel=parent))
+
+
+def _with_parent(run: Any, process: Any, sentinel: int) -> Any:
+    """`run`, with a `parent_process()` that may be looked at in time when it has ended."""
+
+    def with_parent() -> Any:
+        name, pid = process._parent_name, process._parent_pid
+        _process._parent_process = ParentProcess(name, pid, sentinel)
+        return run()
+
+    return with_parent
+
+
+class ParentProcess(_process._ParentProcess):  # type: ignore[misc]
+    """The process that started this one.
+
+    A process ends with its parent. One that looks at it by `is_alive`, `join` or `sentinel` gets
+    five seconds more to end by itself.
+    """
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        _runtime.looks_after_parent()
+        return bool(super().is_alive())
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, for `timeout` seconds at most."""
+        _runtime.looks_after_parent()
+        super().join(timeout)
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is readable once it has ended."""
+        _runtime.looks_after_parent()
+        return int(self._sentinel)
 
 
 def _end(exitcode: int, recorder: Recorder | None) -> NoReturn:
@@ -91,7 +128,7 @@ def _unpickle(setup_bytes: bytes, fds: list[int]) -> Any:
     try:
         _worker_setup.prepare(setup["parent"], as_pool_worker=False)
         main_module.make_lazy(setup["main"])
-        _set_start_method(setup["start_method"])
+        _set_start_method(setup["parent"]["start_method"], setup["start_method"])
         if setup["tracker_fd"] is not None:
             _share_tracker(fds[setup["tracker_fd"]])
         if setup["log_to_stderr"]:
@@ -103,8 +140,11 @@ def _unpickle(setup_bytes: bytes, fds: list[int]) -> Any:
         del current._inheriting
 
 
-def _set_start_method(method: str) -> None:
-    context._force_start_method(method)
+def _set_start_method(standard: str | None, ours: str) -> None:
+    """What the standard module's functions use, if the parent has chosen it, and ours."""
+    if standard is not None:
+        _standard_context._force_start_method(standard)
+    context._force_start_method(ours)
 
 
 def _share_tracker(fd: int) -> None:

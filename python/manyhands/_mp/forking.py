@@ -56,7 +56,9 @@ class ForkedPopen:
             self._bury()
             raise
         if self.pid == 0:
-            _child.run_forked(process, parent, self._papers, process._may_be_orphan)
+            _child.run_forked(
+                process, parent, self._papers, getattr(process, "_may_be_orphan", False)
+            )
         self._party = _runtime.last_forked_party()
         if self._party is not None:
             _runtime.name_party(self._party, self.pid)

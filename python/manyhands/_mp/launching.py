@@ -65,7 +65,7 @@ class LaunchedPopen:
             self._papers.write_setup(self._setup(process))
             fds = [self._papers.fd, *_output_fds(), *self._fds]
             self._child = _runtime.ChildProcess.start(
-                _launcher(method), fds, process._may_be_orphan
+                _launcher(method), fds, getattr(process, "_may_be_orphan", False)
             )
             self.pid = self._child.pid
             self.sentinel = self._child.sentinel()

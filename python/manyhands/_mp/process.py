@@ -71,9 +71,9 @@ class BaseProcess(_standard.BaseProcess):  # type: ignore[misc]
         if orphan_ok:
             self._may_be_orphan = True
 
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:
-        method = process_obj._method
+    @classmethod
+    def _Popen(cls, process_obj: Any) -> Any:
+        method = cls._method
         if method == "fork":
             from .forking import ForkedPopen
 

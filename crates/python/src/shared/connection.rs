@@ -4,10 +4,11 @@
 //! there, or has room, costs no hand-over.
 
 use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use manyhands_queue::pipe::{BrokenPipe, End, Found, Receiving};
+use manyhands_queue::pipe::{BrokenPipe, End, Found, Receiving, Watch};
 use manyhands_shm::{Carried, Handle};
 use manyhands_sync::deadlock::Site;
 use manyhands_sync::sleep::{Wait, Waiting};
@@ -45,6 +46,9 @@ pub struct ConnectionCore {
 /// What a call keeps while it lasts, also if another thread closes the connection.
 struct Open {
     end: End,
+    /// Whether somebody asked for the descriptor.
+    is_watched: AtomicBool,
+    watch: Mutex<Option<Arc<Watch>>>,
 }
 
 /// The two ends of a new pipe: as names for the constructor, which must be called at once.
@@ -95,7 +99,8 @@ impl ConnectionCore {
         let end = Handle::from_bytes(name).and_then(End::open);
         let end = end.map_err(|error| open_error(py, &error))?;
         let (is_readable, is_writable) = (AtomicBool::new(end.is_readable()), end.is_writable());
-        let open = Arc::new(Open { end });
+        let (is_watched, watch) = (AtomicBool::new(false), Mutex::new(None));
+        let open = Arc::new(Open { end, is_watched, watch });
         Ok(Self { end: Mutex::new(Some(open)), is_readable, is_writable })
     }
 
@@ -245,6 +250,19 @@ impl ConnectionCore {
         block(py, &open.end, deadline, false, |deadline, waiting| open.end.poll(deadline, waiting))
     }
 
+    /// Whether there is something to receive now; False for an end that only sends.
+    fn _is_ready(&self) -> PyResult<bool> {
+        Ok(self.open()?.end.is_ready())
+    }
+
+    /// A descriptor that can be read while there is something to receive.
+    ///
+    /// Writing and reading it is of no use: it tells of messages, it does not carry them.
+    fn fileno(&self) -> PyResult<RawFd> {
+        // Attached: a fork while another thread is at it would leave the child's mutex locked.
+        self.open()?.fileno()
+    }
+
     /// Close this end, for the process that calls; nothing happens if it is closed.
     fn close(&self) {
         let open = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -361,6 +379,33 @@ impl<'py> Received<'py> {
 }
 
 impl Open {
+    fn fileno(&self) -> PyResult<RawFd> {
+        let mut place = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let watch = match place.take() {
+            Some(watch) if watch.is_of_this_process() => watch,
+            Some(of_parent) => {
+                Arc::new(match Arc::try_unwrap(of_parent) {
+                    Ok(of_parent) => of_parent.renew()?,
+                    // A thread of the parent was using it.
+                    Err(_) => Watch::new(self.end.clone())?,
+                })
+            }
+            None => Arc::new(Watch::new(self.end.clone())?),
+        };
+        let number = watch.number();
+        *place = Some(watch);
+        self.is_watched.store(true, Ordering::Relaxed);
+        Ok(number)
+    }
+
+    #[cold]
+    fn refresh(&self) {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(watch) = watch {
+            watch.refresh();
+        }
+    }
+
     fn send(&self, py: Python<'_>, tag: u16, parts: &[&[u8]], carried: Carried) -> PyResult<()> {
         let sending = self.end.send(tag, parts, carried);
         let mut sending = sending.ok_or_else(|| PyOSError::new_err("connection is read-only"))?;
@@ -388,6 +433,10 @@ impl Open {
             };
             let Some(mut target) = target(len, tag)? else { return Ok(None) };
             self.fill(py, &mut receiving, &mut target)?;
+            if self.is_watched.load(Ordering::Relaxed) {
+                // Whoever looks at the descriptor now is not told of what was just received.
+                self.refresh();
+            }
             if receiving.is_whole() {
                 let carried = receiving.take_carried();
                 return Ok(Some(Received { tag, target, carried }));

@@ -13,6 +13,9 @@ pub mod guard;
 pub mod lost_update;
 pub mod memory;
 pub mod place;
+pub mod queue;
+mod queue_item;
+mod queue_wait;
 pub mod scalar;
 pub mod value;
 
@@ -24,7 +27,7 @@ use crate::errors::{self, error_of};
 use crate::process::codec::out_of_memory;
 
 /// Every kind of object, for [`register`].
-static KINDS: &[&Kind] = &[&manyhands_shm::cell::KIND];
+static KINDS: &[&Kind] = &[&manyhands_shm::cell::KIND, &manyhands_queue::shared::QUEUE];
 
 /// Makes all kinds known to this process: also one that never uses a queue may be the one to end
 /// it.

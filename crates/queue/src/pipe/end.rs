@@ -185,7 +185,7 @@ impl End {
         Patience::new().wait(self.heap(), deadline, waiting, attempt, look)
     }
 
-    fn attempt_to_poll<'a>(&self, way: &Way<'a>) -> Step<'a> {
+    pub(super) fn attempt_to_poll<'a>(&self, way: &Way<'a>) -> Step<'a> {
         let words = way.words;
         // In this order: what was sent before the side was closed is seen.
         let is_closed = self.is_peer_closed();
@@ -232,6 +232,12 @@ impl End {
     #[inline]
     pub fn is_peer_closed(&self) -> bool {
         self.core().is_closed(OTHER[self.side])
+    }
+
+    /// Looks for what nobody has told of.
+    pub(super) fn look_around(&self) {
+        self.heap().bury_the_dead();
+        self.look_for_peer();
     }
 
     /// Marks the other side closed if its end is gone. Whoever ends an end does that; it may have
