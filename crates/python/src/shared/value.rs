@@ -119,12 +119,12 @@ impl SharedValue {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.guard.acquire(args, kwargs)
+        self.guard.lock(args.py()).call_method("acquire", args, kwargs)
     }
 
     /// Releases the lock.
-    fn release(&self, py: Python<'_>) -> PyResult<()> {
-        self.guard.release(py)
+    fn release<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.guard.lock(py).call_method0("release")
     }
 
     fn __enter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
