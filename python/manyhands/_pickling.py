@@ -220,9 +220,11 @@ def register_connection_reducers() -> None:
     reduction = sys.modules.get("multiprocessing.reduction")
     if connection is None or reduction is None:
         return
-    reducer = reduction.ForkingPickler._extra_reducers.get(connection.Connection)
+    # In the module's own dictionary: for others ours may have its name.
+    standard: Any = vars(connection)["Connection"]
+    reducer = reduction.ForkingPickler._extra_reducers.get(standard)
     if reducer is not None:
-        copyreg.pickle(connection.Connection, reducer)
+        copyreg.pickle(standard, reducer)
 
 
 def dumps_unexplained(obj: Any, buffers: list[Any] | None, to_parent: bool = False) -> bytes:

@@ -96,9 +96,7 @@ def prepare(
     """
     forget_parent_handlers()
     if as_pool_worker:
-        _once_imported(
-            "multiprocessing", lambda _module: _become_pool_process(data, name, pool_number)
-        )
+        _once_imported("multiprocessing", lambda _: _become_pool_process(data, name, pool_number))
     if not inherited:
         _apply_paths(data)
         _apply_environ(data["environ"])

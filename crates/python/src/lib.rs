@@ -39,7 +39,7 @@ mod _runtime {
     #[pymodule_export]
     use super::process::buffer::SharedBuffer;
     #[pymodule_export]
-    use super::process::child::{ChildProcess, become_child, end_with_parent};
+    use super::process::child::{ChildProcess, become_child, end_with_parent, looks_after_parent};
     #[pymodule_export]
     use super::process::launcher::{ProgramLauncher, TemplateLauncher, stop_templates};
     #[pymodule_export]

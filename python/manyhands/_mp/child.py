@@ -61,8 +61,43 @@ def run_forked(process: Any, parent: int, papers: Papers, may_be_orphan: bool) -
 def _bootstrap(process: Any, parent: int, recorder: Recorder) -> int:
     atexit._clear()
     atexit.register(_util._exit_function)
-    process.run = recorder.wrap(process.run)
+    process.run = recorder.wrap(_with_parent(process.run, process, parent))
     return int(process._bootstrap(parent_sentinel=parent))
+
+
+def _with_parent(run: Any, process: Any, sentinel: int) -> Any:
+    """`run`, with a `parent_process()` that may be looked at in time when it has ended."""
+
+    def with_parent() -> Any:
+        name, pid = process._parent_name, process._parent_pid
+        _process._parent_process = ParentProcess(name, pid, sentinel)
+        return run()
+
+    return with_parent
+
+
+class ParentProcess(_process._ParentProcess):  # type: ignore[misc]
+    """The process that started this one.
+
+    A process ends with its parent. One that looks at it by `is_alive`, `join` or `sentinel` gets
+    five seconds more to end by itself.
+    """
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        _runtime.looks_after_parent()
+        return bool(super().is_alive())
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, for `timeout` seconds at most."""
+        _runtime.looks_after_parent()
+        super().join(timeout)
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is readable once it has ended."""
+        _runtime.looks_after_parent()
+        return int(self._sentinel)
 
 
 def _end(exitcode: int, recorder: Recorder | None) -> NoReturn:

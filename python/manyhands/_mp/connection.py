@@ -7,7 +7,8 @@ compiled.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from multiprocessing import connection as std
+from multiprocessing.connection import Connection as StandardConnection
+from multiprocessing.connection import wait as standard_wait
 from typing import Any
 
 from .._runtime import ConnectionCore, open_pipe, prepare_connections
@@ -17,7 +18,7 @@ __all__ = ["Connection", "Pipe", "wait"]
 prepare_connections()
 
 
-class Connection(ConnectionCore, std.Connection):
+class Connection(ConnectionCore, StandardConnection):
     """One end of a pipe between processes; see `Pipe`.
 
     Called with a descriptor it makes a connection of the standard module.
@@ -26,7 +27,7 @@ class Connection(ConnectionCore, std.Connection):
     def __new__(cls, handle: Any, readable: bool = True, writable: bool = True) -> Any:
         if isinstance(handle, bytes):
             return ConnectionCore.__new__(cls, handle)
-        return std.Connection(handle, readable, writable)
+        return StandardConnection(handle, readable, writable)
 
     def __init__(self, handle: Any, readable: bool = True, writable: bool = True) -> None:
         # Everything is done, and the standard class would take `handle` for a descriptor.
@@ -37,8 +38,13 @@ class Connection(ConnectionCore, std.Connection):
         pass
 
     def poll(self, timeout: float | None = 0.0) -> bool:
-        """Whether there is something to receive (a message, or end-of-file) within `timeout`
-        seconds; None waits for it.
+        """Whether there is something to receive: a message, or end-of-file.
+
+        Args:
+            timeout: seconds to wait for it; None waits for ever.
+
+        Raises:
+            OSError: the connection is closed, or only sends.
 
         >>> a, b = Pipe()
         >>> a.poll()
@@ -58,7 +64,7 @@ class Connection(ConnectionCore, std.Connection):
 Connection.__module__ = "manyhands.multiprocessing.connection"
 
 
-def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - the standard name
+def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     """Make a pipe: two connected ends, for threads and for processes of this family.
 
     Args:
@@ -94,9 +100,9 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     if ready or (timeout is not None and timeout <= 0):
         others = [one for one in objects if not isinstance(one, Connection)]
         if others:
-            ready.update(map(id, std.wait(others, 0)))
+            ready.update(map(id, standard_wait(others, 0)))
         return [one for one in objects if id(one) in ready]
     if len(objects) == len(ours) == 1 and ours[0].readable:
         # Needs no descriptor.
         return objects if ours[0].poll(timeout) else []
-    return std.wait(objects, timeout)
+    return standard_wait(objects, timeout)

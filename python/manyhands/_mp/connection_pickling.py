@@ -32,8 +32,7 @@ loads = _pickle.loads
 
 
 def has_other_reducers() -> bool:
-    """Whether somebody registered a reducer for a class that the plain pickler would take, and
-    pickle otherwise."""
+    """Whether somebody registered a reducer that the plain pickler does not know of."""
     global _last_seen, _has_others
     if len(reducers) != _last_seen:
         _last_seen = len(reducers)

@@ -199,3 +199,9 @@ pub fn end_with_parent(parent: i32) -> PyResult<()> {
     let parent = unsafe { BorrowedFd::borrow_raw(parent) }.try_clone_to_owned()?;
     Ok(manyhands_process::watch::exit_with(PidFd::from_fd(parent))?)
 }
+
+/// This process asks whether its parent lives: it gets five seconds when it does not.
+#[pyfunction]
+pub fn looks_after_parent() {
+    manyhands_process::watch::looks_itself();
+}
