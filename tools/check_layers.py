@@ -20,6 +20,7 @@ LAYERS: dict[str, int] = {
     "manyhands-sync": 1,
     "manyhands-shm": 1,
     "manyhands-queue": 2,
+    "manyhands-collections": 2,
     "manyhands-metrics": 2,
     "manyhands-process": 3,
     "manyhands-reactor": 4,

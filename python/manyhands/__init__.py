@@ -23,23 +23,29 @@ __all__ = [
     "__version__",
     "install",
     "is_installed",
+    "shared_array",
     "uninstall",
 ]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from manyhands._errors import Cancelled, RemoteError, UnpicklableResult, WorkerCrashed
+    from manyhands._mp.shared_array import shared_array
 
     __version__: str
 
 
 def __getattr__(name: str) -> object:
-    """Supplies the exceptions and the version on first use (PEP 562)."""
+    """Supplies the rest on first use (PEP 562)."""
     value: object
     if name in ("Cancelled", "RemoteError", "UnpicklableResult", "WorkerCrashed"):
         from manyhands import _errors
 
         value = getattr(_errors, name)
+    elif name == "shared_array":
+        from manyhands._mp.shared_array import shared_array
+
+        value = shared_array
     elif name == "__version__":
         from importlib.metadata import version
 

@@ -24,7 +24,14 @@ from typing import Protocol
 
 from . import _runtime, _stack_size
 
-__all__ = ["forget_thread", "has_begun", "join_threads", "register", "start_worker_thread"]
+__all__ = [
+    "abandon_threads",
+    "forget_thread",
+    "has_begun",
+    "join_threads",
+    "register",
+    "start_worker_thread",
+]
 
 
 class ExitingExecutor(Protocol):
@@ -75,6 +82,12 @@ def forget_thread(name: str, threads: set[threading.Thread]) -> None:
     for thread in list(threads):
         if thread.name == name:
             threads.discard(thread)
+
+
+def abandon_threads(threads: set[threading.Thread]) -> None:
+    """Has the end of the interpreter not wait for these threads, whatever they are doing."""
+    for thread in list(threads):
+        _working.pop(thread, None)
 
 
 def join_threads(threads: set[threading.Thread], deadline: float | None = None) -> None:

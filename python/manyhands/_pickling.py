@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import itertools
 import pickle
 import sys
 import types
@@ -27,6 +28,7 @@ from ._exception_pickling import dumps_exception, loads_exception
 __all__ = [
     "dumps",
     "dumps_call",
+    "dumps_chunk",
     "dumps_exception",
     "dumps_function",
     "dumps_result",
@@ -37,6 +39,8 @@ __all__ = [
     "loads",
     "loads_exception",
     "register_connection_reducers",
+    "run_chunk",
+    "run_starred_chunk",
 ]
 
 # Plain pickle refuses with one of these what pickling by value may accept.
@@ -65,12 +69,28 @@ def dumps(obj: Any, buffers: list[Any] | None, *, to_parent: bool = False) -> by
     return _dumps(obj, buffers, to_parent, lambda error: _diagnose().explain(obj, error))
 
 
+#: Makes the error for a result that cannot be pickled, in workers of `multiprocessing.Pool`, which
+#: refuse nested functions as the standard does.
+refused_result: Callable[[Exception, Any], Exception] | None = None
+
+
 def dumps_result(obj: Any, buffers: list[Any] | None) -> bytes:
     """Pickle the result of a task in a worker. Classes the parent sent go back as their names.
 
     Args and errors as with `dumps`; the message speaks of "the result of the task".
     """
+    if refused_result is not None:
+        try:
+            if _is_nested(obj) or (type(obj) is list and any(map(_is_nested, obj))):
+                raise pickle.PicklingError("a lambda or nested function has no name elsewhere")
+            return dumps_unexplained(obj, buffers, True)
+        except Exception as error:
+            raise refused_result(error, obj) from None
     return _dumps(obj, buffers, True, lambda error: _diagnose().explain_result(obj, error))
+
+
+def _is_nested(obj: Any) -> bool:
+    return isinstance(obj, types.FunctionType) and "<" in obj.__qualname__
 
 
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], buffers: list[Any] | None) -> bytes:
@@ -103,6 +123,24 @@ def dumps_whole_call(
         return explain_call(args, kwargs, error)
 
     return _dumps(call, buffers, False, explain)
+
+
+def dumps_chunk(items: Any, buffers: list[Any] | None) -> bytes:
+    """Pickle the items that one task calls its function with, one after the other.
+
+    Args and errors as with `dumps`; the message names the item by its index.
+    """
+    return _dumps(items, buffers, False, lambda error: _diagnose().explain(items, error))
+
+
+def run_chunk(fn: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """What a worker calls for a chunk whose function travels with it."""
+    return list(map(fn, items))
+
+
+def run_starred_chunk(fn: Callable[..., Any], items: Iterable[Iterable[Any]]) -> list[Any]:
+    """As `run_chunk`; each item is the arguments of one call."""
+    return list(itertools.starmap(fn, items))
 
 
 def dumps_function(fn: Callable[..., Any]) -> tuple[bytes, Any]:
@@ -182,9 +220,11 @@ def register_connection_reducers() -> None:
     reduction = sys.modules.get("multiprocessing.reduction")
     if connection is None or reduction is None:
         return
-    reducer = reduction.ForkingPickler._extra_reducers.get(connection.Connection)
+    # In the module's own dictionary: for others ours may have its name.
+    standard: Any = vars(connection)["Connection"]
+    reducer = reduction.ForkingPickler._extra_reducers.get(standard)
     if reducer is not None:
-        copyreg.pickle(connection.Connection, reducer)
+        copyreg.pickle(standard, reducer)
 
 
 def dumps_unexplained(obj: Any, buffers: list[Any] | None, to_parent: bool = False) -> bytes:

@@ -14,17 +14,18 @@ import importlib
 import itertools
 import os
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from . import _chained, _exit, _runtime
+from . import _chained, _exit, _launchers, _runtime
 from ._cpu_count import usable_cpus
 from ._executor import Executor
+from ._future import Future
+from ._map import check_map_arguments
 from ._runtime import ProcessPoolCore
-from .install import is_installed
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -74,6 +75,11 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
     [0, 1, 4, 9]
     """
 
+    #: Whether the end of the interpreter waits for the tasks.
+    _is_waited_for = True
+    #: What workers are told besides; see `_worker`.
+    _worker_settings: Mapping[str, Any] = MappingProxyType({})
+
     def __init__(
         self,
         max_workers: int | None = None,
@@ -114,7 +120,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         with self._open_lock:
             if self._is_open:
                 return
-            if self._shutdown_thread or _exit.has_begun():
+            if self._shutdown_thread or (self._is_waited_for and _exit.has_begun()):
                 raise RuntimeError(self._closed_reason())
             launcher, inherits = self._launcher()
             setup = self._setup(inherits)
@@ -125,21 +131,16 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
                 inherits,
                 launcher,
                 setup,
+                self._is_waited_for,
             )
 
     def _launcher(self) -> tuple[Any, bool]:
         """Where workers come from, and whether they inherit this process's memory."""
         if self._start_method == "fork":
             return _fork_template(self._initializer, self._initargs), True
-        interpreter = _interpreter()
-        environ = list(os.environ.items())
         if self._start_method == "spawn":
-            args = [*interpreter, "-c", _program("spawned()")]
-            return _runtime.ProgramLauncher(args, environ), False
-        call = f"main({list(self._preload)!r}, installed={is_installed()})"
-        key = "\0".join([*interpreter, call]).encode(errors="surrogateescape")
-        args = [*interpreter, "-c", _program(call)]
-        launcher = _runtime.TemplateLauncher(key, args, environ)
+            return _launchers.program(), False
+        launcher = _launchers.template(self._preload)
         launcher.warm_up()
         return launcher, False
 
@@ -149,6 +150,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
 
         parent = _worker_setup.describe_parent()
         setup: dict[str, Any] = {"parent": parent, "process_name": "ProcessPoolWorker"}
+        setup.update(self._worker_settings)
         fds: list[int] = []
         if not inherits:
             from . import _forward, _mp_sharing
@@ -211,9 +213,10 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         self._wait_until_ended(_KILL_PATIENCE_S)
         self._finish()
 
-    def _finish(self) -> None:
+    def _finish(self, *, callbacks: bool = True) -> None:
         """What is left to do once no worker is left."""
-        _runtime.flush_callbacks()
+        if callbacks:
+            _runtime.flush_callbacks()
         shares, self._shares = self._shares, None
         if shares is not None:
             shares.close()
@@ -251,11 +254,18 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
             raise ValueError("chunksize must be >= 1.")
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout, buffersize=buffersize)
-        chunks = _chunks(zip(*iterables, strict=False), chunksize)
-        run: Callable[..., list[_T]] = functools.partial(_run_chunk, fn)
+        check_map_arguments(chunksize, buffersize)
+        starred = len(iterables) != 1
+        items = zip(*iterables, strict=False) if starred else iter(iterables[0])
         if buffersize is not None:
             buffersize = max(1, buffersize // chunksize)
-        return _flattened(super().map(run, chunks, timeout=timeout, buffersize=buffersize))
+        submit = functools.partial(self._submit_items, fn, starred)
+        chunks = (_chunks(items, chunksize),)
+        return _flattened(self._map(submit, chunks, timeout, buffersize))
+
+    def _submit_items(self, fn: Callable[..., _T], starred: bool, items: Any) -> Future[list[_T]]:
+        """One task that calls `fn` with each of `items`; its result is a list."""
+        return self._submit_chunk(fn, items, starred)
 
     # --- what people see ------------------------------------------------------------------------
 
@@ -329,7 +339,8 @@ class _Pools:
         if not hard:
             _runtime.flush_callbacks()
         _flush_output()
-        _runtime.stop_templates()
+        if "manyhands._mp.launching" not in sys.modules:
+            _runtime.stop_templates()  # Else when the last process has been joined.
 
 
 _pools = _Pools()
@@ -380,26 +391,6 @@ def _checked_preload(preload: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _interpreter() -> list[str]:
-    """How to start this interpreter again, with the options it was started with."""
-    if not sys.executable:
-        raise RuntimeError(
-            "sys.executable is empty: set it to a Python interpreter, or use mp_context='fork'"
-        )
-    private: Any = subprocess  # What multiprocessing itself uses; the type information omits it.
-    return [sys.executable, *private._args_from_interpreter_flags()]
-
-
-def _program(call: str) -> str:
-    from . import _worker_setup
-
-    # The worker's own `sys.path` comes with its setup; this one must only find manyhands, and
-    # what the template preloads.
-    path = _worker_setup._absolute_path()
-    function = call.partition("(")[0]
-    return f"import sys; sys.path[:] = {path!r}; from manyhands._template import {function}; {call}"
-
-
 def _fork_template(initializer: Any, initargs: tuple[Any, ...]) -> Any:
     """Fork a copy of this process, which forks the workers: they get what is in memory now."""
     ours, theirs, root = _runtime.TemplateServer.prepare_fork()
@@ -430,14 +421,9 @@ def _be_forked_template(
         os._exit(1)
 
 
-def _chunks(calls: Iterable[tuple[Any, ...]], chunksize: int) -> Iterable[tuple[Any, ...]]:
-    calls = iter(calls)
-    while chunk := tuple(itertools.islice(calls, chunksize)):
+def _chunks(items: Iterator[Any], chunksize: int) -> Iterable[tuple[Any, ...]]:
+    while chunk := tuple(itertools.islice(items, chunksize)):
         yield chunk
-
-
-def _run_chunk(fn: Callable[..., _T], chunk: tuple[tuple[Any, ...], ...]) -> list[_T]:
-    return [fn(*args) for args in chunk]
 
 
 def _flattened(chunks: Any) -> Generator[_T]:

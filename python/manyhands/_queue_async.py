@@ -80,14 +80,14 @@ class Waiters:
         self.putters.call(None)
 
 
-async def get(queue: Any) -> Any:
-    """`Queue.aget`."""
+async def get(queue: Any, waiters: Callable[[Any], Any] = Waiters) -> Any:
+    """`Queue.aget`; `waiters` makes the lines of a queue that has none yet."""
     while True:
         try:
             return queue.get_nowait()
         except Empty:
             pass
-        line = queue._waiters(Waiters).getters
+        line = queue._waiters(waiters).getters
         sleeper = _new_sleeper()
         line.enlist(sleeper)
         try:
@@ -102,15 +102,15 @@ async def get(queue: Any) -> Any:
             return item
 
 
-async def put(queue: Any, item: Any) -> None:
-    """`Queue.aput`."""
+async def put(queue: Any, item: Any, waiters: Callable[[Any], Any] = Waiters) -> None:
+    """`Queue.aput`; as `get`."""
     while True:
         try:
             queue.put_nowait(item)
             return
         except Full:
             pass
-        line = queue._waiters(Waiters).putters
+        line = queue._waiters(waiters).putters
         sleeper = _new_sleeper()
         line.enlist(sleeper)
         try:

@@ -1,4 +1,4 @@
-"""The template process: a clean, single-threaded interpreter that forks workers on request.
+"""The template process: a clean, single-threaded interpreter that forks workers and processes.
 
 It is started as a program of its own (start method *template*), or forked from the parent (start
 method ``fork``). It imports what the pool asked for, once, so that workers are ready in about a
@@ -14,6 +14,7 @@ import importlib
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 from . import _runtime, _worker
 from .install import install
@@ -39,11 +40,11 @@ def main(preload: list[str], *, installed: bool = False) -> None:
 
 
 def spawned() -> None:
-    """Entry of a worker started as a program (start method ``spawn``)."""
+    """Entry of a worker or process started as a program (start method ``spawn``)."""
     launch = _runtime.receive_launch()
     if launch is None:
         os._exit(0)
-    _worker.run(launch)
+    _become(launch, None)
 
 
 def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None = None) -> None:
@@ -61,6 +62,9 @@ def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None =
             launch = server.next_launch()
             if launch is None:
                 break
+            if launch.is_for_process and not is_complete:
+                is_complete = True
+                _import_rest()
             try:
                 pid = os.fork()
             except OSError as error:
@@ -68,7 +72,7 @@ def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None =
                 continue
             if pid == 0:
                 server.abandon()
-                _worker.run(launch, inherited)
+                _become(launch, inherited)
             server.started(launch, pid)
     except (BrokenPipeError, ConnectionResetError):
         pass  # The parent has gone.
@@ -78,9 +82,18 @@ def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None =
     os._exit(0)
 
 
+def _become(launch: _runtime.Launch, inherited: _worker.Inherited | None) -> NoReturn:
+    """Be what the launch asks for."""
+    if launch.is_for_process:
+        from ._mp import child
+
+        child.run(launch)
+    _worker.run(launch, inherited)
+
+
 def _import_rest() -> None:
     """Import what tasks may need, so that no worker has to, and no task's time goes into it."""
-    for name in ("_by_value", "_forward"):
+    for name in ("_by_value", "_forward", "_mp.child", "multiprocessing.context"):
         importlib.import_module(f"manyhands.{name}")
     _freeze()
 

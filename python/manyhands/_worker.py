@@ -44,11 +44,16 @@ def _run(launch: _runtime.Launch, inherited: Inherited | None) -> int:
     loop = _runtime.WorkerLoop(launch)
     setup = _pickling.loads(loop.setup())
     _install_interrupt(loop)
+    number = loop.number + setup.get("first_number", 1)
+    is_pool = setup.get("is_pool", False)
     _worker_setup.prepare(
         setup["parent"],
-        name=f"{setup['process_name']}-{loop.number + 1}",
+        name=f"{setup['process_name']}-{number}",
         inherited=inherited is not None,
+        pool_number=number if is_pool else None,
     )
+    if is_pool:
+        _pickling.refused_result = _encoding_error
     _keep_last_words(loop)
     _connect_output(loop, setup, inherited)
     if not _initialize(loop, setup, inherited):
@@ -109,3 +114,10 @@ def _initialize(
         loop.set_failed(f"the initializer of a worker failed:\n{text}")
         return False
     return True
+
+
+def _encoding_error(error: Exception, result: object) -> Exception:
+    """What a task of `multiprocessing.Pool` raises whose result cannot be pickled."""
+    from multiprocessing.pool import MaybeEncodingError
+
+    return MaybeEncodingError(error, result)

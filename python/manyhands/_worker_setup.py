@@ -72,7 +72,14 @@ def describe_parent() -> dict[str, Any]:
     }
 
 
-def prepare(data: dict[str, Any], *, name: str | None = None, inherited: bool = False) -> None:
+def prepare(
+    data: dict[str, Any],
+    *,
+    name: str | None = None,
+    inherited: bool = False,
+    as_pool_worker: bool = True,
+    pool_number: int | None = None,
+) -> None:
     """Make this freshly forked worker like the process that `data` describes.
 
     Args:
@@ -80,12 +87,16 @@ def prepare(data: dict[str, Any], *, name: str | None = None, inherited: bool = 
         name: name of this process, e.g. ``"ProcessPoolWorker-3"``.
         inherited: the worker was forked from the parent itself (start method ``fork``):
             ``__main__``, logging, environment and paths are already the parent's.
+        as_pool_worker: what multiprocessing sees is a worker of a pool; else the caller sees to it.
+        pool_number: which worker of `multiprocessing.Pool` this is; programs look at the
+            ``_identity`` and the ``daemon`` flag of such processes.
 
     Raises: nothing for settings that cannot be applied (a directory that is gone); the worker
     is usable without them.
     """
     forget_parent_handlers()
-    _once_imported("multiprocessing", lambda _module: _become_pool_process(data, name))
+    if as_pool_worker:
+        _once_imported("multiprocessing", lambda _: _become_pool_process(data, name, pool_number))
     if not inherited:
         _apply_paths(data)
         _apply_environ(data["environ"])
@@ -280,15 +291,18 @@ def _once_imported(name: str, act: Callable[[Any], None]) -> None:
     sys.meta_path.insert(0, AfterImport({name: act}))
 
 
-def _become_pool_process(data: dict[str, Any], name: str | None) -> None:
-    """What multiprocessing sees: a child process of the parent, with its key, not a daemon."""
+def _become_pool_process(data: dict[str, Any], name: str | None, pool_number: int | None) -> None:
+    """What multiprocessing sees: a child process of the parent, with its key.
+
+    Not a daemon, so that tasks may start processes, unless it is one of `multiprocessing.Pool`.
+    """
     from multiprocessing import context
     from multiprocessing import process as process_module
 
     process: Any = process_module
     me = process.BaseProcess.__new__(process.BaseProcess)
-    me._identity = (os.getpid(),)
-    me._config = {"semprefix": "/mp", "daemon": False}
+    me._identity = (pool_number or os.getpid(),)
+    me._config = {"semprefix": "/mp", "daemon": pool_number is not None}
     if data["authkey"] is not None:
         me._config["authkey"] = process.AuthenticationString(data["authkey"])
     else:

@@ -1,8 +1,8 @@
 """The drop-in: ours under the names of the standard modules, for a whole program.
 
-`install()` makes the executors of `concurrent.futures`, the threads and locks of `threading` and
-the queues of `queue` ours, for the program, the libraries it imports and asyncio's default
-executor; `uninstall()` puts the standard ones back.
+`install()` makes the executors of `concurrent.futures`, the threads and locks of `threading`, the
+queues of `queue` and the processes and shared objects of `multiprocessing` ours, for the program,
+the libraries it imports and asyncio's default executor; `uninstall()` puts the standard ones back.
 
 Guarantees:
 - Lazy: a program that never uses one of the modules never loads ours. Modules that are not
@@ -13,6 +13,7 @@ Guarantees:
 - A module-level name that an earlier `from concurrent.futures import ...` took is replaced, in
   every loaded module, and restored by `uninstall()`.
 - A replaced name to which somebody else assigned in between is left alone.
+- Processes start by the template unless the program chooses a start method.
 - Every thread object, made before or after, is an instance of `threading.Thread`: subclasses that
   exist become subclasses of ours, and threads of the standard class itself become ours.
 
@@ -23,8 +24,8 @@ What it does not do:
   subclass of ours: one that relies on private attributes of the standard class does not work.
 - `concurrent.futures._base`, a private module, keeps the standard `wait` and `as_completed`.
 - `uninstall()` leaves a name that was imported while ours were installed.
-- It reaches this process and the workers of its process pools, not the interpreters that the
-  program starts otherwise.
+- It reaches this process, its `multiprocessing` children and the workers of its pools, not the
+  interpreters that the program starts otherwise.
 """
 
 import _thread  # `threading` costs a millisecond of start-up that not every program owes.
@@ -32,11 +33,18 @@ import importlib
 import sys
 from types import ModuleType
 
+from manyhands._drop_in_multiprocessing import (
+    SUBMODULES,
+    PatchedPackage,
+    PatchedSubmodule,
+    is_ready,
+)
 from manyhands._import_hook import AfterImport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TypeAlias
 
 __all__ = ["install", "is_installed", "uninstall"]
 
@@ -78,17 +86,22 @@ OURS = {
 }
 # It looks its own names up as globals, which a module's `__getattr__` does not supply.
 EAGER = ("threading",)
+# Patched as a whole, see `_drop_in_multiprocessing`; the second name: when ours is complete, should
+# it be ours that imports it.
+PACKAGE = "multiprocessing"
+OUR_PACKAGE = "manyhands.multiprocessing"
 # Looking a class up in the package loads its submodule, and programs rely on finding it there.
 DEFINED_IN = {
     "ThreadPoolExecutor": "concurrent.futures.thread",
     "ProcessPoolExecutor": "concurrent.futures.process",
 }
 # Modules that must keep what they have: the standard implementation, and our own.
-NEVER_SEARCHED = ("concurrent.futures", "manyhands", "queue", "threading")
+NEVER_SEARCHED = ("concurrent.futures", "manyhands", "multiprocessing", "queue", "threading")
 # Defines a subclass of the standard ThreadPoolExecutor that relies on its private methods (3.14),
 # so it has to exist before that name becomes ours.
 SUBCLASSES_STANDARD = "concurrent.futures.interpreter"
 
+_PATCHED = (*REPLACED, PACKAGE, *SUBMODULES)
 _ABSENT = object()
 _lock = _thread.allocate_lock()
 
@@ -175,12 +188,15 @@ class _EagerModule:
             replacement.__module__ = where_from
 
 
+_Patched: "TypeAlias" = "_LazyModule | _EagerModule | PatchedPackage | PatchedSubmodule"
+
+
 class _State:
     """What `install()` changed, and what `uninstall()` has to undo; guarded by `_lock`."""
 
     def __init__(self) -> None:
         self.hook: AfterImport | None = None
-        self.patched: dict[str, _LazyModule | _EagerModule] = {}
+        self.patched: dict[str, _Patched] = {}
         self.early_names: list[tuple[ModuleType, str, object, object]] = []
 
 
@@ -188,9 +204,9 @@ _state = _State()
 
 
 def install() -> None:
-    """Makes executors, threads, locks and queues ours, in this process, until `uninstall()`.
+    """Makes executors, threads, locks, queues and processes ours, until `uninstall()`.
 
-    Workers of process pools that get their first task from now on do the same.
+    Processes and workers of pools that are started from now on do the same.
 
     Call it first thing in a program, before other imports: names that modules took earlier are
     replaced as well, but not copies in local variables, default arguments and base classes.
@@ -204,9 +220,9 @@ def install() -> None:
     """
     with _lock:
         if _state.hook is None:
-            _state.hook = AfterImport(dict.fromkeys(REPLACED, _patch))
+            _state.hook = AfterImport(dict.fromkeys([*_PATCHED, OUR_PACKAGE], _patch))
             sys.meta_path.insert(0, _state.hook)
-    for name in REPLACED:
+    for name in _PATCHED:
         if name in sys.modules:
             # Waits for the end of an import that another thread has under way.
             _patch(importlib.import_module(name))
@@ -262,6 +278,8 @@ def standard(module: ModuleType, name: str) -> object:
 def _patch(module: ModuleType) -> None:
     """Takes over the names of one of the standard modules; called again, does nothing."""
     name = module.__name__
+    if name == OUR_PACKAGE:
+        module, name = sys.modules[PACKAGE], PACKAGE
     if name == "concurrent.futures.thread" and sys.version_info >= (3, 14):
         try:
             importlib.import_module(SUBCLASSES_STANDARD)
@@ -277,12 +295,25 @@ def _patch(module: ModuleType) -> None:
             if "subinterpreters" not in str(error):
                 raise
             return  # The compiled runtime serves the main interpreter: this one keeps its own.
+    if name == PACKAGE:
+        if not is_ready():
+            return  # Ours is being imported, and tells when it is complete.
+        ours = importlib.import_module(OUR_PACKAGE)
     with _lock:
         if _state.hook is None or name in _state.patched:
             return
-        names = REPLACED[name]
-        patched = _LazyModule(module, names) if ours is None else _EagerModule(module, names, ours)
-        _state.patched[name] = patched
+        _state.patched[name] = _patched(module, ours)
+
+
+def _patched(module: ModuleType, ours: ModuleType | None) -> "_Patched":
+    name = module.__name__
+    if name in SUBMODULES:
+        return PatchedSubmodule(module, SUBMODULES[name])
+    if ours is None:
+        return _LazyModule(module, REPLACED[name])
+    if name == PACKAGE:
+        return PatchedPackage(module, ours, _rebase)
+    return _EagerModule(module, REPLACED[name], ours)
 
 
 def _rebase(standard: object, ours: object) -> list[tuple[type, tuple[type, ...]]]:
@@ -337,15 +368,27 @@ def _replace_early_names() -> None:
     ]
     if not found:
         return
-    ours = {found_in: importlib.import_module(OURS[found_in]) for _, _, found_in, _, _ in found}
+    ours = {
+        (found_in, standard_name): _replacement(found_in, standard_name)
+        for _, _, found_in, standard_name, _ in found
+    }
     with _lock:
         if not is_installed():  # Another thread uninstalled meanwhile.
             return
         for module, name, found_in, standard_name, value in found:
             if vars(module).get(name) is value:
-                replacement = getattr(ours[found_in], standard_name)
+                replacement = ours[found_in, standard_name]
                 vars(module)[name] = replacement
                 _state.early_names.append((module, name, value, replacement))
+
+
+def _replacement(module_name: str, name: str) -> object:
+    """Our object for a name of a standard module."""
+    patched = _state.patched.get(module_name)
+    if isinstance(patched, (PatchedPackage, PatchedSubmodule)):
+        return patched.ours(name)
+    ours: object = getattr(importlib.import_module(OURS[module_name]), name)
+    return ours
 
 
 def _searched_modules() -> list[ModuleType]:

@@ -224,7 +224,7 @@ def test_an_event_set_and_cleared_at_once_still_wakes_who_sleeps(module, start, 
     def pulse(waiting):
         event.set()
         event.clear()
-        return not waiting.thread.is_alive()
+        return waiting.is_over()
 
     # A pulse may come before the sleep; one that comes during it must not be missed.
     for _ in range(30):

@@ -27,7 +27,8 @@
 //!   [timeout](Options::timeout).
 //! - [`Process`] is one process for one task.
 //! - A worker process that dies fails the one task it was running; everything else goes on.
-//! - [`Pipe`] connects processes, and may be sent to any of them.
+//! - [`Shared`] and [`SharedSlice`] are numbers that processes share, [`SharedMap`] is a map;
+//!   [`SharedQueue`] and [`Pipe`] connect them. Each may be sent to any of them.
 //! - [`scope`] starts threads that end before it does; the first failure asks the others to stop.
 //!   [`sync`] has the locks for them, which tell of deadlocks.
 //! - A panic in a task comes back as an error with its message and its place.
@@ -61,7 +62,9 @@ pub use manyhands_pool::wait::{AsCompleted, DoneAndPending, ReturnWhen, as_compl
 pub use process::{Process, ProcessBuilder, SpawnError};
 pub use process_pool::{ProcessPool, ProcessPoolBuilder};
 pub use scope::{Failure, Failures, Group, Outcome, Spawned, scope};
-pub use shared::{Pipe, ReceiveError, SendError, ShareError};
+pub use shared::{
+    Pipe, ReceiveError, SendError, ShareError, Shared, SharedMap, SharedQueue, SharedSlice,
+};
 pub use start::init;
 pub use task::Task;
 pub use thread_pool::{ThreadPool, ThreadPoolBuilder};

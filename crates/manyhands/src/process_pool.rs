@@ -156,7 +156,7 @@ impl ProcessPool {
 
     /// Takes no more tasks, cancels those that wait, and asks every worker to end (SIGTERM).
     pub fn terminate(&self) {
-        self.pool.terminate();
+        self.pool.terminate(false);
     }
 
     /// Processes at most.

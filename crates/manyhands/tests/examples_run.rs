@@ -147,3 +147,16 @@ fn what_processes_count_in_their_own_memory_stays_there() {
     expected.push("here it is 0".to_owned());
     assert_eq!(lines_of("process_unshared"), expected);
 }
+
+#[test]
+fn a_shared_number_loses_no_atomic_step() {
+    let lines = lines_of("process_shared_value");
+    assert!(lines[0].ends_with(" of 450 or fewer"), "{lines:?}");
+    assert_eq!(lines[1], "add: 450");
+}
+
+#[test]
+fn five_processes_send_their_counts_through_a_queue_and_through_a_pipe() {
+    assert_eq!(lines_of("process_queue_sum"), ["50000000"]);
+    assert_eq!(lines_of("process_pipe_sum"), ["50000000"]);
+}

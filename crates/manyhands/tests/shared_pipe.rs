@@ -54,8 +54,8 @@ fn an_end_of_a_pipe_goes_through_a_pipe() {
     let answer = here.receive().expect("an answer");
     assert!(answer.starts_with("from ") && !answer.ends_with(&std::process::id().to_string()));
     process.join().expect("it ends");
-    assert!(matches!(here.receive(), Err(ReceiveError::EndOfPipe)));
-    assert!(matches!(here.send(&String::new()), Err(SendError::Broken)));
+    assert!(matches!(here.receive(), Err(ReceiveError::Closed)));
+    assert!(matches!(here.send(&String::new()), Err(SendError::Closed)));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_pipe_that_a_task_made_is_a_result() {
     let pool = ProcessPool::new(1).expect("a pool");
     let pipe = pool.submit(make_one::task, ()).expect("a task").result().expect("a pipe");
     assert_eq!(pipe.receive().expect("what the task has sent"), 7);
-    assert!(matches!(pipe.receive(), Err(ReceiveError::EndOfPipe)), "the task dropped its end");
+    assert!(matches!(pipe.receive(), Err(ReceiveError::Closed)), "the task dropped its end");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_death_of_who_has_the_other_end_is_the_end_of_the_pipe() {
     let process = Process::spawn(hold::task, there).expect("a process");
     assert_eq!(here.receive().expect("it lives"), 1);
     process.kill();
-    assert!(matches!(here.receive(), Err(ReceiveError::EndOfPipe)));
+    assert!(matches!(here.receive(), Err(ReceiveError::Closed)));
     process.join().expect_err("it was killed");
 }
 

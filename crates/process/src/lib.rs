@@ -2,6 +2,7 @@
 //!
 //! - [`Launcher`]: one way to get a child, by a fresh program ([`Program`]) or by a fork of a
 //!   *template* process ([`TemplateUse`]).
+//! - [`Child`]: one child for a caller that waits for it.
 //! - The supervisor (one thread per process that has children, gone when they are) learns of every
 //!   death by pidfd and tells the owner through [`Events`].
 //! - [`serve::TemplateServer`] is the template's side, [`watch::exit_with`] the child's side of the
@@ -12,11 +13,13 @@
 pub mod serve;
 pub mod watch;
 
+mod child;
 mod launch;
 mod message;
 mod supervisor;
 mod template;
 
+pub use child::{Child, Fate, Waited};
 pub use launch::{ChildId, Event, Events, Launcher, Program};
 pub use message::{Launch, receive_launch};
 pub use supervisor::{forget_after_fork, stop_templates};

@@ -198,6 +198,14 @@ impl Crew {
         Ok(future)
     }
 
+    /// Starts the threads that are missing, without waiting for tasks that need them.
+    ///
+    /// # Errors
+    /// RuntimeError if not even one can be started.
+    pub fn start_missing(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        (0..self.n_max_threads).try_for_each(|_| self.start_thread(py))
+    }
+
     /// Runs the initializer; if it fails the pool is broken and the thread must end.
     pub fn initialize(&self, py: Python<'_>) -> bool {
         let Some(initializer) = &self.settings.initializer else { return true };

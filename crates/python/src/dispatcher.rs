@@ -73,6 +73,21 @@ pub fn post(job: Job) {
     dispatcher.ring();
 }
 
+/// Lets the dispatcher call `job()`, after what was posted before.
+///
+/// # Errors
+/// As for [`ensure_started`].
+#[pyfunction]
+pub fn call_soon(py: Python<'_>, job: Py<PyAny>) -> PyResult<()> {
+    ensure_started(py)?;
+    post(Box::new(move |py| {
+        if let Err(error) = job.call0(py) {
+            error.write_unraisable(py, Some(job.bind(py)));
+        }
+    }));
+    Ok(())
+}
+
 /// Waits until every job posted so far has run. At once in a job, which would wait for itself.
 #[pyfunction]
 pub fn flush_callbacks(py: Python<'_>) -> PyResult<()> {

@@ -41,6 +41,8 @@ classes! {
     handle_error => "manyhands._shared_errors", "HandleError";
     /// What a write that would lose another's update raises.
     lost_update_error => "manyhands._lost_updates", "LostUpdateError";
+    /// What `recv_bytes_into` raises when the buffer has no room for the message.
+    buffer_too_short => "multiprocessing", "BufferTooShort";
     /// What `result()` raises when time is over.
     timeout_error => "builtins", "TimeoutError";
 }

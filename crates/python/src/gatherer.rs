@@ -4,6 +4,7 @@
 //! more afterwards.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use manyhands_pool::completion::WatchId;
@@ -19,6 +20,7 @@ use crate::worker;
 pub struct Gatherer {
     gathering: Gathering,
     awaited: Mutex<Awaited>,
+    n_added: AtomicUsize,
 }
 
 /// The futures that have not been handed out, by the index under which they are watched.
@@ -47,7 +49,37 @@ impl Gatherer {
             let id = gathering.watch(future.get().completion(), index);
             awaited.insert(index, (future.unbind(), id));
         }
-        Ok(Some(Self { gathering, awaited: Mutex::new(awaited) }))
+        let n_added = AtomicUsize::new(awaited.len());
+        Ok(Some(Self { gathering, awaited: Mutex::new(awaited), n_added }))
+    }
+
+    /// Watches nothing yet.
+    #[new]
+    fn new() -> Self {
+        Self {
+            gathering: Gathering::new(),
+            awaited: Mutex::default(),
+            n_added: AtomicUsize::new(0),
+        }
+    }
+
+    /// Watches one more future; False if it was made by hand, see [`of`](Self::of). For gatherers
+    /// made empty.
+    fn add(&self, future: &Bound<'_, FutureCore>) -> PyResult<bool> {
+        if matches!(future.get().kind(), Kind::Manual) {
+            return Ok(false);
+        }
+        if !future.get().completion().is_done() {
+            future.get().check_generation()?;
+        }
+        let index = self.n_added.fetch_add(1, Ordering::Relaxed);
+        // First: who waits must find the future of each report.
+        self.lock().insert(index, (future.clone().unbind(), None));
+        let id = self.gathering.watch(future.get().completion(), index);
+        if let Some((_, place)) = self.lock().get_mut(&index) {
+            *place = id;
+        }
+        Ok(true)
     }
 
     /// The next future that is done, waiting for it at most until `deadline` seconds of

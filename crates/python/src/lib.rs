@@ -31,13 +31,15 @@ mod _runtime {
     #[pymodule_export]
     use super::crew::{WorkLoop, refuse_new_tasks};
     #[pymodule_export]
-    use super::dispatcher::{flush_callbacks, run_dispatcher};
+    use super::dispatcher::{call_soon, flush_callbacks, run_dispatcher};
     #[pymodule_export]
     use super::future::{FutureCore, set_future_class};
     #[pymodule_export]
     use super::gatherer::{Gatherer, any_error};
     #[pymodule_export]
     use super::process::buffer::SharedBuffer;
+    #[pymodule_export]
+    use super::process::child::{ChildProcess, become_child, end_with_parent, looks_after_parent};
     #[pymodule_export]
     use super::process::launcher::{ProgramLauncher, TemplateLauncher, stop_templates};
     #[pymodule_export]
@@ -55,6 +57,8 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::condition::SharedWaiters;
     #[pymodule_export]
+    use super::shared::connection::{ConnectionCore, open_pipe, prepare_connections};
+    #[pymodule_export]
     use super::shared::event::SharedEvent;
     #[pymodule_export]
     use super::shared::family::{bury_party, last_forked_party, name_party};
@@ -64,6 +68,8 @@ mod _runtime {
     use super::shared::lost_update::{lost_update_mode, set_lost_update_mode};
     #[pymodule_export]
     use super::shared::memory::Memory;
+    #[pymodule_export]
+    use super::shared::queue::SharedQueueCore;
     #[pymodule_export]
     use super::shared::rlock::SharedRLock;
     #[pymodule_export]

@@ -87,6 +87,11 @@ impl ThreadPoolCore {
         self.crew()?.submit(py, Call { function: r#fn, args, kwargs }, options)
     }
 
+    /// Starts all threads now, not when tasks need them.
+    fn _start_threads(&self, py: Python<'_>) -> PyResult<()> {
+        self.crew()?.start_missing(py)
+    }
+
     /// Takes no more tasks; cancels those that wait if asked.
     fn _close(&self, py: Python<'_>, cancel_futures: bool) -> PyResult<()> {
         let crew = self.crew()?;

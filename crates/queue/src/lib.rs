@@ -29,7 +29,9 @@
 //! Built of: a store of the items ([`Ring`], which takes no lock, or [`Locked`], which does) and
 //! three lines of sleepers (getters, putters, joiners).
 //!
-//! What it does not do: it lives in one process; whoever comes first takes an item, so that a
+//! Queues between processes are in [`shared`].
+//!
+//! What it does not do: a [`Queue`] lives in one process; whoever comes first takes an item, so that a
 //! thread that has waited long may be overtaken by one that has not.
 
 mod backoff;
@@ -43,6 +45,8 @@ mod outcome;
 pub mod pipe;
 mod queue;
 mod ring;
+#[cfg(not(loom))]
+pub mod shared;
 mod store;
 
 pub use fifo::Fifo;

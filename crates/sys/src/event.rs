@@ -20,6 +20,13 @@ impl EventFd {
         Ok(Self { fd: rustix::event::eventfd(0, flags)? })
     }
 
+    /// In a forked child, which has the counter in common with its parent: one of its own, under
+    /// the same number.
+    pub fn renew(&mut self) -> io::Result<()> {
+        let fresh = Self::new()?;
+        Ok(rustix::io::dup3(&fresh.fd, &mut self.fd, rustix::io::DupFlags::CLOEXEC)?)
+    }
+
     /// Makes the descriptor readable.
     pub fn notify(&self) {
         // A full counter is readable already.

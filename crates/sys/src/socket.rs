@@ -13,7 +13,7 @@ use rustix::net::{
 };
 
 /// The most descriptors one message carries.
-pub const MAX_FDS: usize = 8;
+pub const MAX_FDS: usize = 240;
 
 /// The longest message in bytes.
 pub const MAX_MESSAGE: usize = 64 * 1024;

@@ -253,3 +253,11 @@ _default_context: Any = DefaultContext(_concrete_contexts["template"])
 
 def _force_start_method(method: str) -> None:
     _default_context._actual_context = _concrete_contexts[method]
+
+
+for _class in (
+    *(BaseContext, DefaultContext, TemplateContext, ForkContext, SpawnContext, ForkServerContext),
+    *(Process, TemplateProcess, ForkProcess, SpawnProcess, ForkServerProcess),
+):
+    _class.__module__ = "manyhands.multiprocessing.context"
+del _class

@@ -1,14 +1,213 @@
-"""How processes are launched: which template, with which modules in it."""
+"""How processes are started, as the parent sees them: objects like `multiprocessing`'s ``Popen``.
+
+| start method | a process is |
+|---|---|
+| template, forkserver | a fork of the template, which forks the workers of pools as well |
+| spawn | a fresh interpreter |
+| fork | a fork of this process (`forking`) |
+
+Guarantees: a start that fails leaves no process, descriptor or party behind; a Ctrl-C while a
+process is being started ends it.
+"""
 
 from __future__ import annotations
 
+import os
+import pickle
+import signal
+import sys
+from multiprocessing import context as _context_module
+from multiprocessing import reduction, spawn
+from multiprocessing import util as _util_module
+from typing import Any
+
+from manyhands import _diagnose, _launchers, _pickling, _runtime, _worker_setup
+from manyhands._by_value import ByValuePickler
+from manyhands.install import is_installed
+
+from . import main_module
+from .papers import LastWords, Papers
+from .sent_fds import SentFd
+
+_context: Any = _context_module
+_util: Any = _util_module
+
 _preload: tuple[str, ...] = ()
+
+#: Templates that have been used, by what they are made of; kept until the program ends.
+_templates: dict[Any, Any] = {}
+_owner_pid = 0
 
 
 def set_preload(module_names: list[str]) -> None:
     """Names of modules that templates import, from now on."""
     global _preload
-    names = tuple(module_names)
-    if not all(isinstance(name, str) for name in names):
+    if not all(isinstance(name, str) for name in module_names):
         raise TypeError("module_names must be a list of strings")
-    _preload = names
+    _preload = tuple(name for name in module_names if name != "__main__")
+
+
+class LaunchedPopen:
+    """A process that is not a copy of this one. Attributes and methods as the standard Popen's."""
+
+    DupFd = SentFd
+
+    def __init__(self, process: Any, method: str) -> None:
+        self.method = method
+        self.returncode: int | None = None
+        self.finalizer: Any = None
+        self._fds: list[int] = []
+        self._words: LastWords | None = None
+        self._words_are_read = False
+        _util._flush_std_streams()
+        self._papers = Papers.new()
+        try:
+            self._papers.write_setup(self._setup(process))
+            fds = [self._papers.fd, *_output_fds(), *self._fds]
+            self._child = _runtime.ChildProcess.start(
+                _launcher(method), fds, getattr(process, "_may_be_orphan", False)
+            )
+            self.pid = self._child.pid
+            self.sentinel = self._child.sentinel()
+        except BaseException:
+            self._papers.close()
+            raise
+        finally:
+            # The objects they belong to are pickled by now.
+            self._fds = []
+        self.finalizer = _util.Finalize(self, _close, (self.sentinel, self._papers))
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """Called by what is being pickled: the descriptor's place among those that are sent."""
+        self._fds.append(fd)
+        return len(self._fds) - 1
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code; None while the process runs."""
+        if self.returncode is None:
+            self._learn(self._child.poll())
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code, waited for; None if the process still runs after `timeout` seconds."""
+        if self.returncode is None:
+            self._learn(self._child.wait(timeout))
+        return self.returncode
+
+    def _learn(self, exitcode: int | None) -> None:
+        if exitcode is not None and self._child.has_unknown_end:
+            # The template was killed meanwhile: what the process said itself is the truth.
+            words = self.last_words()
+            exitcode = words.exitcode if words else exitcode
+        self.returncode = exitcode
+
+    def last_words(self) -> LastWords | None:
+        """What the process left behind; None if it was killed."""
+        if not self._words_are_read:
+            self._words_are_read = True
+            self._words = self._papers.read_end()
+        return self._words
+
+    def describe_end(self) -> str:
+        """How it ended, for people."""
+        return self._child.describe_end() or "has not ended"
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def interrupt(self) -> None:
+        """Sends SIGINT, as in Python 3.14."""
+        self.send_signal(signal.SIGINT)
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal; never hits another process that got the same id."""
+        if self.returncode is None:
+            self._child.signal(number)
+
+    def close(self) -> None:
+        """Gives the descriptors up."""
+        if self.finalizer is not None:
+            self.last_words()
+            self.finalizer()
+
+    def _setup(self, process: Any) -> bytes:
+        parent = _worker_setup.describe_parent()
+        _context.set_spawning_popen(self)
+        try:
+            setup = {
+                "parent": parent,
+                "name": process._name,
+                "authkey": bytes(process._config["authkey"]),
+                "main": main_module.describe(),
+                "start_method": self.method,
+                "tracker_fd": self._tracker_fd(),
+                "log_to_stderr": _util._log_to_stderr,
+                "log_level": _util._logger.getEffectiveLevel() if _util._logger else None,
+                "process": self._pickled(process),
+            }
+            return _pickling.dumps(setup, None)
+        finally:
+            _context.set_spawning_popen(None)
+
+    def _pickled(self, process: Any) -> bytes:
+        n_fds = len(self._fds)
+        try:
+            data = bytes(reduction.ForkingPickler.dumps(process, 5))
+            if b"__main__" not in data:
+                return data
+        except (AttributeError, TypeError, pickle.PicklingError):
+            pass  # By value, perhaps.
+        del self._fds[n_fds:]
+        return _pickled_by_value(process)
+
+    def _tracker_fd(self) -> int | None:
+        module: Any = sys.modules.get("multiprocessing.resource_tracker")
+        fd = module._resource_tracker._fd if module else None
+        return None if fd is None else self.duplicate_for_child(fd)
+
+
+def _pickled_by_value(process: Any) -> bytes:
+    import io
+
+    with io.BytesIO() as file:
+        try:
+            ByValuePickler(file, None, False).dump(process)
+        except Exception as error:
+            explained = _diagnose.explain(process, error, "the process")
+            raise explained from (error if explained is not error else None)
+        return file.getvalue()
+
+
+def _output_fds() -> tuple[int, int]:
+    """Standard output and error; a closed one is replaced by the other, or by the papers' file."""
+    return 1, 2
+
+
+def _launcher(method: str) -> Any:
+    if method == "spawn":
+        return _launchers.program()
+    global _owner_pid
+    if _owner_pid != os.getpid():
+        _templates.clear()
+        _owner_pid = os.getpid()
+        # After the processes have been joined, which happens between priorities 0 and below.
+        _util.Finalize(None, _stop_templates, exitpriority=-100)
+    key = (_preload, spawn.get_executable(), is_installed())
+    if key not in _templates:
+        _templates[key] = _launchers.template(_preload)
+    return _templates[key]
+
+
+def _stop_templates() -> None:
+    _templates.clear()
+    _runtime.stop_templates()
+
+
+def _close(sentinel: int, papers: Papers) -> None:
+    os.close(sentinel)
+    papers.close()

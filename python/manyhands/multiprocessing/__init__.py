@@ -9,9 +9,8 @@ Mirrors https://docs.python.org/3/library/multiprocessing.html. Differences: doc
 >>> from manyhands import multiprocessing
 >>> process = multiprocessing.Process(target=pow, args=(2, 10))
 >>> process.start()
->>> process.join()
->>> process.exitcode
-0
+>>> process.result()
+1024
 """
 
 from manyhands.multiprocessing import context, process, reduction
@@ -30,4 +29,12 @@ def __getattr__(name: str) -> object:
         from manyhands._shared_errors import HandleError
 
         return HandleError
+    if name == "LostUpdateError":
+        from manyhands._lost_updates import LostUpdateError
+
+        return LostUpdateError
+    if name in ("lost_update_mode", "set_lost_update_mode"):
+        from manyhands import _runtime
+
+        return getattr(_runtime, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,7 @@ from multiprocessing.context import (
 from manyhands._mp.context import (
     BaseContext,
     DefaultContext,
+    Factories,
     ForkContext,
     ForkProcess,
     ForkServerContext,
@@ -35,6 +36,7 @@ __all__ = [
     "BaseContext",
     "BufferTooShort",
     "DefaultContext",
+    "Factories",
     "ForkContext",
     "ForkProcess",
     "ForkServerContext",

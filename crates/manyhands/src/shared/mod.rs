@@ -4,7 +4,11 @@
 //! The family is this program, the processes it starts, and those that they start. What nobody has
 //! any more is gone, whoever was killed meanwhile; nothing of it has a name that could be left behind.
 
+mod cells;
+mod errors;
+mod map;
 mod pipe;
+mod queue;
 mod travel;
 
 use std::io;
@@ -12,14 +16,22 @@ use std::sync::{Arc, Once};
 
 use manyhands_shm::{Heap, Kind, family, object};
 
-pub use pipe::{Pipe, ReceiveError, SendError};
-pub use travel::ShareError;
+pub use cells::{Shared, SharedSlice};
+pub use errors::{ReceiveError, SendError, ShareError};
+pub use map::SharedMap;
+pub use pipe::Pipe;
+pub use queue::SharedQueue;
 
 /// Every kind of shared object, also those that this program does not use itself.
 pub(crate) fn register_kinds() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let kinds: [&[&'static Kind]; 1] = [&manyhands_queue::pipe::KINDS];
+        let kinds: [&[&'static Kind]; 4] = [
+            &[&manyhands_shm::cell::KIND],
+            &manyhands_queue::pipe::KINDS,
+            &[&manyhands_queue::shared::QUEUE],
+            &manyhands_collections::KINDS,
+        ];
         kinds.into_iter().for_each(object::register);
     });
 }

@@ -1,6 +1,5 @@
 //! Pipes of values between processes.
 
-use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -11,13 +10,14 @@ use manyhands_sys::clock::Deadline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ShareError, heap, travel};
+use super::errors::{undecodable, unencodable};
+use super::{ReceiveError, SendError, ShareError, heap, travel};
 
 /// One end of a pipe: sends values of type `S`, receives values of type `R`.
 ///
 /// Clones are the same end, in this process or, sent to it, in another one. When nobody has the other
 /// end any more, [`receive`](Self::receive) gives what was sent and then
-/// [`ReceiveError::EndOfPipe`]; that a process which had it was killed is enough.
+/// [`ReceiveError::Closed`]; that a process which had it was killed is enough.
 ///
 /// ```
 /// use manyhands::{Pipe, Process};
@@ -43,30 +43,6 @@ use super::{ShareError, heap, travel};
 pub struct Pipe<S, R = S> {
     end: End,
     values: PhantomData<fn(S) -> R>,
-}
-
-/// A value was not sent.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum SendError {
-    /// Nobody has the other end any more, or this end only receives.
-    Broken,
-    /// There was no room in time. Nothing of the value will arrive.
-    TimedOut,
-    /// The value cannot be encoded: why not.
-    Unencodable(String),
-}
-
-/// No value was received.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ReceiveError {
-    /// Everything was received, and nobody has the other end any more; or this end only sends.
-    EndOfPipe,
-    /// None came in time.
-    TimedOut,
-    /// One came, and cannot be decoded: why not. It is lost.
-    Undecodable(String),
 }
 
 impl<S, R> Pipe<S, R> {
@@ -117,13 +93,10 @@ impl<S: Serialize, R> Pipe<S, R> {
     #[track_caller]
     fn send_until(&self, value: &S, deadline: Option<Deadline>) -> Result<(), SendError> {
         let (bytes, carried) = Carried::collect(|| postcard::to_stdvec(value));
-        let bytes = bytes.map_err(|error| {
-            let text = format!("a {} cannot be encoded: {error}", type_name::<S>());
-            SendError::Unencodable(text)
-        })?;
+        let bytes = bytes.map_err(|error| SendError::Unencodable(unencodable::<S>(error)))?;
         self.end.send_bytes(0, &bytes, carried, deadline).map_err(|error| match error {
             NotSent::TimedOut => SendError::TimedOut,
-            NotSent::Broken => SendError::Broken,
+            NotSent::Broken => SendError::Closed,
         })
     }
 }
@@ -156,12 +129,10 @@ impl<S, R: DeserializeOwned> Pipe<S, R> {
     fn receive_until(&self, deadline: Option<Deadline>) -> Result<R, ReceiveError> {
         let received = self.end.receive_bytes(deadline).map_err(|error| match error {
             NoMessage::TimedOut => ReceiveError::TimedOut,
-            NoMessage::EndOfFile => ReceiveError::EndOfPipe,
+            NoMessage::EndOfFile => ReceiveError::Closed,
         })?;
-        let value = postcard::from_bytes(&received.bytes).map_err(|error| {
-            let text = format!("what came is no {}: {error}", type_name::<R>());
-            ReceiveError::Undecodable(text)
-        });
+        let value = postcard::from_bytes(&received.bytes)
+            .map_err(|error| ReceiveError::Undecodable(undecodable::<R>(error)));
         // What was named in it has been opened by now.
         drop(received.carried);
         value
@@ -176,7 +147,7 @@ impl<S, R> Clone for Pipe<S, R> {
 
 impl<S, R> Serialize for Pipe<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        travel::serialize(self.end.object(), serializer)
+        travel::serialize(self.end.object().travel(), serializer)
     }
 }
 
@@ -191,26 +162,3 @@ impl<S, R> fmt::Debug for Pipe<S, R> {
         f.debug_struct("Pipe").field("object", self.end.object()).finish_non_exhaustive()
     }
 }
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Broken => "nobody has the other end of the pipe, or this end only receives",
-            Self::TimedOut => "the pipe was full until the timeout",
-            Self::Unencodable(why) => why,
-        })
-    }
-}
-
-impl fmt::Display for ReceiveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::EndOfPipe => "nobody has the other end of the pipe, or this end only sends",
-            Self::TimedOut => "nothing was sent until the timeout",
-            Self::Undecodable(why) => why,
-        })
-    }
-}
-
-impl std::error::Error for SendError {}
-impl std::error::Error for ReceiveError {}

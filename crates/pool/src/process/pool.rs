@@ -206,9 +206,13 @@ impl ProcessPool {
         PoolHandle { shared: Arc::downgrade(&self.shared) }
     }
 
-    /// Cancels what waits and sends SIGTERM to every worker; running tasks crash.
-    pub fn terminate(&self) {
+    /// Cancels what waits and sends SIGTERM to every worker; running tasks crash, or with
+    /// `cancel_running` count as cancelled.
+    pub fn terminate(&self, cancel_running: bool) {
         self.shared.close_and_cancel(|schedule| schedule.cancel_pending(true));
+        if cancel_running {
+            self.shared.cancel_claimed();
+        }
         self.shared.lock().terminate_all();
     }
 }
@@ -289,14 +293,19 @@ impl Shared {
     fn kill(&self, cancel_running: bool) {
         self.close_and_cancel(|schedule| schedule.cancel_pending(true));
         if cancel_running {
-            // The futures end first: the death of their workers is no news then.
-            let claimed = self.lock().claimed();
-            for task in claimed {
-                task.outcome.completion().cancel_running();
-            }
+            self.cancel_claimed();
         }
         self.lock().kill_all();
         self.bell().ring_loudly();
+    }
+
+    /// Ends the futures of what workers have claimed, before the workers themselves: the death of
+    /// those is no news then.
+    fn cancel_claimed(&self) {
+        let claimed = self.lock().claimed();
+        for task in claimed {
+            task.outcome.completion().cancel_running();
+        }
     }
 
     pub(crate) fn cancel(&self, task: &ProcessTask) -> bool {

@@ -9,6 +9,7 @@
 //! The first byte also says what the pickle holds. Large buffers (NumPy arrays, Arrow) are
 //! unpickled where they lie, without a copy.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use manyhands_pool::process::Body;
@@ -17,7 +18,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PySlice, PyString, PyTuple};
 use pyo3::{ffi, intern};
 
 use super::buffer::SharedBuffer;
@@ -39,6 +40,10 @@ pub enum Shape {
     SimpleArgs = 5,
     /// One simple value.
     SimpleObject = 6,
+    /// Items, each of which is the argument of one call.
+    Chunk = 7,
+    /// Items, each of which is the arguments of one call.
+    StarredChunk = 8,
 }
 
 /// The body of simple arguments; `None`: they need the pickler.
@@ -106,6 +111,25 @@ impl<'py> Pickled<'py> {
         Self::with_buffers(fallback_shape, stream, &buffers)
     }
 
+    /// As [`Pickled::new`] for one object that goes to a process with the same main module: what
+    /// the C pickler takes by reference stays a reference.
+    pub fn by_reference(object: &Bound<'py, PyAny>, fallback: Fallback<'_, 'py>) -> PyResult<Self> {
+        let buffers = PyList::empty(object.py());
+        match dumps(object, &buffers) {
+            Ok(stream) => return Self::with_buffers(Shape::Object, stream, &buffers),
+            Err(error) if !error.is_instance_of::<PyException>(object.py()) => return Err(error),
+            Err(_) => {}
+        }
+        Self::by(object, fallback)
+    }
+
+    /// One object, pickled by `pickler`.
+    pub fn by(object: &Bound<'py, PyAny>, pickler: Fallback<'_, 'py>) -> PyResult<Self> {
+        let buffers = PyList::empty(object.py());
+        let stream = pickler(&buffers)?.cast_into::<PyBytes>()?;
+        Self::with_buffers(Shape::Object, stream, &buffers)
+    }
+
     fn with_buffers(
         shape: Shape,
         stream: Bound<'py, PyBytes>,
@@ -169,6 +193,37 @@ impl<'py> Pickled<'py> {
         }
     }
 
+    /// The bytes in pieces, for whoever sends them without putting them together first: what
+    /// [`Pickled::into_body`] makes one of. `head` is room for what comes first.
+    pub fn pieces<'a>(&'a self, head: &'a mut Vec<u8>) -> Vec<&'a [u8]> {
+        const PADDING: &[u8] = &[0; ALIGNMENT];
+        let stream = self.stream.as_bytes();
+        head.resize(self.stream_at(), 0);
+        head[0] = self.shape as u8;
+        if self.buffers.is_empty() {
+            return vec![head, stream];
+        }
+        head[0] |= BUFFERS;
+        put_number(head, 1, self.buffers.len());
+        put_number(head, 2, stream.len());
+        for (idx, buffer) in self.buffers.iter().enumerate() {
+            put_number(head, 3 + idx, buffer.len_bytes());
+        }
+        let mut at = head.len() + stream.len();
+        let mut pieces: Vec<&[u8]> = vec![head, stream];
+        for buffer in &self.buffers {
+            pieces.push(&PADDING[..at.next_multiple_of(ALIGNMENT) - at]);
+            // SAFETY: the view is contiguous (`PickleBuffer.raw`) and held by `buffer`.
+            let bytes = unsafe {
+                std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes())
+            };
+            pieces.push(bytes);
+            at = at.next_multiple_of(ALIGNMENT) + bytes.len();
+        }
+        pieces.push(&self.trailer);
+        pieces
+    }
+
     /// The body that travels: in private memory while short, else written straight into the heap.
     pub fn into_body(self, heap: &Arc<Heap>, inline_limit: usize) -> PyResult<Body> {
         let len = self.len();
@@ -213,29 +268,62 @@ pub fn loads<'py>(
         1 => Shape::Args,
         2 => Shape::ArgsAndKwargs,
         3 => Shape::WholeCall,
+        7 => Shape::Chunk,
+        8 => Shape::StarredChunk,
         _ => Shape::Object,
     };
     if body[0] & BUFFERS == 0 {
         return Ok(Unpickled { shape, object: loads_stream(py, &body[1..], None)? });
     }
+    let (stream, ranges) = pieces_of(body);
+    let is_worth_it = ranges.iter().any(|range| range.len() >= WORTH_KEEPING);
+    let kept = if is_worth_it { keep() } else { None };
+    let buffers = PyList::empty(py);
+    for range in ranges {
+        match &kept {
+            Some(block) if range.len() >= WORTH_KEEPING => {
+                buffers.append(SharedBuffer::new(Arc::clone(block), range))?;
+            }
+            _ => buffers.append(PyByteArray::new(py, &body[range]))?,
+        }
+    }
+    Ok(Unpickled { shape, object: loads_stream(py, stream, Some(&buffers))? })
+}
+
+/// As [`loads`] for one object whose bytes are a bytearray of their own, which keeps the buffers.
+pub fn loads_bytearray<'py>(bytes: &Bound<'py, PyByteArray>) -> PyResult<Bound<'py, PyAny>> {
+    let py = bytes.py();
+    // SAFETY: nobody else has seen the bytearray, so nobody resizes it during this call.
+    let body = unsafe { bytes.as_bytes() };
+    if body[0] & BUFFERS == 0 {
+        return Ok(loads(py, body, || None)?.object);
+    }
+    let (stream, ranges) = pieces_of(body);
+    let view = PyMemoryView::from(bytes)?;
+    let buffers = PyList::empty(py);
+    for range in ranges {
+        buffers.append(view.get_item(PySlice::new(
+            py,
+            range.start as isize,
+            range.end as isize,
+            1,
+        ))?)?;
+    }
+    loads_stream(py, stream, Some(&buffers))
+}
+
+/// The pickle in a body with buffers, and where the buffers are.
+fn pieces_of(body: &[u8]) -> (&[u8], Vec<Range<usize>>) {
     let n_buffers = number(body, 1);
     let stream_at = Pickled::header_len(n_buffers);
     let stream = &body[stream_at..stream_at + number(body, 2)];
-    let lens: Vec<usize> = (0..n_buffers).map(|idx| number(body, 3 + idx)).collect();
-    let kept = if lens.iter().any(|len| *len >= WORTH_KEEPING) { keep() } else { None };
-    let buffers = PyList::empty(py);
     let mut at = stream_at + stream.len();
-    for len in lens {
-        at = at.next_multiple_of(ALIGNMENT);
-        match &kept {
-            Some(block) if len >= WORTH_KEEPING => {
-                buffers.append(SharedBuffer::new(Arc::clone(block), at..at + len))?;
-            }
-            _ => buffers.append(PyByteArray::new(py, &body[at..at + len]))?,
-        }
-        at += len;
-    }
-    Ok(Unpickled { shape, object: loads_stream(py, stream, Some(&buffers))? })
+    let ranges = (0..n_buffers).map(|idx| {
+        let start = at.next_multiple_of(ALIGNMENT);
+        at = start + number(body, 3 + idx);
+        start..at
+    });
+    (stream, ranges.collect())
 }
 
 /// Whether the pickle refers to the main module, which no other process has.

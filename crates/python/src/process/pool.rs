@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use manyhands_pool::process::{
-    Arguments, Body, Function, PoolConfig, PoolCounts, ProcessPool, SubmitError, TaskOptions,
+    Arguments, PoolConfig, PoolCounts, ProcessPool, SubmitError, TaskOptions,
 };
 use manyhands_shm::Carried;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
@@ -13,10 +13,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::codec::{Pickled, Shape, simple_args};
 use super::functions::Functions;
 use super::launcher::launcher_of;
 use super::remote::broken_pool;
+use super::sent::{self, Call};
 use crate::fork::Generation;
 use crate::future::{self, FutureCore, Kind};
 use crate::interrupt;
@@ -41,9 +41,6 @@ struct Live {
     functions: Functions,
 }
 
-/// Bytes that are not worth a block of the heap before they are in a slot.
-const INLINE_LIMIT: usize = 424;
-
 #[pymethods]
 impl ProcessPoolCore {
     #[new]
@@ -60,7 +57,7 @@ impl ProcessPoolCore {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, FutureCore>> {
-        Self::submit_with(slf, r#fn, args, kwargs, TaskOptions::default())
+        Self::submit_call(slf, r#fn, Call::Once(args, kwargs), TaskOptions::default())
     }
 
     /// `submit` with options: `timeout_s` (seconds the task may run), `name`.
@@ -76,11 +73,33 @@ impl ProcessPoolCore {
         let timeout = timeout_s.map(duration).transpose()?;
         let name = name.map(Into::into);
         let options = TaskOptions { name, timeout, ..TaskOptions::default() };
-        Self::submit_with(slf, r#fn, args, kwargs, options)
+        Self::submit_call(slf, r#fn, Call::Once(args, kwargs), options)
+    }
+
+    /// Schedules one task that calls `fn` with each of `items` (with each of them as its
+    /// arguments, if `starred`); its result is the list of what the calls return.
+    fn _submit_chunk<'py>(
+        slf: &Bound<'py, Self>,
+        r#fn: &Bound<'py, PyAny>,
+        items: &Bound<'py, PyAny>,
+        starred: bool,
+    ) -> PyResult<Bound<'py, FutureCore>> {
+        let chunk = if starred { Call::Starred(items) } else { Call::Each(items) };
+        Self::submit_call(slf, r#fn, chunk, TaskOptions::default())
+    }
+
+    /// Starts all workers now, not when tasks need them.
+    fn _start_workers(&self, py: Python<'_>) {
+        if let Some(live) = self.live(py) {
+            py.detach(|| live.pool.start_workers());
+        }
     }
 
     /// Opens the pool; called by `_open` when the first task comes. `setup` is what every worker
-    /// is told, and the descriptors it gets, which the pool copies.
+    /// is told, and the descriptors it gets, which the pool copies. `is_waited_for`: the end of the
+    /// interpreter waits for its tasks.
+    #[pyo3(signature = (max_workers, max_tasks, start_all, launcher, setup, is_waited_for=true))]
+    #[expect(clippy::too_many_arguments, reason = "each is one of the pool's parameters")]
     fn _start(
         &self,
         py: Python<'_>,
@@ -89,6 +108,7 @@ impl ProcessPoolCore {
         start_all: bool,
         launcher: &Bound<'_, PyAny>,
         setup: (Vec<u8>, Vec<i32>),
+        is_waited_for: bool,
     ) -> PyResult<()> {
         let (setup, fds) = setup;
         let owned = |fd: i32| -> std::io::Result<OwnedFd> {
@@ -105,7 +125,9 @@ impl ProcessPoolCore {
             fds,
         };
         let pool = py.detach(|| ProcessPool::new(config))?;
-        all_pools::add(pool.handle());
+        if is_waited_for {
+            all_pools::add(pool.handle());
+        }
         let opened = Opened {
             live: Mutex::new(Some(Arc::new(Live { pool, functions: Functions::default() }))),
             last: Mutex::default(),
@@ -159,10 +181,11 @@ impl ProcessPoolCore {
         }
     }
 
-    /// Cancels what waits and sends SIGTERM to the workers.
-    fn _terminate(&self, py: Python<'_>) {
+    /// Cancels what waits, and running tasks as well if asked to; sends SIGTERM to the workers.
+    #[pyo3(signature = (cancel_running=false))]
+    fn _terminate(&self, py: Python<'_>, cancel_running: bool) {
         if let Some(live) = self.live(py) {
-            py.detach(|| live.pool.terminate());
+            py.detach(|| live.pool.terminate(cancel_running));
         }
     }
 
@@ -202,11 +225,10 @@ impl ProcessPoolCore {
 }
 
 impl ProcessPoolCore {
-    fn submit_with<'py>(
+    fn submit_call<'py>(
         slf: &Bound<'py, Self>,
         function: &Bound<'py, PyAny>,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
+        call: Call<'_, 'py>,
         options: TaskOptions,
     ) -> PyResult<Bound<'py, FutureCore>> {
         let py = slf.py();
@@ -223,8 +245,9 @@ impl ProcessPoolCore {
             return Err(refusal(py, &SubmitError::Closed));
         };
         let pool = &live.pool;
-        let (call, carried) = Carried::collect(|| pickle_call(&live, function, args, kwargs));
-        let (sent, body) = match call {
+        let (pickled, carried) =
+            Carried::collect(|| sent::pickle(pool, &live.functions, function, call));
+        let (sent, body) = match pickled {
             Ok(call) => call,
             Err(error) if error.is_instance_of::<PyException>(py) => {
                 if pool.is_closed() {
@@ -260,49 +283,6 @@ impl Drop for Opened {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn pickle_call<'py>(
-    live: &Live,
-    function: &Bound<'py, PyAny>,
-    args: &Bound<'py, PyTuple>,
-    kwargs: Option<&Bound<'py, PyDict>>,
-) -> PyResult<(Arc<Function>, Body)> {
-    let py = args.py();
-    let pool = &live.pool;
-    let heap = pool.heap();
-    let kwargs = kwargs.filter(|kwargs| !kwargs.is_empty());
-    let Some(sent) = live.functions.get(pool, function)? else {
-        let all_kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
-        let call = PyTuple::new(py, [function, args.as_any(), all_kwargs.as_any()])?;
-        let pickled = Pickled::new(call.as_any(), Shape::WholeCall, &|buffers| {
-            let pickling = py.import("manyhands._pickling")?;
-            pickling.call_method1("dumps_whole_call", (&call, buffers))
-        })?;
-        return Ok((live.functions.carried(pool)?, pickled.into_body(heap, INLINE_LIMIT)?));
-    };
-    if args.is_empty() && kwargs.is_none() {
-        return Ok((sent, Body::empty()));
-    }
-    if kwargs.is_none()
-        && let Some(body) = simple_args(args)
-    {
-        return Ok((sent, body));
-    }
-    let fallback = |buffers: &Bound<'py, pyo3::types::PyList>| {
-        let pickling = py.import("manyhands._pickling")?;
-        let all_kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
-        pickling.call_method1("dumps_call", (args, all_kwargs, buffers))
-    };
-    let pickled = match kwargs {
-        // One shape: the fallback always pickles both.
-        None => Pickled::new_or(args.as_any(), Shape::Args, Shape::ArgsAndKwargs, &fallback)?,
-        Some(kwargs) => {
-            let both = PyTuple::new(py, [args.as_any(), kwargs.as_any()])?;
-            Pickled::new(both.as_any(), Shape::ArgsAndKwargs, &fallback)?
-        }
-    };
-    Ok((sent, pickled.into_body(heap, INLINE_LIMIT)?))
 }
 
 fn failed_future(py: Python<'_>, error: PyErr) -> PyResult<Bound<'_, FutureCore>> {

@@ -37,6 +37,16 @@ impl Launch {
 }
 
 #[pymethods]
+impl Launch {
+    /// Whether a process of its own is asked for, see `become_child`; else a worker of a pool.
+    #[getter]
+    fn is_for_process(&self) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.as_ref().is_some_and(super::child::is_for_process)
+    }
+}
+
+#[pymethods]
 impl TemplateServer {
     /// A template started as a program: its socket is the standard input. None if the root has
     /// gone already.

@@ -8,7 +8,9 @@ use manyhands_pool::process::{Next, ReplyKind, WorkerEnd};
 use manyhands_shm::Carried;
 use manyhands_sys::thread::{exit_now, unblock_interrupt};
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::codec::{self, Pickled, Shape};
@@ -29,10 +31,17 @@ pub struct WorkerLoop {
 const MAX_FUNCTIONS: usize = 1024;
 
 /// A claimed task, ready to run.
-struct Call<'py> {
-    function: Bound<'py, PyAny>,
-    args: Bound<'py, PyTuple>,
-    kwargs: Option<Bound<'py, PyDict>>,
+enum Call<'py> {
+    Once {
+        function: Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    },
+    Chunk {
+        function: Bound<'py, PyAny>,
+        items: Bound<'py, PyAny>,
+        starred: bool,
+    },
 }
 
 #[pymethods]
@@ -140,21 +149,28 @@ impl WorkerLoop {
         let function = if code.is_empty() { None } else { Some(self.function(py, id, code)?) };
         if body.is_empty() {
             let function = function.ok_or_else(|| PyRuntimeError::new_err("a call of nothing"))?;
-            return Ok(Call { function, args: PyTuple::empty(py), kwargs: None });
+            return Ok(Call::Once { function, args: PyTuple::empty(py), kwargs: None });
         }
         let loaded = codec::loads(py, body, || self.end().keep_body().map(Arc::new))?;
+        let items = loaded.object;
         let (function, args, kwargs) = match (loaded.shape, function) {
-            (Shape::Args, Some(function)) => (function, loaded.object.cast_into()?, None),
+            (Shape::Chunk, Some(function)) => {
+                return Ok(Call::Chunk { function, items, starred: false });
+            }
+            (Shape::StarredChunk, Some(function)) => {
+                return Ok(Call::Chunk { function, items, starred: true });
+            }
+            (Shape::Args, Some(function)) => (function, items.cast_into()?, None),
             (Shape::ArgsAndKwargs, Some(function)) => {
-                let (args, kwargs) = loaded.object.extract()?;
+                let (args, kwargs) = items.extract()?;
                 (function, args, Some(kwargs))
             }
             (_, _) => {
-                let (function, args, kwargs) = loaded.object.extract()?;
+                let (function, args, kwargs) = items.extract()?;
                 (function, args, Some(kwargs))
             }
         };
-        Ok(Call { function, args, kwargs })
+        Ok(Call::Once { function, args, kwargs })
     }
 
     fn function<'py>(&self, py: Python<'py>, id: u64, code: &[u8]) -> PyResult<Bound<'py, PyAny>> {
@@ -230,8 +246,30 @@ impl WorkerLoop {
 
 impl<'py> Call<'py> {
     fn run(self) -> PyResult<Bound<'py, PyAny>> {
-        self.function.call(self.args, self.kwargs.as_ref())
+        match self {
+            Self::Once { function, args, kwargs } => function.call(args, kwargs.as_ref()),
+            Self::Chunk { function, items, starred } => run_chunk(&function, &items, starred),
+        }
     }
+}
+
+/// `[function(item) for item in items]`, in the interpreter's own loop.
+fn run_chunk<'py>(
+    function: &Bound<'py, PyAny>,
+    items: &Bound<'py, PyAny>,
+    starred: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    static MAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static STARMAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = function.py();
+    let mapper = if starred {
+        STARMAP.import(py, "itertools", "starmap")?
+    } else {
+        MAP.import(py, "builtins", "map")?
+    };
+    let results = mapper.call1((function, items))?;
+    // SAFETY: attached; `results` is a live iterator.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PySequence_List(results.as_ptr())) }
 }
 
 /// Bytes that fit a slot.

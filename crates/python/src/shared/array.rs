@@ -43,9 +43,14 @@ impl SharedArray {
     fn at(&self, index: &Bound<'_, PyAny>) -> PyResult<Place<'_>> {
         // SAFETY: attached, a live object.
         let idx = unsafe {
-            ffi::PyNumber_AsSsize_t(index.as_ptr(), index.py().get_type::<PyIndexError>().as_ptr().cast())
+            ffi::PyNumber_AsSsize_t(
+                index.as_ptr(),
+                index.py().get_type::<PyIndexError>().as_ptr().cast(),
+            )
         };
-        if idx == -1 && let Some(error) = PyErr::take(index.py()) {
+        if idx == -1
+            && let Some(error) = PyErr::take(index.py())
+        {
             return Err(error);
         }
         let from_start = if idx < 0 { idx + self.shape[0] } else { idx };
@@ -230,6 +235,15 @@ impl SharedArray {
 
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         self.guard.release(py)
+    }
+
+    fn __enter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.guard.lock(py).call_method0("__enter__")
+    }
+
+    #[pyo3(signature = (*exc_info))]
+    fn __exit__<'py>(&self, exc_info: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        self.guard.lock(exc_info.py()).call_method1("__exit__", exc_info)
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

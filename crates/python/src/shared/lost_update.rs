@@ -14,6 +14,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -165,7 +166,7 @@ pub fn write(
         let text = format!("{text} Nothing was written.");
         return Err(error_of(errors::lost_update_error(py), text));
     }
-    report(py, &seen.site, &site, &other);
+    report(py, spot.memory, &seen.site, &site, &other);
     Ok(())
 }
 
@@ -182,14 +183,17 @@ pub fn change<T>(py: Python<'_>, spot: Spot<'_>, change: impl FnOnce() -> T) -> 
     value
 }
 
-fn report(py: Python<'_>, read: &str, write: &str, other: &str) {
+/// Once for each pair of lines: in this process, and for this memory in the family.
+fn report(py: Python<'_>, memory: &Memory, read: &str, write: &str, other: &str) {
     let pair = (write.to_owned(), other.to_owned());
+    let mut hasher = DefaultHasher::new();
+    pair.hash(&mut hasher);
     let is_new = REPORTED
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get_or_insert_with(HashSet::new)
         .insert(pair);
-    if !is_new {
+    if !is_new || !memory.is_first_report(hasher.finish()) {
         return;
     }
     let text = format!("manyhands: {}\n", sentence("was lost", read, write, other));

@@ -29,10 +29,7 @@ impl Memory {
     }
 
     fn open(py: Python<'_>, handle: Result<Handle, OpenError>) -> PyResult<Self> {
-        handle
-            .and_then(cell::Memory::open)
-            .map(Self::new)
-            .map_err(|error| open_error(py, &error))
+        handle.and_then(cell::Memory::open).map(Self::new).map_err(|error| open_error(py, &error))
     }
 }
 
@@ -69,7 +66,9 @@ impl Memory {
         match cell::Memory::open(handle) {
             Ok(memory) if memory.is_unlinked() => Ok(None),
             Ok(memory) => Ok(Some(Self::new(memory))),
-            Err(OpenError::OutOfMemory(error)) => Err(open_error(py, &OpenError::OutOfMemory(error))),
+            Err(OpenError::OutOfMemory(error)) => {
+                Err(open_error(py, &OpenError::OutOfMemory(error)))
+            }
             Err(_) => Ok(None),
         }
     }

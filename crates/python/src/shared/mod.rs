@@ -7,6 +7,8 @@
 pub mod array;
 pub mod barrier;
 pub mod condition;
+pub mod connection;
+pub mod connection_message;
 pub mod event;
 pub mod family;
 pub mod guard;
@@ -16,6 +18,9 @@ pub mod lost_update;
 pub mod memory;
 pub mod owner_died;
 pub mod place;
+pub mod queue;
+mod queue_item;
+mod queue_wait;
 pub mod rlock;
 pub mod scalar;
 pub mod semaphore;
@@ -37,6 +42,7 @@ static KINDS: &[&Kind] = &[
     &condition::KIND,
     &event::KIND,
     &lock::KIND,
+    &manyhands_queue::shared::QUEUE,
     &manyhands_shm::cell::KIND,
     &rlock::KIND,
     &semaphore::KIND,
@@ -46,6 +52,7 @@ static KINDS: &[&Kind] = &[
 /// it.
 pub fn register() {
     manyhands_shm::object::register(KINDS);
+    manyhands_shm::object::register(&manyhands_queue::pipe::KINDS);
 }
 
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.

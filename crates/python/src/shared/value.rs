@@ -110,6 +110,15 @@ impl SharedValue {
         self.guard.release(py)
     }
 
+    fn __enter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.guard.lock(py).call_method0("__enter__")
+    }
+
+    #[pyo3(signature = (*exc_info))]
+    fn __exit__<'py>(&self, exc_info: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        self.guard.lock(exc_info.py()).call_method1("__exit__", exc_info)
+    }
+
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         super::memory::statistics(py, &self.memory)
     }

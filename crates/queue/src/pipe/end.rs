@@ -59,8 +59,10 @@ struct Payload {
     side_and_one: u32,
 }
 
-/// A pipe fills what the heap gives at a time.
-const RING_BYTES: u64 = 256 * 1024 - 64 - Core::LEN;
+/// What a one-way pipe and its object take of the heap, which gives so much at a time; a duplex pipe
+/// takes twice as much. Messages that are together no longer than about this need no reader, which
+/// is a little more than with a socket.
+const WAY_BYTES: u64 = 256 * 1024;
 
 /// The side that an end is on.
 const OTHER: [usize; 2] = [1, 0];
@@ -72,12 +74,14 @@ impl End {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn pair(heap: &Arc<Heap>, is_duplex: bool) -> Result<(Self, Self), OutOfMemory> {
-        let pipe = Object::create(heap, &PIPE, Core::LEN + RING_BYTES)?;
+        let n_rings = if is_duplex { 2 } else { 1 };
+        // The object has a header in front.
+        let ring_bytes = n_rings * WAY_BYTES - 64 - Core::LEN;
+        let pipe = Object::create_sparse(heap, &PIPE, Core::LEN + ring_bytes)?;
         let core = pipe.payload().cast::<Core>();
         // SAFETY: zeros are a valid core, and it is made of atomics.
         let words = unsafe { core.as_ref() };
-        let n_rings = if is_duplex { 2 } else { 1 };
-        let capacity = RING_BYTES / n_rings / 64 * 64;
+        let capacity = ring_bytes / n_rings / 64 * 64;
         for (idx, direction) in words.directions.iter().rev().take(n_rings as usize).enumerate() {
             direction.capacity.store(capacity, Ordering::Relaxed);
             direction.at.store(Core::LEN + idx as u64 * capacity, Ordering::Relaxed);
@@ -181,7 +185,7 @@ impl End {
         Patience::new().wait(self.heap(), deadline, waiting, attempt, look)
     }
 
-    fn attempt_to_poll<'a>(&self, way: &Way<'a>) -> Step<'a> {
+    pub(super) fn attempt_to_poll<'a>(&self, way: &Way<'a>) -> Step<'a> {
         let words = way.words;
         // In this order: what was sent before the side was closed is seen.
         let is_closed = self.is_peer_closed();
@@ -228,6 +232,12 @@ impl End {
     #[inline]
     pub fn is_peer_closed(&self) -> bool {
         self.core().is_closed(OTHER[self.side])
+    }
+
+    /// Looks for what nobody has told of.
+    pub(super) fn look_around(&self) {
+        self.heap().bury_the_dead();
+        self.look_for_peer();
     }
 
     /// Marks the other side closed if its end is gone. Whoever ends an end does that; it may have

@@ -130,15 +130,20 @@ impl Core {
 
     /// Nobody has `side` any more: whoever waits for it hears of it.
     pub(crate) fn close(&self, side: usize) {
-        self.closed.fetch_or(1 << side, Ordering::Release);
-        super::bell::changed();
-        for direction in &self.directions {
-            direction.data.ring_in_any_case();
-            direction.room.ring_in_any_case();
-            direction.sender_left.ring_in_any_case();
-            direction.receiver_left.ring_in_any_case();
-            direction.drained.ring_in_any_case();
+        let before = self.closed.fetch_or(1 << side, Ordering::Release);
+        let other = 1 - side;
+        if before & 1 << other != 0 {
+            // Nobody is left who could wait.
+            return;
         }
+        super::bell::changed();
+        // The other side receives what this one sent, and sends what this one received.
+        let (incoming, outgoing) = (&self.directions[side], &self.directions[other]);
+        incoming.data.ring_in_any_case();
+        outgoing.room.ring_in_any_case();
+        outgoing.sender_left.ring();
+        incoming.receiver_left.ring();
+        incoming.drained.ring();
     }
 }
 

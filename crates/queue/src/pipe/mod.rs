@@ -30,6 +30,8 @@ mod receiving;
 mod sending;
 #[cfg(not(loom))]
 mod turn;
+#[cfg(not(loom))]
+mod watch;
 
 #[cfg(not(loom))]
 pub use blocking::{NoMessage, NotSent, Received};
@@ -39,3 +41,5 @@ pub use end::{End, KINDS};
 pub use receiving::{Found, Receiving};
 #[cfg(not(loom))]
 pub use sending::{BrokenPipe, Sending};
+#[cfg(not(loom))]
+pub use watch::Watch;

@@ -22,10 +22,10 @@ use std::sync::Arc;
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::Handle;
 use crate::heap::{Heap, OutOfMemory};
 use crate::layout::{LARGEST_SMALL, SMALLEST};
 use crate::object::{HEADER_LEN as OBJECT_HEADER_LEN, Kind, Object, OpenError, ids};
-use crate::Handle;
 
 pub use cells::{Shared, SharedSlice};
 pub use number::{Integer, Number};
@@ -57,7 +57,11 @@ pub(crate) struct Header {
     n_lost_updates: AtomicU64,
     /// Not 0: its name opens nothing any more.
     unlinked: AtomicU32,
+    /// A bit for each pair of lines that was reported, by its hash.
+    reported: [AtomicU64; N_REPORTED],
 }
+
+const N_REPORTED: usize = 4;
 
 const HEADER_LEN: u64 = size_of::<Header>() as u64;
 
@@ -156,6 +160,15 @@ impl Memory {
     /// One more update was lost here.
     pub fn count_lost_update(&self) {
         self.header().n_lost_updates.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether what hashes to `hash` is reported here for the first time, in any process. Two things
+    /// may be taken for one.
+    pub fn is_first_report(&self, hash: u64) -> bool {
+        let bit = hash % (64 * N_REPORTED as u64);
+        let word = &self.header().reported[bit as usize / 64];
+        let mask = 1 << (bit % 64);
+        word.fetch_or(mask, Ordering::Relaxed) & mask == 0
     }
 
     #[inline]

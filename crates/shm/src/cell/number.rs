@@ -1,8 +1,7 @@
 //! Numbers as atomic cells, through raw pointers: what lies in shared memory has no Rust owner.
 
 use std::sync::atomic::{
-    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32,
-    AtomicU64, Ordering,
+    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering,
 };
 
 /// A number that fits an atomic cell: integers of 8 to 64 bits, `f32`, `f64` and `bool`.
@@ -88,8 +87,7 @@ macro_rules! access {
         #[inline]
         unsafe fn store(cell: *mut Self, value: Self) {
             // SAFETY: the caller's promise.
-            unsafe { <$atomic>::from_ptr(cell.cast()) }
-                .store(($to_bits)(value), Ordering::SeqCst);
+            unsafe { <$atomic>::from_ptr(cell.cast()) }.store(($to_bits)(value), Ordering::SeqCst);
         }
 
         #[inline]
@@ -213,4 +211,3 @@ impl Integer for bool {
         self ^ other
     }
 }
-

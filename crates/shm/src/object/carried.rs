@@ -49,6 +49,31 @@ impl Carried {
         Self { heap, handles: handles.to_vec(), slots }
     }
 
+    /// Counts one more reference to each object that a message names. The message stays where it
+    /// is, and keeps the objects alive meanwhile.
+    pub fn copied(heap: &Arc<Heap>, handles: &[Handle]) -> Self {
+        let mut copy = Self::default();
+        for handle in handles {
+            copy.count(heap, *handle);
+        }
+        copy
+    }
+
+    /// One more reference to an object that somebody holds.
+    fn count(&mut self, heap: &Arc<Heap>, handle: Handle) {
+        let slot = heap.registry.free.take(heap).ok();
+        if let Some(slot) = slot {
+            slot.set(heap, handle.offset | CHANGING);
+        }
+        header(heap, handle.offset).word.fetch_add(1, Ordering::AcqRel);
+        if let Some(slot) = slot {
+            slot.set(heap, handle.offset);
+        }
+        self.heap.get_or_insert_with(|| Arc::clone(heap));
+        self.handles.push(handle);
+        self.slots.push(slot);
+    }
+
     /// Whether it holds nothing, as nearly always.
     pub fn is_empty(&self) -> bool {
         self.handles.is_empty()
@@ -97,19 +122,8 @@ pub fn release_message(heap: &Arc<Heap>, handles: &[Handle]) {
 pub(super) fn note(object: &Object) -> bool {
     COLLECTING.with_borrow_mut(|stack| {
         let Some(carried) = stack.last_mut() else { return false };
-        let heap = object.heap();
-        let slot = heap.registry.free.take(heap).ok();
-        if let Some(slot) = slot {
-            slot.set(heap, object.offset() | CHANGING);
-        }
         // The caller holds it, so it lives.
-        header(heap, object.offset()).word.fetch_add(1, Ordering::AcqRel);
-        if let Some(slot) = slot {
-            slot.set(heap, object.offset());
-        }
-        carried.heap.get_or_insert_with(|| Arc::clone(heap));
-        carried.handles.push(object.handle());
-        carried.slots.push(slot);
+        carried.count(object.heap(), object.handle());
         true
     })
 }

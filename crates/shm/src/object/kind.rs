@@ -37,6 +37,7 @@ pub mod ids {
     pub const MAP: u32 = 16;
     pub const LIST: u32 = 17;
     pub const NAMES: u32 = 18;
+    pub const STORED: u32 = 19;
     pub const OUTCOME: u32 = 20;
     /// For tests.
     pub const TEST: u32 = 63;

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::block::BlockRef;
+use crate::block::{Block, BlockRef};
 use crate::family;
 use crate::heap::{Heap, OutOfMemory};
 use crate::layout::LARGEST_SMALL;
@@ -96,14 +96,39 @@ impl Object {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn create(heap: &Arc<Heap>, kind: &'static Kind, len: u64) -> Result<Self, OutOfMemory> {
+        Self::create_in(heap, kind, len, || {
+            let mut block = heap.alloc(HEADER_LEN + len)?;
+            // A large block comes from regions that read as zeros.
+            if HEADER_LEN + len <= LARGEST_SMALL {
+                block.fill(0);
+            }
+            Ok(block)
+        })
+    }
+
+    /// As [`Object::create`], for large objects that are mostly address space: pages appear when
+    /// they are touched, and that is when a shortage of memory shows.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if the heap's limit is reached.
+    pub fn create_sparse(
+        heap: &Arc<Heap>,
+        kind: &'static Kind,
+        len: u64,
+    ) -> Result<Self, OutOfMemory> {
+        Self::create_in(heap, kind, len, || heap.alloc_sparse(HEADER_LEN + len))
+    }
+
+    fn create_in(
+        heap: &Arc<Heap>,
+        kind: &'static Kind,
+        len: u64,
+        alloc: impl FnOnce() -> Result<Block, OutOfMemory>,
+    ) -> Result<Self, OutOfMemory> {
         let free = &heap.registry.free;
         let slot = free.take(heap)?;
-        let mut block = heap.alloc(HEADER_LEN + len).inspect_err(|_| free.put(slot))?;
+        let block = alloc().inspect_err(|_| free.put(slot))?;
         let offset = block.at().offset;
-        // A large block comes from regions that read as zeros.
-        if HEADER_LEN + len <= LARGEST_SMALL {
-            block.fill(0);
-        }
         let serial = heap.next_serial();
         let header = header(heap, offset);
         header.kind.store(kind.id, Ordering::Relaxed);

@@ -1,0 +1,130 @@
+//! A sequence of byte strings.
+
+mod guard;
+mod table;
+
+use std::sync::Arc;
+
+use manyhands_shm::object::ids;
+use manyhands_shm::{Carried, Handle, Heap, Kind, Object, OpenError, OutOfMemory};
+
+use crate::core::{self, Busy, How, Inside, root};
+use crate::gate::{Gate, Opened};
+use crate::record::Draft;
+
+pub use guard::ListGuard;
+use table::{Items, wanted};
+
+pub(crate) static KIND: Kind = Kind {
+    id: ids::LIST,
+    name: "managed list",
+    destroy: |heap, payload, _len| core::destroy(heap, payload),
+};
+
+/// A reference to a list of the family.
+///
+/// ```
+/// # let heap = manyhands_shm::family::heap().unwrap();
+/// let list = manyhands_collections::SharedList::create(&heap).unwrap();
+/// list.push(b"first").unwrap();
+/// list.push(b"second").unwrap();
+/// assert_eq!(list.get(1).unwrap().unwrap(), b"second");
+/// assert_eq!(list.len(), 2);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedList {
+    object: Object,
+}
+
+impl SharedList {
+    /// A new, empty list.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn create(heap: &Arc<Heap>) -> Result<Self, OutOfMemory> {
+        core::create(heap, &KIND, wanted(0, 0)).map(|object| Self { object })
+    }
+
+    /// The list that `handle` names.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(handle: Handle) -> Result<Self, OpenError> {
+        Object::open(handle, &KIND).map(|object| Self { object })
+    }
+
+    /// What counts as this process's reference, and names the list elsewhere.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Keeps others out for longer than one operation.
+    pub fn gate(&self) -> &Gate {
+        &root(&self.object).gate
+    }
+
+    /// Takes the lock for one or several operations, which others see all at once.
+    ///
+    /// # Errors
+    /// [`Busy`]; with [`How::Wait`] only if the gate is closed.
+    pub fn enter(&self, how: How) -> Result<ListGuard<'_>, Busy> {
+        Inside::enter::<Items>(&self.object, how).map(ListGuard::new)
+    }
+
+    /// As [`SharedList::enter`]; waits also for the gate.
+    pub fn lock(&self) -> ListGuard<'_> {
+        loop {
+            if let Ok(guard) = self.enter(How::Wait) {
+                return guard;
+            }
+            let _: Opened = self.gate().wait(self.object.heap(), None);
+        }
+    }
+
+    /// How often somebody was killed in the middle of an operation, and it was mended.
+    pub fn n_mended(&self) -> u64 {
+        core::n_mended(&self.object)
+    }
+
+    /// The number of items.
+    pub fn len(&self) -> u64 {
+        self.lock().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A copy of an item.
+    ///
+    /// # Errors
+    /// [`OpenError`] if there is no memory for the references of a value that has some.
+    pub fn get(&self, idx: u64) -> Result<Option<Vec<u8>>, OpenError> {
+        let value = self.lock().get(idx)?;
+        Ok(value.map(|value| value.bytes().to_vec()))
+    }
+
+    /// Adds an item at the end.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: then nothing has changed.
+    pub fn push(&self, value: &[u8]) -> Result<(), OutOfMemory> {
+        let draft = Draft::new(self.object.heap(), value, Carried::default())?;
+        let mut guard = self.lock();
+        let end = guard.len();
+        guard.insert(end, vec![draft])
+    }
+
+    /// Removes the last item.
+    ///
+    /// # Errors
+    /// As [`SharedList::get`], or there is no memory.
+    pub fn pop(&self) -> Result<Option<Vec<u8>>, OpenError> {
+        let mut guard = self.lock();
+        let Some(last) = guard.len().checked_sub(1) else { return Ok(None) };
+        let value = guard.get(last)?;
+        guard.remove(last..last + 1).map_err(OpenError::OutOfMemory)?;
+        Ok(value.map(|value| value.bytes().to_vec()))
+    }
+}

@@ -1,0 +1,104 @@
+//! Waiting at a shared queue: for an item, for room, or for the end of work.
+//!
+//! Another process may always end such a wait, so none is ever said to be a deadlock.
+
+use manyhands_queue::shared::SharedEnlisted;
+use manyhands_sync::deadlock::{Description, EndedBy, Resource};
+use manyhands_sys::clock::Deadline;
+use pyo3::prelude::*;
+
+use crate::interrupt::deadline_of;
+use crate::sync::blocking::block;
+
+/// A wait under way.
+struct Wait {
+    id: usize,
+}
+
+/// Rounds in which an empty queue is looked at before its getter goes to sleep.
+const N_ROUNDS: u32 = 12;
+
+/// Tries, detached, until `attempt` has an answer; asleep in the line of `enlist` in between. `None`:
+/// `deadline` came first.
+///
+/// # Errors
+/// What ended the sleep: a signal handler's exception, the one this thread is being stopped with.
+#[cold]
+pub fn until<'line, T: Send>(
+    py: Python<'_>,
+    id: usize,
+    deadline: Option<Deadline>,
+    enlist: impl Fn() -> SharedEnlisted<'line> + Sync,
+    mut attempt: impl FnMut() -> Option<T> + Send,
+) -> PyResult<Option<T>> {
+    let wait = Wait { id };
+    loop {
+        // Who is in the middle of a burst is back in a moment, and then needs no system call.
+        let (answer, enlisted) = py.detach(|| {
+            if let Some(answer) = soon(&mut attempt) {
+                return (Some(answer), None);
+            }
+            let enlisted = enlist();
+            // Whoever changed something before it saw this place in the line calls nobody.
+            let answer = attempt();
+            (answer, Some(enlisted))
+        });
+        if let Some(answer) = answer {
+            enlisted.map(SharedEnlisted::leave);
+            return Ok(Some(answer));
+        }
+        let Some(enlisted) = enlisted else { continue };
+        // An exception drops the place, which passes a call on to another sleeper.
+        let is_in_time = block(py, &wait, deadline, false, |deadline, waiting| {
+            enlisted.sleep(deadline, waiting)
+        })?;
+        enlisted.leave();
+        if let Some(answer) = attempt() {
+            return Ok(Some(answer));
+        }
+        if !is_in_time {
+            return Ok(None);
+        }
+    }
+}
+
+fn soon<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    for round in 0..N_ROUNDS {
+        if let Some(answer) = attempt() {
+            return Some(answer);
+        }
+        if round < N_ROUNDS / 2 {
+            (0..1 << round).for_each(|_| std::hint::spin_loop());
+        } else {
+            std::thread::yield_now();
+        }
+    }
+    None
+}
+
+/// The deadline of a call with `block` and `timeout` in seconds; `None`: do not wait. A negative
+/// timeout has passed, as in the standard module.
+///
+/// # Errors
+/// TypeError if the timeout is no number, ValueError if it is not-a-number.
+pub fn deadline_of_call(
+    block: Option<&Bound<'_, PyAny>>,
+    timeout: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Option<Option<Deadline>>> {
+    if let Some(block) = block
+        && !block.is_truthy()?
+    {
+        return Ok(None);
+    }
+    deadline_of(timeout).map(Some)
+}
+
+impl Resource for Wait {
+    fn describe(&self) -> Description {
+        Description { kind: "multiprocessing.Queue", name: None, id: self.id }
+    }
+
+    fn ended_by(&self) -> EndedBy {
+        EndedBy::Nobody
+    }
+}

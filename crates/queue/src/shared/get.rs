@@ -1,0 +1,222 @@
+//! The get side: records are copied out (or their blocks taken over), then one store says so.
+
+use std::sync::Arc;
+
+use manyhands_shm::message::{Taken, TakenBytes};
+use manyhands_shm::object::release_message;
+use manyhands_shm::{Carried, Handle, Heap, Party, Ticket};
+use manyhands_sync::robust::Acquired;
+
+use super::layout::{End, HEAD_LEN, Header, Progress, RecordHead, RecordKind, Segment};
+use manyhands_sys::atomic::Ordering;
+
+/// Whoever has the get side. What was taken is published when it is dropped, at the latest.
+pub(super) struct Getter<'a> {
+    heap: &'a Arc<Heap>,
+    header: &'a Header,
+    published: Progress,
+    /// Items with those that are not published yet.
+    n: u64,
+    end: End,
+}
+
+/// A message on its way out; nobody may open what it names until the side is published.
+pub(super) struct Got {
+    bytes: TakenBytes,
+    handles: Vec<Handle>,
+}
+
+impl Got {
+    /// After the side was published.
+    #[inline]
+    pub(super) fn into_taken(self, heap: &Arc<Heap>) -> Taken {
+        let carried = match self.handles.is_empty() {
+            true => Carried::default(),
+            false => Carried::from_message(heap, &self.handles),
+        };
+        Taken { bytes: self.bytes, carried }
+    }
+}
+
+impl<'a> Getter<'a> {
+    /// Takes the get side, waiting for others who get.
+    pub(super) fn lock(heap: &'a Arc<Heap>, header: &'a Header) -> Self {
+        let acquired = header.get.lock.lock(&**heap);
+        Self::begin(heap, header, acquired)
+    }
+
+    /// `None`: somebody else has it.
+    #[inline]
+    pub(super) fn try_lock(heap: &'a Arc<Heap>, header: &'a Header) -> Option<Self> {
+        let acquired = header.get.lock.try_lock(&**heap)?;
+        Some(Self::begin(heap, header, acquired))
+    }
+
+    #[inline]
+    fn begin(heap: &'a Arc<Heap>, header: &'a Header, acquired: Acquired) -> Self {
+        if acquired != Acquired::Clean {
+            mend(heap, header);
+        }
+        Self::resume(heap, header)
+    }
+
+    /// Without the lock: for who ends the queue, alone.
+    #[inline]
+    pub(super) fn resume(heap: &'a Arc<Heap>, header: &'a Header) -> Self {
+        let published = header.get.progress();
+        let end = header.get.end(published);
+        Self { heap, header, published, n: published.n, end }
+    }
+
+    /// The next message, if there is one.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Got> {
+        while self.has_next() {
+            let segment = Segment::at(self.heap, self.end.segment);
+            let head = match segment.has_room(self.end.at, HEAD_LEN) {
+                // SAFETY: eight bytes that the putter published, aligned.
+                true => unsafe { segment.bytes(self.end.at, 8).cast::<u64>().read() },
+                false => RecordHead::LINK.to_word(),
+            };
+            let head = RecordHead::from_word(head);
+            if head.kind == RecordKind::Link {
+                self.go_on_in_next_segment(segment);
+                continue;
+            }
+            let got = self.read(segment, head);
+            self.end.at += head.record_len();
+            self.n += 1;
+            if got.is_some() {
+                return got;
+            }
+        }
+        None
+    }
+
+    /// Whether a message is there. What was seen of the other side is kept: it is asked anew only
+    /// when that is used up.
+    #[inline]
+    fn has_next(&self) -> bool {
+        let seen = &self.header.get.n_seen;
+        if self.n < seen.load(Ordering::Relaxed) {
+            return true;
+        }
+        let n_put = self.header.put.progress().n;
+        seen.store(n_put, Ordering::Relaxed);
+        self.n < n_put
+    }
+
+    /// `None`: its block died with somebody who was taking it.
+    #[inline]
+    fn read(&mut self, segment: Segment<'_>, head: RecordHead) -> Option<Got> {
+        let record = segment.bytes(self.end.at, head.record_len()).as_ptr();
+        let names_len = head.n_handles as usize * Handle::LEN;
+        // SAFETY: a published record of this length, which stays until we publish that it is gone.
+        let (names, bytes) = unsafe {
+            let names = record.add(HEAD_LEN as usize);
+            (
+                std::slice::from_raw_parts(names, names_len),
+                std::slice::from_raw_parts(names.add(names_len), head.len as usize),
+            )
+        };
+        let handles = match names.is_empty() {
+            true => Vec::new(),
+            false => names.chunks(Handle::LEN).filter_map(|n| Handle::from_bytes(n).ok()).collect(),
+        };
+        if head.kind == RecordKind::Inline {
+            return Some(Got { bytes: TakenBytes::Inline(bytes.to_vec()), handles });
+        }
+        // Before it is published: a getter that dies in between has taken the message along, and
+        // the next one finds nothing to take over.
+        match self.heap.take_over_exactly(ticket_of(bytes), Party::FAMILY) {
+            Some(block) => Some(Got { bytes: TakenBytes::Block(block), handles }),
+            None => {
+                self.forget_lost(head, &handles);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn forget_lost(&mut self, head: RecordHead, handles: &[Handle]) {
+        let end = End { at: self.end.at + head.record_len(), ..self.end };
+        self.published = self.header.get.publish(self.published, self.n + 1, end);
+        self.header.get_note.n_lost.fetch_add(1, Ordering::Relaxed);
+        release_message(self.heap, handles);
+    }
+
+    /// Gives the segment back that has been read to its end.
+    #[cold]
+    fn go_on_in_next_segment(&mut self, read: Segment<'_>) {
+        let (next, ticket) = (Segment::at(self.heap, read.next()), read.ticket());
+        if self.n > self.published.n {
+            self.publish();
+        }
+        self.header.get_note.segment.write(ticket, self.published);
+        self.end = next.first();
+        self.publish();
+        drop(self.heap.take_over_exactly(ticket, Party::FAMILY));
+        self.header.get_note.segment.clear();
+    }
+
+    #[inline]
+    fn publish(&mut self) {
+        self.published = self.header.get.publish(self.published, self.n, self.end);
+    }
+
+    /// Publishes what was taken and gives the side back.
+    #[inline]
+    pub(super) fn unlock(mut self) {
+        self.finish();
+        self.header.get.lock.unlock();
+        std::mem::forget(self);
+    }
+
+    /// As [`Getter::unlock`], for who had no lock: the segment that is left.
+    pub(super) fn into_last_segment(mut self) -> Option<Ticket> {
+        self.finish();
+        let segment = self.end.segment;
+        let ticket = (segment != 0).then(|| Segment::at(self.heap, segment).ticket());
+        std::mem::forget(self);
+        ticket
+    }
+
+    #[inline]
+    fn finish(&mut self) {
+        if self.n > self.published.n {
+            self.publish();
+        }
+    }
+}
+
+impl Drop for Getter<'_> {
+    fn drop(&mut self) {
+        self.finish();
+        self.header.get.lock.unlock();
+    }
+}
+
+/// After a death on the get side: a segment that was unlinked is given back.
+///
+/// | the getter died … | what is left | what happens |
+/// |---|---|---|
+/// | copying a message | nothing | the next getter gets it |
+/// | after it took a block over, before the word was stored | a record without its block | the message is lost with its getter; the sweep frees the block |
+/// | after the word was stored | nothing | the message is lost with its getter |
+/// | after the note, before the word was stored | a note with the word of now | it is cleared |
+/// | after the word was stored, before the segment was freed | a note with an older word | freed |
+pub(super) fn mend(heap: &Arc<Heap>, header: &Header) {
+    let note = &header.get_note.segment;
+    if let Some((ticket, true)) = note.left_behind(header.get.progress()) {
+        drop(heap.take_over_exactly(ticket, Party::FAMILY));
+    }
+    note.clear();
+}
+
+fn ticket_of(bytes: &[u8]) -> Ticket {
+    let mut words = [0; Ticket::N_WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_ne_bytes(*bytes);
+    }
+    Ticket::from_words(words)
+}

@@ -1,0 +1,187 @@
+//! Waiting at a shared queue, for Rust programs: for a message, for room, for the end of work.
+//!
+//! Another process may always end such a wait, so none is ever said to be a deadlock.
+
+use std::panic::Location;
+use std::time::Duration;
+
+use manyhands_shm::message::{Message, Taken};
+use manyhands_sync::blocking::block;
+use manyhands_sync::deadlock::{Description, EndedBy, Resource, Site};
+use manyhands_sync::sleep::Waiting;
+use manyhands_sys::clock::Deadline;
+
+use super::line::SharedEnlisted;
+use super::queue::{NotPut, SharedQueue};
+use crate::backoff::Backoff;
+use crate::outcome::{Nothing, ShutDown};
+
+/// A wait under way.
+struct Wait(usize);
+
+impl SharedQueue {
+    /// Puts the message, waiting for room as long as it takes.
+    ///
+    /// # Errors
+    /// [`NotPut`], never for want of room.
+    #[track_caller]
+    pub fn put<'a>(&self, message: Message<'a>) -> Result<(), NotPut<'a>> {
+        self.put_by(message, None)
+    }
+
+    /// Gets a message, waiting for it as long as it takes.
+    ///
+    /// # Errors
+    /// If the queue is empty and shut down.
+    #[track_caller]
+    pub fn get(&self) -> Result<Taken, ShutDown> {
+        self.get_by(None).map_err(|_| ShutDown(()))
+    }
+
+    /// Puts the message, waiting for room until `deadline`.
+    ///
+    /// # Errors
+    /// [`NotPut`], with the message.
+    #[track_caller]
+    pub fn put_by<'a>(
+        &self,
+        message: Message<'a>,
+        deadline: Option<Deadline>,
+    ) -> Result<(), NotPut<'a>> {
+        let mut held = Some(message);
+        let mut refused = None;
+        let enlist = || self.enlist_putter();
+        self.until(deadline, enlist, || {
+            let Some(message) = held.take() else { return true };
+            match self.try_put(message) {
+                Ok(()) => true,
+                Err(NotPut::Full(message)) => {
+                    held = Some(message);
+                    false
+                }
+                Err(other) => {
+                    refused = Some(other);
+                    true
+                }
+            }
+        });
+        match (refused, held) {
+            (Some(refused), _) => Err(refused),
+            (None, Some(message)) => Err(NotPut::Full(message)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Gets a message, waiting for it until `deadline`.
+    ///
+    /// # Errors
+    /// If there was none until then, or the queue is empty and shut down.
+    #[track_caller]
+    pub fn get_by(&self, deadline: Option<Deadline>) -> Result<Taken, Nothing> {
+        let mut end = Err(Nothing::Empty);
+        let enlist = || self.enlist_getter();
+        self.until(deadline, enlist, || {
+            end = self.try_get();
+            !matches!(end, Err(Nothing::Empty))
+        });
+        end
+    }
+
+    /// Waits for a message until `deadline`, then gets up to `n_max` of those there are.
+    ///
+    /// # Errors
+    /// If there was none until then, or the queue is empty and shut down.
+    #[track_caller]
+    pub fn get_many(
+        &self,
+        n_max: usize,
+        deadline: Option<Deadline>,
+    ) -> Result<Vec<Taken>, Nothing> {
+        let mut taken = Vec::new();
+        if n_max > 0 && self.try_get_many(n_max, &mut taken) == 0 {
+            taken.push(self.get_by(deadline)?);
+            self.try_get_many(n_max - 1, &mut taken);
+        }
+        Ok(taken)
+    }
+
+    /// Puts the message, waiting for room at most `timeout`.
+    ///
+    /// # Errors
+    /// [`NotPut`], with the message.
+    #[track_caller]
+    pub fn put_for<'a>(&self, message: Message<'a>, timeout: Duration) -> Result<(), NotPut<'a>> {
+        self.put_by(message, Some(Deadline::after(timeout)))
+    }
+
+    /// Gets a message, waiting for it at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`Self::get_by`].
+    #[track_caller]
+    pub fn get_for(&self, timeout: Duration) -> Result<Taken, Nothing> {
+        self.get_by(Some(Deadline::after(timeout)))
+    }
+
+    /// Waits until every message that was put is done, until `deadline`; false if it came first.
+    #[track_caller]
+    pub fn join_by(&self, deadline: Option<Deadline>) -> bool {
+        self.until(deadline, || self.enlist_joiner(), || self.n_unfinished() == 0)
+    }
+
+    /// Waits until every message that was put is done.
+    #[track_caller]
+    pub fn join(&self) {
+        self.join_by(None);
+    }
+
+    /// Tries until `attempt` succeeds, asleep in the line of `enlist` in between; false if
+    /// `deadline` came first.
+    #[track_caller]
+    fn until<'line>(
+        &self,
+        deadline: Option<Deadline>,
+        enlist: impl Fn() -> SharedEnlisted<'line>,
+        mut attempt: impl FnMut() -> bool,
+    ) -> bool {
+        if attempt() {
+            return true;
+        }
+        let mut backoff = Backoff::new();
+        while !backoff.is_over() {
+            backoff.pause();
+            if attempt() {
+                return true;
+            }
+        }
+        let wait = Wait(self.object().offset() as usize);
+        let mut waiting = Waiting::new(&wait, Site::Rust(Location::caller()));
+        loop {
+            let enlisted = enlist();
+            if attempt() {
+                enlisted.leave();
+                return true;
+            }
+            let is_in_time = block(&mut waiting, deadline, |deadline, waiting| {
+                enlisted.sleep(deadline, waiting)
+            });
+            enlisted.leave();
+            if attempt() {
+                return true;
+            }
+            if !is_in_time {
+                return false;
+            }
+        }
+    }
+}
+
+impl Resource for Wait {
+    fn describe(&self) -> Description {
+        Description { kind: "multiprocessing.Queue", name: None, id: self.0 }
+    }
+
+    fn ended_by(&self) -> EndedBy {
+        EndedBy::Nobody
+    }
+}

@@ -1,0 +1,161 @@
+"""Start method fork: a process that is a copy of this one, with all its memory.
+
+The standard method, with three differences: its end is seen by pidfd, so no descendant that
+inherited a pipe can hide it; it ends when its parent does; and it is a party of the family, with
+references of its own to every shared object of its parent.
+
+Does not do: make a fork of a process with threads safe. Locks that other threads hold at that
+moment stay locked in the copy; use the template.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from multiprocessing import util as _util_module
+from typing import Any
+
+from manyhands import _runtime
+
+from . import child as _child
+from .papers import LastWords, Papers
+
+_util: Any = _util_module
+
+_UNKNOWN_EXITCODE = 255
+
+
+class ForkedPopen:
+    """A process forked from this one. Attributes and methods as the standard Popen's."""
+
+    method = "fork"
+
+    def __init__(self, process: Any) -> None:
+        self.returncode: int | None = None
+        self.finalizer: Any = None
+        self._words: LastWords | None = None
+        self._words_are_read = False
+        _util._flush_std_streams()
+        self._papers = Papers.new()
+        try:
+            parent = os.pidfd_open(os.getpid())
+            try:
+                self._fork(process, parent)
+            finally:
+                os.close(parent)
+        except BaseException:
+            self._papers.close()
+            raise
+
+    def _fork(self, process: Any, parent: int) -> None:
+        try:
+            self.pid = os.fork()
+        except OSError:
+            self._party = _runtime.last_forked_party()
+            self._bury()
+            raise
+        if self.pid == 0:
+            _child.run_forked(
+                process, parent, self._papers, getattr(process, "_may_be_orphan", False)
+            )
+        self._party = _runtime.last_forked_party()
+        if self._party is not None:
+            _runtime.name_party(self._party, self.pid)
+        try:
+            self.sentinel = os.pidfd_open(self.pid)
+        except OSError:
+            # No descriptor left: without one nobody could wait for the process.
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self._bury()
+            raise
+        self.finalizer = _util.Finalize(self, _close, (self.sentinel, self._papers))
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """The child has all descriptors of its parent."""
+        return fd
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code; None while the process runs."""
+        if self.returncode is None and _is_readable(self.sentinel, 0):
+            self.returncode = self._reap()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code, waited for; None if the process still runs after `timeout` seconds."""
+        if self.returncode is None and _is_readable(self.sentinel, timeout):
+            self.returncode = self._reap()
+        return self.returncode
+
+    def _reap(self) -> int:
+        try:
+            _, status = os.waitpid(self.pid, 0)
+            exitcode = os.waitstatus_to_exitcode(status)
+        except ChildProcessError:
+            # The program itself, or the kernel on its behalf, was faster.
+            words = self.last_words()
+            exitcode = words.exitcode if words else _UNKNOWN_EXITCODE
+        self._bury()
+        return exitcode
+
+    def _bury(self) -> None:
+        party, self._party = self._party, None
+        if party is not None:
+            _runtime.bury_party(party)
+
+    def last_words(self) -> LastWords | None:
+        """What the process left behind; None if it was killed."""
+        if not self._words_are_read:
+            self._words_are_read = True
+            self._words = self._papers.read_end()
+        return self._words
+
+    def describe_end(self) -> str:
+        """How it ended, for people."""
+        code = self.returncode
+        if code is None:
+            return "has not ended"
+        if code >= 0:
+            return f"exited with code {code}"
+        try:
+            return f"was ended by {signal.Signals(-code).name} (signal {-code})"
+        except ValueError:
+            return f"was ended by signal {-code}"
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def interrupt(self) -> None:
+        """Sends SIGINT, as in Python 3.14."""
+        self.send_signal(signal.SIGINT)
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal; never hits another process that got the same id."""
+        if self.returncode is None:
+            try:
+                signal.pidfd_send_signal(self.sentinel, number)
+            except ProcessLookupError:
+                pass  # It has ended.
+
+    def close(self) -> None:
+        """Gives the descriptors up."""
+        if self.finalizer is not None:
+            self.last_words()
+            self.finalizer()
+
+
+def _is_readable(fd: int, timeout: float | None) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
+
+
+def _close(sentinel: int, papers: Papers) -> None:
+    os.close(sentinel)
+    papers.close()

@@ -1,0 +1,77 @@
+"""Coroutines that wait for a queue between processes, in asyncio and in trio.
+
+Coroutines wait in the lines of `_queue_async`; whoever puts or gets in the same process calls them.
+For what other processes do, a queue has a *watcher* while coroutines wait for it: a daemon thread
+that sleeps in the queue's own line, with everybody else of the family, and passes each call on to
+the longest waiting coroutine. It takes no item, so a coroutine that is cancelled, or a process that
+ends, loses none. With the last coroutine it goes.
+"""
+
+import threading
+from typing import Any
+
+from .. import _queue_async
+from .._queue_async import _Line, _Sleeper
+
+# How long a watcher without coroutines may sleep on: it is a daemon, and stays for the next one.
+_SLICE = 0.2
+
+
+class _WatchedLine(_Line):
+    """A line with a watcher while somebody is in it."""
+
+    def __init__(self, count: Any, wait: Any, pass_on: Any) -> None:
+        super().__init__(count)
+        self._wait = wait
+        self._pass_on = pass_on
+        self._mutex = threading.Lock()
+        self._is_watched = False
+        # Set when a coroutine has come, or one that was called has looked.
+        self._has_moved = threading.Event()
+
+    def enlist(self, sleeper: _Sleeper) -> None:
+        super().enlist(sleeper)
+        self._has_moved.set()
+        with self._mutex:
+            if self._is_watched:
+                return
+            self._is_watched = True
+        threading.Thread(target=self._watch, name="queue watcher", daemon=True).start()
+
+    def leave(self, sleeper: _Sleeper) -> bool:
+        was_waiting = super().leave(sleeper)
+        self._has_moved.set()
+        return was_waiting
+
+    def _watch(self) -> None:
+        while True:
+            with self._mutex:
+                if not self._sleepers:
+                    self._is_watched = False
+                    break
+            if not self._wait(_SLICE):
+                continue
+            self._has_moved.clear()
+            self.call(1)
+            # The one that was called gets its item, or finds that somebody else has it.
+            self._has_moved.wait(_SLICE)
+        # A call may have come for a coroutine that did not want it any more.
+        self._pass_on()
+
+
+class Waiters(_queue_async.Waiters):
+    """The coroutines of this process that wait for one queue."""
+
+    def __init__(self, queue: Any) -> None:
+        self.getters = _WatchedLine(queue._count_getters, queue._wait_for_item, queue._pass_on)
+        self.putters = _WatchedLine(queue._count_putters, queue._wait_for_room, queue._pass_on)
+
+
+async def get(queue: Any) -> Any:
+    """`Queue.aget`."""
+    return await _queue_async.get(queue, Waiters)
+
+
+async def put(queue: Any, item: Any) -> None:
+    """`Queue.aput`."""
+    await _queue_async.put(queue, item, Waiters)

@@ -1,0 +1,83 @@
+"""What a process's ``run`` returned or raised, on its way to the parent.
+
+`Recorder` is the child's side, `outcome_of` the parent's. Recording never changes how the process
+ends: what cannot be pickled is only missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import papers as _papers
+from .papers import NOTHING, RAISED, RETURNED, RETURNED_NONE, LastWords, Papers
+
+
+class Recorder:
+    """Notes what `run` does, and writes it down at the end."""
+
+    def __init__(self, papers: Papers) -> None:
+        self.papers = papers
+        self.kind = NOTHING
+        self.outcome = b""
+
+    def wrap(self, run: Callable[[], Any]) -> Callable[[], None]:
+        """`run`, noted."""
+
+        def noted() -> None:
+            try:
+                returned = run()
+            except BaseException as error:
+                self._note_error(error)
+                raise
+            self._note_value(returned)
+
+        return noted
+
+    def write(self, exitcode: int) -> None:
+        """Tells the parent; the process ends next."""
+        try:
+            self.papers.write_end(self.kind, self.outcome, exitcode)
+        except OSError:
+            pass  # The parent reads that the outcome is missing.
+
+    def _note_value(self, value: Any) -> None:
+        if value is None:
+            self.kind = RETURNED_NONE
+            return
+        from manyhands import _pickling
+
+        try:
+            self.outcome = _pickling.dumps_result(value, None)
+            self.kind = RETURNED
+        except Exception as error:
+            self._note_error(error)
+
+    def _note_error(self, error: BaseException) -> None:
+        from manyhands import _pickling
+
+        traceback = error.__traceback__
+        try:
+            self.outcome = _pickling.dumps_exception(error)
+            self.kind = RAISED
+        finally:
+            # Pickling takes it away; whoever prints the exception needs it.
+            error.__traceback__ = traceback
+
+
+def value_of(words: LastWords) -> Any:
+    """What `run` returned, if it did."""
+    if words.kind != _papers.RETURNED:
+        return None
+    from manyhands import _pickling
+
+    return _pickling.loads(words.outcome)
+
+
+def error_of(words: LastWords | None) -> BaseException | None:
+    """What `run` raised, if it did and could say so."""
+    if words is None or words.kind != RAISED:
+        return None
+    from manyhands import _pickling
+
+    return _pickling.loads_exception(words.outcome)
