@@ -33,7 +33,7 @@ from manyhands._process_pool import _START_METHODS, _start_method
 
 from .pool_imap import IMapIterator, IMapUnorderedIterator
 from .pool_input import CONTAINERS, Input, InputError, guarded
-from .pool_results import ApplyResult, AsyncResult, MapResult, wait_for
+from .pool_results import ApplyResult, AsyncResult, MapResult, PoolTerminated, wait_for
 from .pool_workers import ProcessWorkers, ThreadWorkers
 
 
@@ -50,6 +50,7 @@ __all__ = [
     "MapResult",
     "MaybeEncodingError",
     "Pool",
+    "PoolTerminated",
     "RemoteTraceback",
     "ThreadPool",
     "mapstar",
@@ -363,7 +364,7 @@ class Pool:
     def terminate(self) -> None:
         """End the workers at once, with what they are doing.
 
-        Results that are not there then raise `manyhands.Cancelled`. A `ThreadPool` finishes the
+        Results that are not there then raise `PoolTerminated`. A `ThreadPool` finishes the
         calls that have begun.
         """
         with self._lock:

@@ -20,7 +20,6 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from manyhands import _runtime
-from manyhands._errors import Cancelled
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -33,7 +32,7 @@ class ApplyResult:
 
     Mirrors https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.AsyncResult.
     Differences: the result of a task whose worker died raises `manyhands.WorkerCrashed`, and one
-    whose pool was terminated `manyhands.Cancelled`; the standard ones are never ready.
+    whose pool was terminated `PoolTerminated`; the standard ones are never ready.
 
     >>> from manyhands.multiprocessing.pool import ThreadPool
     >>> with ThreadPool(1) as pool:
@@ -210,8 +209,8 @@ class MapResult(ApplyResult):
         return True, values
 
 
-class PoolTerminated(Cancelled):
-    """The task was taken back because its pool was terminated."""
+class PoolTerminated(multiprocessing.ProcessError):
+    """The pool was terminated before this task ended. The standard result is never there then."""
 
 
 PoolTerminated.__module__ = "manyhands.multiprocessing.pool"
