@@ -4,7 +4,6 @@ import pathlib
 import sys
 
 import pytest
-
 from manyhands.multiprocessing.pool import Pool, ThreadPool
 
 HERE = str(pathlib.Path(__file__).resolve().parent)

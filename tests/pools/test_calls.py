@@ -6,7 +6,6 @@ import time
 
 import pool_tasks as tasks
 import pytest
-
 from manyhands.multiprocessing import pool as pool_module
 
 

@@ -8,7 +8,6 @@ import time
 
 import pool_tasks as tasks
 import pytest
-
 from manyhands._mp import pool_input
 from manyhands.multiprocessing.pool import PoolTerminated
 
@@ -186,14 +185,14 @@ def test_terminate_ends_an_iterator_over_an_infinite_input(pool):
     results = pool.imap(tasks.square, itertools.count())
     assert next(results) == 0
     pool.terminate()
-    for n_left in range(3 * pool_input.WINDOW):
+    has_ended = False
+    while not has_ended:
         try:
             next(results)
         except StopIteration:
-            break
+            has_ended = True
         except (PoolTerminated, ValueError):
-            continue
-    assert n_left < 3 * pool_input.WINDOW - 1
+            pass
 
 
 def test_zip_over_one_iterator_twice_takes_turns(pool):

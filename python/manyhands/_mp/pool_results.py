@@ -1,4 +1,4 @@
-"""``ApplyResult`` and ``MapResult``: what ``apply_async``, ``map_async`` and ``starmap_async`` return.
+"""``ApplyResult`` and ``MapResult``: what the asynchronous calls of a pool return.
 
 Guarantees: a result is ready once every task of it is done and its callback has returned; the
 first failure in the order of the input is what `get` raises; callbacks run one after the other in
@@ -163,7 +163,7 @@ class ApplyResult:
         outcome = self._outcome
         return outcome is not None and not outcome[0] and isinstance(outcome[1], PoolTerminated)
 
-    __class_getitem__ = classmethod(types.GenericAlias)
+    __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
 AsyncResult = ApplyResult
@@ -177,6 +177,7 @@ class MapResult(ApplyResult):
         pool: Pool,
         futures: Sequence[Any],
         are_chunks: bool,
+        *,
         input_error: BaseException | None = None,
         callback: Callable[[list[Any]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
