@@ -53,6 +53,10 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::array::SharedArray;
     #[pymodule_export]
+    use super::shared::barrier::SharedBarrier;
+    #[pymodule_export]
+    use super::shared::condition::SharedWaiters;
+    #[pymodule_export]
     use super::shared::connection::{ConnectionCore, open_pipe, prepare_connections};
     #[pymodule_export]
     use super::shared::containers::dict::SharedDict;
@@ -61,13 +65,21 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::containers::list::SharedList;
     #[pymodule_export]
+    use super::shared::event::SharedEvent;
+    #[pymodule_export]
     use super::shared::family::{bury_party, last_forked_party, name_party};
+    #[pymodule_export]
+    use super::shared::lock::SharedLock;
     #[pymodule_export]
     use super::shared::lost_update::{lost_update_mode, set_lost_update_mode};
     #[pymodule_export]
     use super::shared::memory::Memory;
     #[pymodule_export]
     use super::shared::queue::SharedQueueCore;
+    #[pymodule_export]
+    use super::shared::rlock::SharedRLock;
+    #[pymodule_export]
+    use super::shared::semaphore::SharedSemaphore;
     #[pymodule_export]
     use super::shared::value::SharedValue;
     #[pymodule_export]

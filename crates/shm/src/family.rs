@@ -137,6 +137,7 @@ fn bury_dead_foundlings(heap: &Arc<Heap>) {
 pub fn after_fork_in_child() {
     let before = lock_of_parent();
     CURRENT.forget();
+    crate::waits::forget_after_fork();
     LAST_FORKED.take();
     let Some(Plan { heap, child, inheritance }) = PLAN.take() else {
         if let Some(heap) = before {

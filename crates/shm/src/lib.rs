@@ -30,6 +30,7 @@ pub mod message;
 pub mod object;
 mod party;
 mod sweep;
+mod waits;
 
 pub use block::{Block, BlockRef, Ticket};
 pub use cell::{Memory, Shared, SharedSlice};
@@ -37,3 +38,4 @@ pub use heap::{Heap, HeapConfig, OutOfMemory};
 pub use object::{Carried, Handle, Kind, Object, OpenError};
 pub use party::Party;
 pub use sweep::Swept;
+pub use waits::FamilyOf;

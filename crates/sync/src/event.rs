@@ -11,6 +11,7 @@ use manyhands_sys::futex::{Futex, Scope};
 use crate::sleep::{Wait, Waiting, sleep};
 
 /// A flag that threads wait for.
+#[cfg_attr(not(loom), repr(C))]
 pub struct RawEvent<S: Scope> {
     word: Futex<S>,
 }

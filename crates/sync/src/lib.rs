@@ -27,6 +27,7 @@ pub mod rlock;
 pub mod robust;
 pub mod rwlock;
 pub mod semaphore;
+pub mod shared;
 pub mod sleep;
 #[cfg(not(loom))]
 mod spin;

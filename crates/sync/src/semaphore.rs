@@ -18,6 +18,7 @@ use crate::sleep::{Wait, Waiting, sleep};
 use crate::statistics::Counters;
 
 /// A counting semaphore.
+#[cfg_attr(not(loom), repr(C))]
 pub struct RawSemaphore<S: Scope> {
     permits: Futex<S>,
     n_sleepers: AtomicU32,

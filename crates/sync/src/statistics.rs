@@ -8,6 +8,7 @@ use manyhands_sys::atomic::{AtomicU64, Ordering};
 
 /// The counters of one primitive.
 #[derive(Debug)]
+#[cfg_attr(not(loom), repr(C))]
 pub struct Counters {
     acquisitions: AtomicU64,
     contended: AtomicU64,

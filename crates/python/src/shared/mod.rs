@@ -5,29 +5,49 @@
 //! object alive; a pickle made by the program itself keeps it as long as the process that made it.
 
 pub mod array;
+pub mod barrier;
+pub mod condition;
 pub mod connection;
 pub mod connection_message;
 pub mod containers;
+pub mod event;
 pub mod family;
 pub mod guard;
+pub mod held;
+pub mod lock;
 pub mod lost_update;
 pub mod memory;
+pub mod owner_died;
 pub mod place;
 pub mod queue;
 mod queue_item;
 mod queue_wait;
+pub mod rlock;
 pub mod scalar;
+pub mod semaphore;
 pub mod value;
+pub mod waiting;
 
 use manyhands_shm::{Handle, Kind, Object, OpenError};
+use manyhands_sys::clock::Deadline;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::errors::{self, error_of};
+use crate::interrupt::deadline_of;
 use crate::process::codec::out_of_memory;
 
 /// Every kind of object, for [`register`].
-static KINDS: &[&Kind] = &[&manyhands_shm::cell::KIND, &manyhands_queue::shared::QUEUE];
+static KINDS: &[&Kind] = &[
+    &barrier::KIND,
+    &condition::KIND,
+    &event::KIND,
+    &lock::KIND,
+    &manyhands_shm::cell::KIND,
+    &manyhands_queue::shared::QUEUE,
+    &rlock::KIND,
+    &semaphore::KIND,
+];
 
 /// Makes all kinds known to this process: also one that never uses a queue may be the one to end
 /// it.
@@ -73,4 +93,15 @@ pub fn open_error(py: Python<'_>, error: &OpenError) -> PyErr {
         OpenError::OutOfMemory(error) => out_of_memory(error),
         error => error_of(errors::handle_error(py), error.to_string()),
     }
+}
+
+/// The deadline of `acquire(block, timeout)`.
+///
+/// # Errors
+/// As [`deadline_of`](crate::interrupt::deadline_of).
+pub fn acquire_deadline(
+    block: bool,
+    timeout: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Option<Deadline>> {
+    if block { deadline_of(timeout) } else { Ok(Some(Deadline::at_ns(0))) }
 }

@@ -1,0 +1,218 @@
+//! A shared lock as this process has it: where it lies, and where it was acquired here last.
+//!
+//! Handles are listed, so that a thread whose wait lasts long can tell which locks it holds. The list
+//! is never waited for: in a forked child, another thread of the parent may have been at it.
+
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, Weak};
+
+use manyhands_shm::{FamilyOf, Object};
+use manyhands_sync::lock::Hold;
+use manyhands_sync::robust::Owner;
+use manyhands_sync::shared::lock::SharedLock;
+use manyhands_sync::shared::waiting::Waiting;
+use manyhands_sync::shared::waits::Family;
+use manyhands_sys::clock::Deadline;
+use manyhands_sys::thread_id;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::owner_died;
+use super::waiting::block_for_lock;
+use crate::errors;
+use crate::sync::site::Acquired;
+
+/// A handle on a shared lock.
+pub struct LocalLock {
+    object: Object,
+    family: FamilyOf,
+    /// In the object.
+    state: NonNull<SharedLock>,
+    acquired: Acquired,
+}
+
+// SAFETY: the state is made of atomics and lives as long as the object.
+unsafe impl Send for LocalLock {}
+// SAFETY: as above.
+unsafe impl Sync for LocalLock {}
+
+/// What happens to the lock if the caller gets `OwnerDied` as an error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Or {
+    /// The caller has it, and releases it.
+    Keep,
+    /// The caller does not get it.
+    Release,
+}
+
+static LISTED: Mutex<Vec<Weak<LocalLock>>> = Mutex::new(Vec::new());
+
+/// Tries before the list is left alone.
+const N_TRIES: u32 = 1_000;
+
+impl LocalLock {
+    /// A handle on the lock that `object` is.
+    pub fn new(object: Object) -> Arc<Self> {
+        let state = object.payload().cast();
+        let family = FamilyOf(Arc::clone(object.heap()));
+        let lock = Arc::new(Self { object, family, state, acquired: Acquired::new() });
+        with_list(|list| {
+            if list.len() == list.capacity() {
+                list.retain(|lock| lock.strong_count() > 0);
+            }
+            list.push(Arc::downgrade(&lock));
+        });
+        lock
+    }
+
+    /// The object that is counted, and travels.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// The lock itself.
+    #[inline]
+    pub fn state(&self) -> &SharedLock {
+        // SAFETY: as long as the object lives, and of its kind.
+        unsafe { self.state.as_ref() }
+    }
+
+    /// Who is alive.
+    pub fn family(&self) -> &FamilyOf {
+        &self.family
+    }
+
+    /// The calling thread.
+    #[inline]
+    pub fn me(&self) -> Owner {
+        Owner { party: self.family.0.me().number(), thread: thread_id::me() }
+    }
+
+    /// Takes the lock for a block that begins if this succeeds.
+    #[inline]
+    pub fn enter(&self, py: Python<'_>) -> PyResult<bool> {
+        self.lock(py, Hold::Scoped, Or::Release, || Ok(None))
+    }
+
+    /// Takes the lock, if need be waiting until the deadline. With `OwnerDied` the caller has it.
+    #[inline]
+    pub fn acquire(
+        &self,
+        py: Python<'_>,
+        deadline: impl FnOnce() -> PyResult<Option<Deadline>>,
+    ) -> PyResult<bool> {
+        self.lock(py, Hold::Open, Or::Keep, deadline)
+    }
+
+    #[inline]
+    fn lock(
+        &self,
+        py: Python<'_>,
+        hold: Hold,
+        or: Or,
+        deadline: impl FnOnce() -> PyResult<Option<Deadline>>,
+    ) -> PyResult<bool> {
+        let me = self.me();
+        if !self.state().try_lock(me, hold) && !self.lock_slow(py, me, hold, deadline()?)? {
+            return Ok(false);
+        }
+        if self.state().depth_of(me) <= 1 {
+            self.acquired.note(py);
+        }
+        match self.state().take_note() {
+            None => Ok(true),
+            Some(dead) => self.tell_of(py, dead, or).map(|()| true),
+        }
+    }
+
+    #[cold]
+    fn lock_slow(
+        &self,
+        py: Python<'_>,
+        me: Owner,
+        hold: Hold,
+        deadline: Option<Deadline>,
+    ) -> PyResult<bool> {
+        let step = |waiting: &mut Waiting<'_>| self.state().lock_slow(me, hold, waiting);
+        block_for_lock(py, self, deadline, step)
+    }
+
+    /// Takes the lock back as it was, also if that takes a while and somebody wants to stop it.
+    ///
+    /// # Errors
+    /// What was raised meanwhile: the caller has the lock then, except after DeadlockError.
+    pub fn lock_again(&self, py: Python<'_>, hold: Hold, depth: u32) -> PyResult<()> {
+        let mut interrupted = Ok(());
+        loop {
+            let end = self.lock(py, hold, Or::Keep, || Ok(None)).map(drop);
+            if self.state().is_of(self.me()) {
+                self.state().set_depth(depth);
+                return interrupted.and(end);
+            }
+            let is_deadlock = |error: &PyErr| {
+                errors::deadlock_error(py).is_ok_and(|class| error.is_instance(py, class))
+            };
+            if end.as_ref().is_err_and(is_deadlock) {
+                return end;
+            }
+            interrupted = end;
+        }
+    }
+
+    /// Tells the caller, who has the lock, that an owner died with it.
+    #[cold]
+    fn tell_of(&self, py: Python<'_>, dead: Owner, or: Or) -> PyResult<()> {
+        let pid = self.family.pid_of(dead.party);
+        let policy = self.state().policy.load(std::sync::atomic::Ordering::Relaxed);
+        let told = owner_died::tell(py, policy, pid, &self.in_words());
+        if told.is_err() && or == Or::Release {
+            // The block does not begin, so nobody would give the lock back. Who has it next is told.
+            self.state().leave_note(dead);
+            let me = self.me();
+            if self.state().is_reentrant() {
+                let _ = self.state().unlock_mine(me);
+            } else {
+                let _ = self.state().unlock(me);
+            }
+        }
+        told
+    }
+
+    /// As reports name it.
+    pub fn in_words(&self) -> String {
+        let kind = if self.state().is_reentrant() { "RLock" } else { "Lock" };
+        match self.state().name() {
+            Some(name) => format!("shared {kind} {name:?}"),
+            None => format!("shared {kind} {:#x}", self.object.offset()),
+        }
+    }
+
+    pub fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        crate::sync::statistics(py, self.state().counters.read())
+    }
+}
+
+/// The shared locks that `me` holds: where they lie, what they are, where they were acquired.
+pub fn held_here(me: Owner) -> Vec<(u64, String, String)> {
+    let mut listed: Vec<Arc<LocalLock>> = Vec::new();
+    with_list(|list| listed.extend(list.iter().filter_map(Weak::upgrade)));
+    let held = listed.iter().filter(|lock| lock.state().is_of(me));
+    let in_words = |lock: &Arc<LocalLock>| {
+        let at = lock.family.offset_of(lock.state());
+        (at, lock.in_words(), lock.acquired.site().to_string())
+    };
+    held.map(in_words).collect()
+}
+
+/// Nothing in `change` may wait for anything or drop a handle.
+fn with_list(change: impl FnOnce(&mut Vec<Weak<LocalLock>>)) {
+    for _ in 0..N_TRIES {
+        match LISTED.try_lock() {
+            Ok(mut list) => return change(&mut list),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => {
+                return change(&mut poisoned.into_inner());
+            }
+            Err(std::sync::TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `Lock` of `manyhands.multiprocessing.synchronize`, below its Python face.
+
+use std::sync::Arc;
+
+use manyhands_shm::Kind;
+use manyhands_shm::object::ids;
+use manyhands_sync::shared::lock::SharedLock as State;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::held::LocalLock;
+use super::owner_died::policy_of;
+
+/// A lock as an object of the heap.
+pub static KIND: Kind = Kind { id: ids::LOCK, name: "lock", destroy: |_, _, _| {} };
+
+/// A lock that processes share.
+#[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
+pub struct SharedLock {
+    pub local: Arc<LocalLock>,
+}
+
+#[pymethods]
+impl SharedLock {
+    /// `_handle`: the name of one that exists.
+    #[new]
+    #[pyo3(signature = (*, ctx=None, owner_died=None, name=None, _handle=None))]
+    fn new(
+        py: Python<'_>,
+        ctx: Option<&Bound<'_, PyAny>>,
+        owner_died: Option<&str>,
+        name: Option<&str>,
+        _handle: Option<&[u8]>,
+    ) -> PyResult<Self> {
+        let _ = ctx;
+        let policy = policy_of(owner_died)?;
+        let object = match _handle {
+            Some(handle) => super::open(py, handle, &KIND)?,
+            None => super::create(&KIND, size_of::<State>() as u64)?,
+        };
+        let local = LocalLock::new(object);
+        if _handle.is_none() {
+            local.state().set_up(false, policy, name);
+        }
+        Ok(Self { local })
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn acquire(
+        &self,
+        py: Python<'_>,
+        block: bool,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        self.local.acquire(py, || super::acquire_deadline(block, timeout))
+    }
+
+    /// Releases it, whoever acquired it.
+    fn release(&self) -> PyResult<()> {
+        self.local
+            .state()
+            .unlock(self.local.me())
+            .map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
+    }
+
+    fn locked(&self) -> bool {
+        self.local.state().owner().is_some()
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.local.enter(py)
+    }
+
+    #[pyo3(signature = (exc_type=None, exc_value=None, traceback=None))]
+    fn __exit__(
+        &self,
+        exc_type: Option<&Bound<'_, PyAny>>,
+        exc_value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let _ = (exc_type, exc_value, traceback);
+        self.release()
+    }
+
+    /// The name given at construction.
+    #[getter]
+    fn name(&self) -> Option<String> {
+        self.local.state().name()
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.local.statistics(py)
+    }
+
+    /// Whether the calling thread acquired it last.
+    fn _is_mine(&self) -> bool {
+        self.local.state().is_of(self.local.me())
+    }
+
+    /// 1 if a thread of this process has it.
+    fn _count(&self) -> u32 {
+        let me = self.local.me().party;
+        self.local.state().owner().is_some_and(|owner| owner.party == me).into()
+    }
+
+    fn _get_value(&self) -> u32 {
+        u32::from(!self.locked())
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        super::reduce(slf.as_any(), slf.get().local.object())
+    }
+}

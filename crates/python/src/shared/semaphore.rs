@@ -1,0 +1,146 @@
+//! `Semaphore` and `BoundedSemaphore` of `manyhands.multiprocessing.synchronize`, below their Python
+//! faces.
+//!
+//! What it does not do: give back the permits of a process that died. Any process may release, so
+//! nobody can tell whether the dead one would have.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use manyhands_shm::object::ids;
+use manyhands_shm::{FamilyOf, Kind, Object};
+use manyhands_sync::semaphore::{MAX_PERMITS, RawSemaphore};
+use manyhands_sync::shared::waiting::Waiting;
+use manyhands_sys::atomic::{AtomicU32, Ordering};
+use manyhands_sys::futex::Shared;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+/// A semaphore as an object of the heap.
+pub static KIND: Kind = Kind { id: ids::SEMAPHORE, name: "semaphore", destroy: |_, _, _| {} };
+
+/// What lies in the object.
+#[repr(C)]
+struct State {
+    raw: RawSemaphore<Shared>,
+    limit: AtomicU32,
+}
+
+/// A number of permits that processes share.
+#[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
+pub struct SharedSemaphore {
+    object: Object,
+    family: FamilyOf,
+    state: NonNull<State>,
+}
+
+// SAFETY: the state is made of atomics and lives as long as the object.
+unsafe impl Send for SharedSemaphore {}
+// SAFETY: as above.
+unsafe impl Sync for SharedSemaphore {}
+
+impl SharedSemaphore {
+    fn state(&self) -> &State {
+        // SAFETY: as long as the object lives, and of its kind.
+        unsafe { self.state.as_ref() }
+    }
+
+    fn of(object: Object) -> Self {
+        let family = FamilyOf(Arc::clone(object.heap()));
+        let state = object.payload().cast();
+        Self { object, family, state }
+    }
+}
+
+#[pymethods]
+impl SharedSemaphore {
+    /// `_handle`: the name of one that exists.
+    #[new]
+    #[pyo3(signature = (value=1, *, ctx=None, _is_bounded=false, _handle=None))]
+    fn new(
+        py: Python<'_>,
+        value: i64,
+        ctx: Option<&Bound<'_, PyAny>>,
+        _is_bounded: bool,
+        _handle: Option<&[u8]>,
+    ) -> PyResult<Self> {
+        let _ = ctx;
+        if let Some(handle) = _handle {
+            return super::open(py, handle, &KIND).map(Self::of);
+        }
+        let value = u32::try_from(value).ok().filter(|value| *value <= MAX_PERMITS);
+        let value = value.ok_or_else(|| {
+            let text = format!("a semaphore starts with 0 to {MAX_PERMITS} permits");
+            PyValueError::new_err(text)
+        })?;
+        let this = Self::of(super::create(&KIND, size_of::<State>() as u64)?);
+        this.state().raw.reset(value);
+        let limit = if _is_bounded { value } else { MAX_PERMITS };
+        this.state().limit.store(limit, Ordering::Relaxed);
+        Ok(this)
+    }
+
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn acquire(
+        &self,
+        py: Python<'_>,
+        block: bool,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        let raw = &self.state().raw;
+        if raw.try_acquire() {
+            return Ok(true);
+        }
+        let deadline = super::acquire_deadline(block, timeout)?;
+        super::waiting::block(py, &self.family, deadline, |waiting: &mut Waiting<'_>| {
+            waiting.in_slices(|deadline, waiting| raw.acquire_slow(deadline, waiting))
+        })
+    }
+
+    fn release(&self) -> PyResult<()> {
+        let limit = self.state().limit.load(Ordering::Relaxed);
+        self.state()
+            .raw
+            .release(1, limit)
+            .map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
+    }
+
+    /// How many permits there are.
+    fn get_value(&self) -> u32 {
+        self.state().raw.permits()
+    }
+
+    /// Whether there is none.
+    fn locked(&self) -> bool {
+        self.get_value() == 0
+    }
+
+    #[getter]
+    fn _maxvalue(&self) -> u32 {
+        self.state().limit.load(Ordering::Relaxed)
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.acquire(py, true, None)
+    }
+
+    #[pyo3(signature = (exc_type=None, exc_value=None, traceback=None))]
+    fn __exit__(
+        &self,
+        exc_type: Option<&Bound<'_, PyAny>>,
+        exc_value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let _ = (exc_type, exc_value, traceback);
+        self.release()
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        crate::sync::statistics(py, self.state().raw.counters.read())
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        super::reduce(slf.as_any(), &slf.get().object)
+    }
+}
