@@ -29,6 +29,7 @@ __all__ = [
     "ProgramLauncher",
     "QueueCore",
     "RLock",
+    "References",
     "Returning",
     "RwLock",
     "Semaphore",
@@ -47,6 +48,7 @@ __all__ = [
     "become_child",
     "call_soon",
     "check_options",
+    "collect_references",
     "deadlock_mode",
     "end_process_pools",
     "end_with_parent",
@@ -322,6 +324,11 @@ class ChildProcess:
     def describe_end(self) -> str | None: ...
     def signal(self, number: int) -> None: ...
 
+@final
+class References:
+    def release(self) -> None: ...
+
+def collect_references(pickle: Callable[[], _T]) -> tuple[_T, References]: ...
 def become_child(launch: Launch) -> list[int]: ...
 def end_with_parent(parent: int) -> None: ...
 def looks_after_parent() -> None: ...
