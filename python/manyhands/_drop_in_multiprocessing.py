@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     Rebase = Callable[[object, object], list[tuple[type, tuple[type, ...]]]]
 
 #: Which names of the submodules are ours. Ours have the same names; one that is missing there
-#: stays the standard one.
+#: stays the standard one. Not `shared_memory`: its names are a promise to processes outside of the
+#: family, and to the resource tracker, which only the standard blocks keep.
 SUBMODULES = {
     "multiprocessing.connection": ("Connection", "Pipe", "wait"),
     "multiprocessing.managers": ("SyncManager",),
     "multiprocessing.pool": ("Pool", "ThreadPool"),
     "multiprocessing.queues": ("JoinableQueue", "Queue", "SimpleQueue"),
-    "multiprocessing.shared_memory": ("ShareableList", "SharedMemory"),
     "multiprocessing.sharedctypes": (
         *("Array", "RawArray", "RawValue", "Value"),
         *("copy", "synchronized"),
