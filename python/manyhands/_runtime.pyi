@@ -55,6 +55,7 @@ __all__ = [
     "flush_callbacks",
     "heap_usage",
     "last_forked_party",
+    "linger_for_sockets",
     "looks_after_parent",
     "lost_update_mode",
     "name_party",
@@ -631,3 +632,4 @@ _C = TypeVar("_C", bound=ConnectionCore)
 
 def open_pipe(class_: type[_C], duplex: bool) -> tuple[_C, _C]: ...
 def prepare_connections() -> None: ...
+def linger_for_sockets() -> None: ...
