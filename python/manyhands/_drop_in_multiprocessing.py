@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 SUBMODULES = {
     "multiprocessing.connection": ("Connection", "Pipe", "wait"),
     "multiprocessing.managers": ("SyncManager",),
-    "multiprocessing.pool": ("Pool", "ThreadPool"),
+    "multiprocessing.pool": (
+        *("ApplyResult", "AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult"),
+        *("Pool", "ThreadPool"),
+    ),
     "multiprocessing.queues": ("JoinableQueue", "Queue", "SimpleQueue"),
     "multiprocessing.shared_memory": ("ShareableList", "SharedMemory"),
     "multiprocessing.sharedctypes": (

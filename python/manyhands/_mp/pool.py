@@ -21,6 +21,7 @@ import functools
 import importlib.util
 import multiprocessing.pool as standard_module
 import os
+import sys
 import threading
 import warnings
 import weakref
@@ -126,9 +127,8 @@ class Pool:
             processes = usable_cpus()
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
-        if maxtasksperchild is not None and (
-            not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
-        ):
+        max_tasks: Any = maxtasksperchild
+        if max_tasks is not None and (not isinstance(max_tasks, int) or max_tasks <= 0):
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -419,11 +419,14 @@ class Pool:
         self,
         _warn: Callable[..., None] = warnings.warn,
         _getpid: Callable[[], int] = os.getpid,
+        _is_finalizing: Callable[[], bool] = sys.is_finalizing,
         RUN: str = RUN,  # noqa: N803 - the interpreter may have cleared this module
     ) -> None:
         if self._state != RUN or self._pid != _getpid():
             return
         _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
+        if _is_finalizing():
+            return  # The workers have been ended, and other threads' locks stay locked.
         # As in the standard, what was submitted is finished: a result that somebody waits for
         # keeps the pool alive, so nobody waits.
         self._workers.finish_tasks()
