@@ -155,7 +155,7 @@ class IMapIterator:
     def __del__(self, _is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # `__init__` may have failed half-way.
         source = getattr(self, "_input", None)
-        # At the end of the interpreter the reading thread stands still, maybe with the input's lock.
+        # At the end of the interpreter the reading thread may stand still with the input locked.
         if source is None or source.has_ended or _is_finalizing():
             return
         if self._is_started:
