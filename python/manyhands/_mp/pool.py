@@ -18,7 +18,6 @@ Does not do: pass the pool's own queues around. Subclasses that override ``_setu
 from __future__ import annotations
 
 import functools
-import importlib.util
 import multiprocessing.pool as standard_module
 import os
 import sys
@@ -526,10 +525,5 @@ def _is_known(context: Any) -> bool:
 
 
 def _standard_pool(*args: Any, **kwargs: Any) -> Any:
-    """A standard pool, also while `multiprocessing.pool.Pool` is ours."""
-    spec: Any = importlib.util.spec_from_file_location(
-        "multiprocessing.pool", standard_module.__file__
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Pool(*args, **kwargs)
+    """A standard pool. In the module's dictionary it is also found while its name is ours."""
+    return vars(standard_module)["Pool"](*args, **kwargs)
