@@ -138,9 +138,7 @@ class IMapIterator:
         source = self._input
         with source.changed:
             left = None if end is None else max(0.0, end - time.monotonic())
-            if not source.changed.wait_for(
-                lambda: source.has_ended or self._has_futures(), left
-            ):
+            if not source.changed.wait_for(lambda: source.has_ended or self._has_futures(), left):
                 raise multiprocessing.TimeoutError
             if self._has_futures():
                 return

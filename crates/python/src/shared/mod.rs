@@ -43,8 +43,8 @@ static KINDS: &[&Kind] = &[
     &condition::KIND,
     &event::KIND,
     &lock::KIND,
-    &manyhands_shm::cell::KIND,
     &manyhands_queue::shared::QUEUE,
+    &manyhands_shm::cell::KIND,
     &rlock::KIND,
     &semaphore::KIND,
 ];
