@@ -82,9 +82,8 @@ impl SharedWaiters {
             let _ = lock.state().unlock(me);
             1
         };
-        let end = block(py, &self.family, deadline, |waiting: &mut Waiting<'_>| {
-            waiter.wait(waiting)
-        });
+        let end =
+            block(py, &self.family, deadline, |waiting: &mut Waiting<'_>| waiter.wait(waiting));
         let is_notified = waiter.leave();
         lock.lock_again(py, hold, depth)?;
         end.map(|_| is_notified)

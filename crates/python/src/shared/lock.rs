@@ -58,9 +58,10 @@ impl SharedLock {
 
     /// Releases it, whoever acquired it.
     fn release(&self) -> PyResult<()> {
-        self.local.state().unlock(self.local.me()).map_err(|_| {
-            PyValueError::new_err("semaphore or lock released too many times")
-        })
+        self.local
+            .state()
+            .unlock(self.local.me())
+            .map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
     }
 
     fn locked(&self) -> bool {

@@ -17,7 +17,6 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-
 /// A semaphore as an object of the heap.
 pub static KIND: Kind = Kind { id: ids::SEMAPHORE, name: "semaphore", destroy: |_, _, _| {} };
 
@@ -101,9 +100,10 @@ impl SharedSemaphore {
 
     fn release(&self) -> PyResult<()> {
         let limit = self.state().limit.load(Ordering::Relaxed);
-        self.state().raw.release(1, limit).map_err(|_| {
-            PyValueError::new_err("semaphore or lock released too many times")
-        })
+        self.state()
+            .raw
+            .release(1, limit)
+            .map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
     }
 
     /// How many permits there are.

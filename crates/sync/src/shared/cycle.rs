@@ -110,7 +110,8 @@ fn walk(family: &dyn Family, me: Owner) -> Option<Vec<Hop>> {
 /// One that raises rather than one that prints.
 fn to_be_told(cycle: &[Hop]) -> Option<Owner> {
     let told = cycle.iter().filter(|hop| hop.wait.mode != Mode::Off as u32);
-    let rank = |hop: &&Hop| (hop.wait.mode == Mode::Raise as u32, hop.waiter.party, hop.waiter.thread);
+    let rank =
+        |hop: &&Hop| (hop.wait.mode == Mode::Raise as u32, hop.waiter.party, hop.waiter.thread);
     told.max_by_key(rank).map(|hop| hop.waiter)
 }
 
@@ -133,10 +134,9 @@ impl Display for FamilyDeadlock {
         };
         match self.is_sure {
             true => write!(f, "deadlock: {who}.")?,
-            false => write!(
-                f,
-                "{who}: a deadlock, unless somebody else releases one of the locks."
-            )?,
+            false => {
+                write!(f, "{who}: a deadlock, unless somebody else releases one of the locks.")?
+            }
         }
         let n = self.threads.len();
         for (idx, stuck) in self.threads.iter().enumerate() {
