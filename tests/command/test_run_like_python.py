@@ -61,7 +61,7 @@ SCRIPTS = {
     "standard worker processes": """
         import multiprocessing
         def work(queue):
-            queue.put((__name__, work.__module__))
+            queue.put(("worked", __file__))
         if __name__ == "__main__":
             context = multiprocessing.get_context("spawn")
             queue = context.SimpleQueue()

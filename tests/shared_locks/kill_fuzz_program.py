@@ -1,7 +1,7 @@
 """Processes use one shared object of each sort while random ones are killed; then it must be whole.
 
-Run as ``kill_fuzz_program.py KIND N_KILLS SEED``; prints what it found as JSON. The parent plays along
-after every kill, so a wait that a death has made endless hangs the program, and the test.
+Run as ``kill_fuzz_program.py KIND N_KILLS SEED``; prints what it found as JSON. The parent plays
+along after every kill, so a wait that a death has made endless hangs the program, and the test.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ import warnings
 
 from manyhands import multiprocessing
 from manyhands.multiprocessing.synchronize import (
-    BoundedSemaphore,
     Barrier,
+    BoundedSemaphore,
     Condition,
     Event,
     Lock,

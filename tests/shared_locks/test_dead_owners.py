@@ -7,7 +7,6 @@ import warnings
 
 import lock_roles
 import pytest
-
 from manyhands import multiprocessing
 from manyhands.multiprocessing import synchronize
 from manyhands.multiprocessing.synchronize import OwnerDied, owner_died_mode, set_owner_died_mode
@@ -79,9 +78,8 @@ def test_a_block_that_does_not_begin_leaves_the_lock_and_the_news(make, fork):
     lock = make(owner_died="raise")
     orphan(lock, fork)
     for _ in range(2):
-        with pytest.raises(OwnerDied):
-            with lock:
-                pytest.fail("the block began")
+        with pytest.raises(OwnerDied), lock:
+            pytest.fail("the block began")
         assert not lock.locked()
     with pytest.raises(OwnerDied):
         lock.acquire()

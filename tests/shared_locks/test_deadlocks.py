@@ -6,7 +6,6 @@ import time
 
 import lock_roles
 import pytest
-
 from manyhands import multiprocessing
 from manyhands.multiprocessing.synchronize import Lock, RLock, Semaphore
 from manyhands.threading import DeadlockError

@@ -59,6 +59,12 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::connection::{ConnectionCore, open_pipe, prepare_connections};
     #[pymodule_export]
+    use super::shared::containers::dict::SharedDict;
+    #[pymodule_export]
+    use super::shared::containers::iterator::SharedKeyIterator;
+    #[pymodule_export]
+    use super::shared::containers::list::SharedList;
+    #[pymodule_export]
     use super::shared::event::SharedEvent;
     #[pymodule_export]
     use super::shared::family::{bury_party, last_forked_party, name_party};

@@ -48,11 +48,14 @@ class Input:
         self._is_bounded = True
         self._is_stopped = False
         self._n_submitted = 0
-        self._n_taken = 0
+        #: Results that were handed out.
+        self.n_taken = 0
         self._thread: threading.Thread | None = None
-        self._items: Iterator[Any] = iter(guarded(iterable, chunksize))
+        is_quick = type(iterable) in CONTAINERS
+        plain = is_quick and chunksize == 1
+        self._items: Iterator[Any] = iter(iterable if plain else guarded(iterable, chunksize))
         pool._input_has_begun(self)
-        if type(iterable) in CONTAINERS:
+        if is_quick:
             self._read()
         else:
             self._thread = threading.Thread(
@@ -60,11 +63,8 @@ class Input:
             )
             self._thread.start()
 
-    def note_taken(self) -> None:
-        """A result has been handed out: there is room for another task."""
-        self._n_taken += 1
-        if self.has_ended:
-            return
+    def read_more(self) -> None:
+        """There is room for another task."""
         if self._thread is None:
             self._read()
         else:
@@ -92,43 +92,41 @@ class Input:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def _has_room(self) -> bool:
-        return not self._is_bounded or self._n_submitted - self._n_taken < WINDOW
+    def _room(self) -> int | None:
+        """How many more tasks may be on their way; None: any number."""
+        return max(0, WINDOW + self.n_taken - self._n_submitted) if self._is_bounded else None
 
     def _read(self) -> None:
         """Submit while there is room."""
-        while not self.has_ended and not self._is_stopped and self._has_room():
-            self._read_one()
+        room = self._room()
+        if room != 0 and not self.has_ended and not self._is_stopped:
+            self._submit_items(room)
 
     def _read_in_thread(self) -> None:
         while not self.has_ended:
             with self.changed:
-                self.changed.wait_for(lambda: self._is_stopped or self._has_room())
+                self.changed.wait_for(lambda: self._is_stopped or self._room() != 0)
             if self._is_stopped:
                 self._end(None)
             else:
-                self._read_one()
+                self._submit_items(1)
+                with self.changed:
+                    self.changed.notify_all()
 
-    def _read_one(self) -> None:
+    def _submit_items(self, n_items: int | None) -> None:
+        n_before = self._n_submitted
         try:
-            item = next(self._items)
-        except StopIteration:
-            self._end(None)
-            return
+            for item in itertools.islice(self._items, n_items):
+                self._place(self._submit(item))
+                self._n_submitted += 1
         except InputError as error:
             self._end(error.__cause__)
-            return
-        try:
-            future = self._submit(item)
         except Exception as error:
             # The pool was terminated meanwhile, or is broken.
             self._end(error)
-            return
-        self._n_submitted += 1
-        self._place(future)
-        if self._thread is not None:
-            with self.changed:
-                self.changed.notify_all()
+        else:
+            if n_items is None or self._n_submitted - n_before < n_items:
+                self._end(None)
 
     def _end(self, error: BaseException | None) -> None:
         with self.changed:

@@ -173,7 +173,6 @@ impl<'a> ListGuard<'a> {
         };
         let Some(after) = after else { return false };
         let gone = (n_gone == 1).then(|| record_at(&self.table, range.start));
-        if let Some(gone) = gone {}
         // An empty list starts where there is room on both sides.
         let after = if after.len == 0 { State { start: 0, ..after } } else { after };
         publish(&self.table.header().state, after.word());

@@ -9,7 +9,7 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString, PyTuple};
 const NONE: u8 = 0;
 const FALSE: u8 = 1;
 const TRUE: u8 = 2;
-const INT: u8 = 3;
+pub const INT: u8 = 3;
 const FLOAT: u8 = 4;
 const TEXT: u8 = 5;
 const BYTES: u8 = 6;

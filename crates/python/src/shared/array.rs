@@ -139,6 +139,9 @@ impl SharedArray {
         self.at(index)?.set(value)
     }
 
+    /// Adds `n` in one step; returns the sum.
+    ///
+    /// Raises OverflowError if the type does not have it; then nothing is changed.
     fn add<'py>(
         &self,
         index: &Bound<'py, PyAny>,
@@ -147,6 +150,7 @@ impl SharedArray {
         self.at(index)?.apply(Op::Add, n)
     }
 
+    /// Subtracts `n` in one step; returns the difference. Raises OverflowError as `add`.
     fn sub<'py>(
         &self,
         index: &Bound<'py, PyAny>,
@@ -155,6 +159,7 @@ impl SharedArray {
         self.at(index)?.apply(Op::Sub, n)
     }
 
+    /// Keeps the larger of what the cell holds and `other`; returns it.
     fn max<'py>(
         &self,
         index: &Bound<'py, PyAny>,
@@ -163,6 +168,7 @@ impl SharedArray {
         self.at(index)?.apply(Op::Max, other)
     }
 
+    /// Keeps the smaller of what the cell holds and `other`; returns it.
     fn min<'py>(
         &self,
         index: &Bound<'py, PyAny>,
@@ -171,6 +177,7 @@ impl SharedArray {
         self.at(index)?.apply(Op::Min, other)
     }
 
+    /// Keeps the bits that are set in `bits` too; returns what the cell holds then.
     fn and_<'py>(
         &self,
         index: &Bound<'py, PyAny>,
@@ -179,6 +186,7 @@ impl SharedArray {
         self.at(index)?.apply(Op::And, bits)
     }
 
+    /// Sets the bits that are set in `bits`; returns what the cell holds then.
     fn or_<'py>(
         &self,
         index: &Bound<'py, PyAny>,
@@ -187,6 +195,7 @@ impl SharedArray {
         self.at(index)?.apply(Op::Or, bits)
     }
 
+    /// Turns the bits that are set in `bits`; returns what the cell holds then.
     fn xor<'py>(
         &self,
         index: &Bound<'py, PyAny>,
@@ -195,6 +204,7 @@ impl SharedArray {
         self.at(index)?.apply(Op::Xor, bits)
     }
 
+    /// Writes `value`; returns what the cell held.
     fn exchange<'py>(
         &self,
         index: &Bound<'py, PyAny>,
@@ -203,6 +213,7 @@ impl SharedArray {
         self.at(index)?.exchange(value)
     }
 
+    /// Writes `new` if the cell holds `expected`; says whether it did.
     fn compare_exchange(
         &self,
         index: &Bound<'_, PyAny>,
@@ -212,6 +223,8 @@ impl SharedArray {
         self.at(index)?.compare_exchange(expected, new)
     }
 
+    /// Writes `function(what the cell holds)` with the lock held, and returns it. The function is
+    /// called once; what it raises leaves the cell as it is.
     fn update<'py>(
         &self,
         index: &Bound<'py, PyAny>,
@@ -220,21 +233,24 @@ impl SharedArray {
         self.at(index)?.update(function)
     }
 
+    /// The lock.
     fn get_lock<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         self.guard.lock(py)
     }
 
+    /// Acquires the lock; the arguments are those of its `acquire`.
     #[pyo3(signature = (*args, **kwargs))]
     fn acquire<'py>(
         &self,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.guard.acquire(args, kwargs)
+        self.guard.lock(args.py()).call_method("acquire", args, kwargs)
     }
 
-    fn release(&self, py: Python<'_>) -> PyResult<()> {
-        self.guard.release(py)
+    /// Releases the lock.
+    fn release<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.guard.lock(py).call_method0("release")
     }
 
     fn __enter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -246,6 +262,7 @@ impl SharedArray {
         self.guard.lock(exc_info.py()).call_method1("__exit__", exc_info)
     }
 
+    /// `lost_updates`: how many were noticed, in all processes; see `set_lost_update_mode`.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         super::memory::statistics(py, &self.memory)
     }

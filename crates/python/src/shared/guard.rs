@@ -2,47 +2,65 @@
 //!
 //! Each access takes the lock, as the standard classes do: nobody sees or changes a value between
 //! the steps of a block that holds it. Who has it already pays a look at its word.
+//!
+//! A death within an access leaves a whole number, so an access that takes the lock over from a dead
+//! owner says nothing. That the owner died is left for who acquires the lock itself: it may have
+//! died in a block of the program's.
+
+use std::sync::Arc;
 
 use manyhands_shm::cell::Memory;
+use manyhands_sync::lock::Hold;
+use manyhands_sync::robust::Owner;
+use manyhands_sync::shared::waiting::Waiting;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyTuple;
 
+use super::held::LocalLock;
 use super::lost_update;
+use super::rlock::SharedRLock;
+use super::waiting::block_for_lock;
 use crate::call::call;
 
 /// A lock, and how it is taken.
 pub struct Guard {
     lock: Py<PyAny>,
-    acquire: Py<PyAny>,
-    release: Py<PyAny>,
-    /// Says whether the caller has it; None: the lock cannot be asked.
-    is_mine: Option<Py<PyAny>>,
+    way: Way,
+}
+
+enum Way {
+    /// An RLock of the family.
+    Ours(Arc<LocalLock>),
+    /// Whatever can be acquired and released.
+    Other {
+        acquire: Py<PyAny>,
+        release: Py<PyAny>,
+        /// Says whether the caller has it; None: the lock cannot be asked.
+        is_mine: Option<Py<PyAny>>,
+    },
 }
 
 /// The lock is held until this goes.
-pub struct Entered<'a, 'py> {
-    guard: &'a Guard,
-    py: Python<'py>,
+pub enum Entered<'a, 'py> {
+    /// It was held before.
+    Mine,
+    Ours(&'a LocalLock, Owner),
+    Other(&'a Py<PyAny>, Python<'py>),
 }
 
 impl Guard {
     /// # Errors
     /// AttributeError if `lock` cannot be acquired or released.
     pub fn new(lock: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let is_mine = match lock.getattr_opt("_is_owned")? {
-            Some(is_owned) => Some(is_owned),
-            // The standard library's locks between processes.
-            None => match lock.getattr_opt("_semlock")? {
-                Some(semaphore) => semaphore.getattr_opt("_is_mine")?,
-                None => None,
+        let way = match lock.cast::<SharedRLock>() {
+            Ok(ours) => Way::Ours(Arc::clone(&ours.get().local)),
+            Err(_) => Way::Other {
+                acquire: lock.getattr("acquire")?.unbind(),
+                release: lock.getattr("release")?.unbind(),
+                is_mine: owner_question(lock)?.map(Bound::unbind),
             },
         };
-        Ok(Self {
-            acquire: lock.getattr("acquire")?.unbind(),
-            release: lock.getattr("release")?.unbind(),
-            is_mine: is_mine.map(Bound::unbind),
-            lock: lock.clone().unbind(),
-        })
+        Ok(Self { lock: lock.clone().unbind(), way })
     }
 
     pub fn lock<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
@@ -52,8 +70,13 @@ impl Guard {
     /// Whether the calling thread holds the lock; true if that cannot be known, so that nothing is
     /// held against it.
     pub fn is_mine(&self, py: Python<'_>) -> PyResult<bool> {
-        let Some(is_mine) = &self.is_mine else { return Ok(true) };
-        call(is_mine.bind(py), &PyTuple::empty(py), None)?.is_truthy()
+        match &self.way {
+            Way::Ours(local) => Ok(local.state().is_of(local.me())),
+            Way::Other { is_mine: None, .. } => Ok(true),
+            Way::Other { is_mine: Some(is_mine), .. } => {
+                call(is_mine.bind(py), &PyTuple::empty(py), None)?.is_truthy()
+            }
+        }
     }
 
     /// As [`Guard::is_mine`], where anybody wants to know.
@@ -64,27 +87,59 @@ impl Guard {
     /// Takes the lock.
     #[inline]
     pub fn enter<'py>(&self, py: Python<'py>) -> PyResult<Entered<'_, 'py>> {
-        call(self.acquire.bind(py), &PyTuple::empty(py), None)?;
-        Ok(Entered { guard: self, py })
+        match &self.way {
+            Way::Ours(local) => {
+                let me = local.me();
+                if local.state().is_of(me) {
+                    return Ok(Entered::Mine);
+                }
+                if !local.state().try_lock(me, Hold::Scoped) {
+                    enter_slow(py, local, me)?;
+                }
+                Ok(Entered::Ours(local, me))
+            }
+            Way::Other { acquire, release, .. } => {
+                call(acquire.bind(py), &PyTuple::empty(py), None)?;
+                Ok(Entered::Other(release, py))
+            }
+        }
     }
+}
 
-    pub fn acquire<'py>(
-        &self,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        call(self.acquire.bind(args.py()), args, kwargs)
+#[cold]
+fn enter_slow(py: Python<'_>, local: &LocalLock, me: Owner) -> PyResult<()> {
+    let step = |waiting: &mut Waiting<'_>| local.state().lock_slow(me, Hold::Scoped, waiting);
+    block_for_lock(py, local, None, step).map(drop)
+}
+
+/// What tells whether the caller has the lock.
+fn owner_question<'py>(lock: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    for name in ["_is_mine", "_is_owned"] {
+        if let Some(question) = lock.getattr_opt(name)? {
+            return Ok(Some(question));
+        }
     }
-
-    pub fn release(&self, py: Python<'_>) -> PyResult<()> {
-        call(self.release.bind(py), &PyTuple::empty(py), None).map(drop)
+    // The standard library's locks between processes.
+    match lock.getattr_opt("_semlock")? {
+        Some(semaphore) => semaphore.getattr_opt("_is_mine"),
+        None => Ok(None),
     }
 }
 
 impl Drop for Entered<'_, '_> {
+    #[inline]
     fn drop(&mut self) {
-        if let Err(error) = self.guard.release(self.py) {
-            error.write_unraisable(self.py, None);
+        match self {
+            Self::Mine => {}
+            Self::Ours(local, me) => {
+                // It is ours: nobody else gives a reentrant lock back.
+                let _ = local.state().unlock_mine(*me);
+            }
+            Self::Other(release, py) => {
+                if let Err(error) = call(release.bind(*py), &PyTuple::empty(*py), None) {
+                    error.write_unraisable(*py, None);
+                }
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use manyhands_shm::{Handle, OpenError, cell, family};
 use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use super::{lost_update, open_error, reduce};
 use crate::process::codec::out_of_memory;
@@ -118,16 +118,6 @@ impl Memory {
 
     fn __hash__(&self) -> u64 {
         self.memory.object().offset()
-    }
-
-    /// All the bytes, copied.
-    fn copied<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        // SAFETY: mapped while `self` lives. Others may write meanwhile; the bytes are taken as
-        // they are found, like through any buffer on shared memory.
-        let bytes = unsafe {
-            std::slice::from_raw_parts(self.memory.data().as_ptr(), self.memory.len() as usize)
-        };
-        PyBytes::new(py, bytes)
     }
 
     /// # Safety

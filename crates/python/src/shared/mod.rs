@@ -9,6 +9,7 @@ pub mod barrier;
 pub mod condition;
 pub mod connection;
 pub mod connection_message;
+pub mod containers;
 pub mod event;
 pub mod family;
 pub mod guard;
@@ -53,6 +54,7 @@ static KINDS: &[&Kind] = &[
 pub fn register() {
     manyhands_shm::object::register(KINDS);
     manyhands_shm::object::register(&manyhands_queue::pipe::KINDS);
+    manyhands_shm::object::register(&manyhands_collections::KINDS);
 }
 
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.

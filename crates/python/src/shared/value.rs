@@ -39,6 +39,7 @@ impl SharedValue {
         Ok(Self { memory, scalar, guard: Guard::new(lock)? })
     }
 
+    /// The number. An assigned integer keeps its low bits, as in ctypes.
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.place().get(py)
@@ -49,38 +50,49 @@ impl SharedValue {
         self.place().set(value)
     }
 
+    /// Adds `n` in one step; returns the sum.
+    ///
+    /// Raises OverflowError if the type does not have it; then nothing is changed.
     fn add<'py>(&self, n: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().apply(Op::Add, n)
     }
 
+    /// Subtracts `n` in one step; returns the difference. Raises OverflowError as `add`.
     fn sub<'py>(&self, n: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().apply(Op::Sub, n)
     }
 
+    /// Keeps the larger of what the cell holds and `other`; returns it.
     fn max<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().apply(Op::Max, other)
     }
 
+    /// Keeps the smaller of what the cell holds and `other`; returns it.
     fn min<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().apply(Op::Min, other)
     }
 
+    /// Keeps the bits that are set in `bits` too; returns what the cell holds then.
     fn and_<'py>(&self, bits: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().apply(Op::And, bits)
     }
 
+    /// Sets the bits that are set in `bits`; returns what the cell holds then.
     fn or_<'py>(&self, bits: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().apply(Op::Or, bits)
     }
 
+    /// Turns the bits that are set in `bits`; returns what the cell holds then.
     fn xor<'py>(&self, bits: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().apply(Op::Xor, bits)
     }
 
+    /// Writes `value`; returns what the cell held.
     fn exchange<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().exchange(value)
     }
 
+    /// Writes `new` if the cell holds `expected`; says whether it did.
     fn compare_exchange(
         &self,
         expected: &Bound<'_, PyAny>,
@@ -89,25 +101,30 @@ impl SharedValue {
         self.place().compare_exchange(expected, new)
     }
 
+    /// Writes `function(what the cell holds)` with the lock held, and returns it. The function is
+    /// called once; what it raises leaves the cell as it is.
     fn update<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().update(function)
     }
 
+    /// The lock.
     fn get_lock<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         self.guard.lock(py)
     }
 
+    /// Acquires the lock; the arguments are those of its `acquire`.
     #[pyo3(signature = (*args, **kwargs))]
     fn acquire<'py>(
         &self,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.guard.acquire(args, kwargs)
+        self.guard.lock(args.py()).call_method("acquire", args, kwargs)
     }
 
-    fn release(&self, py: Python<'_>) -> PyResult<()> {
-        self.guard.release(py)
+    /// Releases the lock.
+    fn release<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.guard.lock(py).call_method0("release")
     }
 
     fn __enter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -119,6 +136,7 @@ impl SharedValue {
         self.guard.lock(exc_info.py()).call_method1("__exit__", exc_info)
     }
 
+    /// `lost_updates`: how many were noticed, in all processes; see `set_lost_update_mode`.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         super::memory::statistics(py, &self.memory)
     }

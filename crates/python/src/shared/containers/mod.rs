@@ -1,0 +1,186 @@
+//! Managed containers: a dict and a list in the family heap, as Python sees them.
+//!
+//! Values are packed before the container is entered and unpacked after it was left: no Python code
+//! runs, and no Python object is touched, while others wait for the container. Somebody who waits
+//! for it, or for its gate, does so without the GIL.
+
+pub mod dict;
+pub mod iterator;
+mod key;
+pub mod list;
+
+use std::sync::Arc;
+
+use manyhands_collections::{Busy, Draft, Gate, How, Opened, Value};
+use manyhands_pool::completion::Wait;
+use manyhands_pool::process::Body;
+use manyhands_shm::{Carried, Heap, OpenError, OutOfMemory};
+use manyhands_sys::clock::Deadline;
+use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::prelude::*;
+
+use super::open_error;
+use crate::interrupt;
+use crate::parcel;
+use crate::process::codec::{self, Shape, out_of_memory};
+use crate::process::simple;
+
+/// A value or key as bytes, and the shared objects that they name.
+pub(super) struct Packed {
+    pub(super) bytes: Vec<u8>,
+    pub(super) carried: Carried,
+}
+
+/// Why an operation did nothing, found out inside, told outside.
+pub(super) enum Fault {
+    OutOfMemory(OutOfMemory),
+    Open(OpenError),
+    NoSuchIndex(&'static str),
+    WrongLength { given: usize, wanted: usize },
+}
+
+impl Packed {
+    /// # Errors
+    /// What pickling raises.
+    pub(super) fn new(value: &Bound<'_, PyAny>, heap: &Arc<Heap>) -> PyResult<Self> {
+        let mut bytes = Vec::with_capacity(32);
+        bytes.push(Shape::SimpleObject as u8);
+        if simple::encode(value, &mut bytes) {
+            return Ok(Self { bytes, carried: Carried::default() });
+        }
+        let packed = parcel::pack(value, heap, usize::MAX)?;
+        let bytes = match packed.body {
+            Body::Inline(bytes) => bytes.into_vec(),
+            Body::Block(block) => block.to_vec(),
+        };
+        Ok(Self { bytes, carried: packed.carried })
+    }
+
+    /// # Errors
+    /// MemoryError.
+    pub(super) fn into_draft<'a>(
+        bytes: &'a [u8],
+        carried: Carried,
+        heap: &Arc<Heap>,
+    ) -> PyResult<Draft<'a>> {
+        Draft::new(heap, bytes, carried).map_err(|error| out_of_memory(&error))
+    }
+}
+
+/// The object that a value of a container is.
+///
+/// # Errors
+/// What unpickling raises.
+pub(super) fn unpack<'py>(py: Python<'py>, value: Value) -> PyResult<Bound<'py, PyAny>> {
+    // Copied out of the heap also where it is large: a value is the reader's own.
+    let unpickled = codec::loads(py, value.bytes(), || None)?;
+    drop(value);
+    Ok(unpickled.object)
+}
+
+/// A map or a list, for what both are entered by.
+pub(super) trait Container: Sync {
+    type Guard<'a>
+    where
+        Self: 'a;
+    fn enter(&self, how: How) -> Result<Self::Guard<'_>, Busy>;
+    fn gate(&self) -> &Gate;
+    fn heap(&self) -> &Arc<Heap>;
+}
+
+/// Does `op` inside the container.
+///
+/// # Errors
+/// What a signal handler raises during a wait; then nothing was done.
+#[inline]
+pub(super) fn inside<C, R, F>(py: Python<'_>, container: &C, op: F) -> PyResult<R>
+where
+    C: Container,
+    R: Send,
+    F: FnOnce(&mut C::Guard<'_>) -> R + Send,
+{
+    match container.enter(How::Try) {
+        Ok(mut guard) => Ok(op(&mut guard)),
+        Err(_) => inside_after_wait(py, container, op),
+    }
+}
+
+#[cold]
+fn inside_after_wait<C, R, F>(py: Python<'_>, container: &C, op: F) -> PyResult<R>
+where
+    C: Container,
+    R: Send,
+    F: FnOnce(&mut C::Guard<'_>) -> R + Send,
+{
+    let mut op = Some(op);
+    loop {
+        let done = py.detach(|| {
+            let mut guard = container.enter(How::Wait).ok()?;
+            op.take().map(|op| op(&mut guard))
+        });
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        wait_for_gate(py, container, None)?;
+    }
+}
+
+/// False at the deadline.
+fn wait_for_gate<C: Container>(
+    py: Python<'_>,
+    container: &C,
+    deadline: Option<Deadline>,
+) -> PyResult<bool> {
+    interrupt::wait(py, deadline, |deadline| {
+        match container.gate().wait(container.heap(), deadline) {
+            Opened::Yes => Wait::Done,
+            Opened::TimedOut => Wait::TimedOut,
+            Opened::Interrupted => Wait::Interrupted,
+        }
+    })
+}
+
+/// Closes the gate, waiting until `timeout` seconds have passed. False: they have.
+///
+/// # Errors
+/// What a signal handler raises, or a timeout that is no number.
+pub(super) fn close_gate<C: Container>(
+    py: Python<'_>,
+    container: &C,
+    timeout: Option<&Bound<'_, PyAny>>,
+) -> PyResult<bool> {
+    let deadline = interrupt::deadline_of(timeout)?;
+    while !container.gate().try_close(container.heap()) {
+        if !wait_for_gate(py, container, deadline)? {
+            return Ok(false);
+        }
+    }
+    // Whoever was inside already is waited for: from here on nobody else is.
+    inside(py, container, |_| ())?;
+    Ok(true)
+}
+
+impl Fault {
+    pub(super) fn into_error(self, py: Python<'_>) -> PyErr {
+        match self {
+            Self::OutOfMemory(error) => out_of_memory(&error),
+            Self::Open(error) => open_error(py, &error),
+            Self::NoSuchIndex(text) => PyIndexError::new_err(text),
+            Self::WrongLength { given, wanted } => PyValueError::new_err(format!(
+                "attempt to assign sequence of size {given} to extended slice of size {wanted}"
+            )),
+        }
+    }
+}
+
+impl From<OutOfMemory> for Fault {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}

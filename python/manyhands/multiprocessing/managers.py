@@ -1,0 +1,47 @@
+"""`multiprocessing.managers` on the family heap: dicts, lists and the rest without a server process.
+
+Mirrors https://docs.python.org/3/library/multiprocessing.html#managers; docs/managers.md has the
+differences. `BaseManager`, `BaseProxy`, `SharedMemoryManager` and what else is not listed below are
+the standard module's own.
+
+>>> from manyhands.multiprocessing.managers import SyncManager
+>>> with SyncManager() as manager:
+...     print(manager.list([1, 2]))
+[1, 2]
+"""
+
+from multiprocessing import managers as _standard
+
+from manyhands._mp.managed_containers import DictProxy, ListProxy
+from manyhands._mp.managed_primitives import (
+    AcquirerProxy,
+    BarrierProxy,
+    ConditionProxy,
+    EventProxy,
+    QueueProxy,
+)
+from manyhands._mp.managed_values import ArrayProxy, NamespaceProxy, ValueProxy
+from manyhands._mp.managers import SyncManager
+
+__all__ = [*_standard.__all__]
+
+for _public in (
+    AcquirerProxy,
+    ArrayProxy,
+    BarrierProxy,
+    ConditionProxy,
+    DictProxy,
+    EventProxy,
+    ListProxy,
+    NamespaceProxy,
+    QueueProxy,
+    SyncManager,
+    ValueProxy,
+):
+    _public.__module__ = __name__
+
+globals().update(
+    (name, value)
+    for name, value in vars(_standard).items()
+    if name not in globals() and not name.startswith("__")
+)
