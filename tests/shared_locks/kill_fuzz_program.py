@@ -193,4 +193,5 @@ def main(kind, n_kills, seed):
     print(json.dumps({"steps": sum(steps), "by_children": sum(steps) - steps[0], "torn": words[5]}))
 
 
-main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

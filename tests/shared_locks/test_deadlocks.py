@@ -68,8 +68,8 @@ def test_a_cycle_of_three_processes_is_found(fork):
                 with locks[(idx + 1) % 3]:
                     pass
         except DeadlockError as error:
-            assert "3 threads of 3 processes" in str(error), error
-            told.release()
+            if "3 threads of 3 processes" in str(error):
+                told.release()
 
     for idx in range(3):
         fork(take, idx)

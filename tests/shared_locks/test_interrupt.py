@@ -1,4 +1,4 @@
-"""Ctrl-C ends every wait for what processes share: one press, one traceback, and all stays whole."""
+"""Ctrl-C ends every wait for what processes share: one press, one traceback, all stays whole."""
 
 import signal
 
