@@ -1,7 +1,7 @@
 """How fast are the queues between processes?
 
-From processes that put to processes that get: small numbers one by one and in batches, four to four,
-1 MiB of bytes, NumPy arrays of 8 MiB.
+From processes that put to processes that get: small numbers one by one and in batches, four to
+four, 1 MiB of bytes, NumPy arrays of 8 MiB.
 """
 
 import multiprocessing as standard
@@ -154,8 +154,8 @@ def rows(quick):
     large = [("1 MiB of bytes", b"x" * (1 << 20), 200, 4)]
     if np is not None:
         large.append(("NumPy array of 8 MiB", np.ones(1 << 20), 40, 8))
-    for name, item, n, target in large:
-        n = n // 10 if quick else n
+    for name, item, n_copies, target in large:
+        n = n_copies // 10 if quick else n_copies
         lanes = {
             # As much as the standard one's pipe and feeder keep on their way.
             "ours": of(lambda: new_ours(4), _put_copies(item), _get_numbers, n),
