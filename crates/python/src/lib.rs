@@ -79,6 +79,8 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::queue::SharedQueueCore;
     #[pymodule_export]
+    use super::shared::references::{References, collect_references};
+    #[pymodule_export]
     use super::shared::rlock::SharedRLock;
     #[pymodule_export]
     use super::shared::semaphore::SharedSemaphore;
