@@ -26,6 +26,7 @@ ORDER = [
     "locks",
     "pools",
     "queues",
+    "managers",
     "first_result",
     "replacement",
     "million_tasks",
