@@ -26,6 +26,7 @@ ORDER = [
     "locks",
     "pools",
     "queues",
+    "values",
     "managers",
     "first_result",
     "replacement",

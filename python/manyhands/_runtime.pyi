@@ -29,6 +29,7 @@ __all__ = [
     "ProgramLauncher",
     "QueueCore",
     "RLock",
+    "References",
     "Returning",
     "RwLock",
     "Semaphore",
@@ -50,12 +51,14 @@ __all__ = [
     "become_child",
     "call_soon",
     "check_options",
+    "collect_references",
     "deadlock_mode",
     "end_process_pools",
     "end_with_parent",
     "flush_callbacks",
     "heap_usage",
     "last_forked_party",
+    "linger_for_sockets",
     "looks_after_parent",
     "lost_update_mode",
     "name_party",
@@ -383,6 +386,11 @@ class ChildProcess:
     def describe_end(self) -> str | None: ...
     def signal(self, number: int) -> None: ...
 
+@final
+class References:
+    def release(self) -> None: ...
+
+def collect_references(pickle: Callable[[], _T]) -> tuple[_T, References]: ...
 def become_child(launch: Launch) -> list[int]: ...
 def end_with_parent(parent: int) -> None: ...
 def looks_after_parent() -> None: ...
@@ -685,3 +693,4 @@ _C = TypeVar("_C", bound=ConnectionCore)
 
 def open_pipe(class_: type[_C], duplex: bool) -> tuple[_C, _C]: ...
 def prepare_connections() -> None: ...
+def linger_for_sockets() -> None: ...
