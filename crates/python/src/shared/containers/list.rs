@@ -328,18 +328,16 @@ fn drafts_of<'a>(
 fn index_of(key: &Bound<'_, PyAny>) -> PyResult<isize> {
     // SAFETY: any object may be asked; an index that is too large raises IndexError.
     let idx = unsafe { ffi::PyNumber_AsSsize_t(key.as_ptr(), ffi::PyExc_IndexError) };
-    if idx == -1 {
-        if let Some(error) = PyErr::take(key.py()) {
-            if error.is_instance_of::<PyTypeError>(key.py()) {
-                let class = key.get_type().name()?.to_string();
-                return Err(PyTypeError::new_err(format!(
-                    "list indices must be integers or slices, not {class}"
-                )));
-            }
-            return Err(error);
+    let error = if idx == -1 { PyErr::take(key.py()) } else { None };
+    match error {
+        None => Ok(idx),
+        Some(error) if error.is_instance_of::<PyTypeError>(key.py()) => {
+            let class = key.get_type().name()?.to_string();
+            let text = format!("list indices must be integers or slices, not {class}");
+            Err(PyTypeError::new_err(text))
         }
+        Some(error) => Err(error),
     }
-    Ok(idx)
 }
 
 /// The place that an index, which may count from the end, means.
