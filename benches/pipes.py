@@ -92,9 +92,7 @@ def rows(quick):
         return _measure.Row(name, "us", _measure.interleave(measured, n_repeats), **target)
 
     at_least = {"kind": "ratio"}
-    yield row(
-        "round trip of an int", lanes(round_trip, 7, n_trips), target=3.0, **at_least
-    )
+    yield row("round trip of an int", lanes(round_trip, 7, n_trips), target=3.0, **at_least)
     small = {"id": 7, "name": "widget", "tags": ["a", "b"]}
     yield row("round trip of a small dict", lanes(round_trip, small, n_trips))
     yield row("round trip of 16 bytes", lanes(round_trip, b"x" * 16, n_trips))

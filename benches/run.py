@@ -24,6 +24,7 @@ ORDER = [
     "thread_round_trip",
     "threads",
     "locks",
+    "pools",
     "queues",
     "first_result",
     "replacement",

@@ -38,9 +38,7 @@ def count_atomically(counter):
 def run(count):
     """Let nine processes count; return the counter."""
     counter = multiprocessing.Value("i", 0)
-    processes = [
-        multiprocessing.Process(target=count, args=(counter,)) for _ in range(N_PROCESSES)
-    ]
+    processes = [multiprocessing.Process(target=count, args=(counter,)) for _ in range(N_PROCESSES)]
     for process in processes:
         process.start()
     for process in processes:

@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 #: Which names of the submodules are ours. Ours have the same names; one that is missing there
 #: stays the standard one.
 SUBMODULES = {
-    "multiprocessing.connection": ("Connection", "Pipe", "wait"),
+    # Ours is a subclass of the standard Connection, which Client and Listener still make.
+    "multiprocessing.connection": ("Pipe", "wait"),
+    # The standard proxies are for managers of the program's own, which stay the standard ones.
     "multiprocessing.managers": ("SyncManager",),
-    "multiprocessing.pool": ("Pool", "ThreadPool"),
+    "multiprocessing.pool": (
+        *("ApplyResult", "AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult"),
+        *("MaybeEncodingError", "Pool", "ThreadPool"),
+    ),
     "multiprocessing.queues": ("JoinableQueue", "Queue", "SimpleQueue"),
     "multiprocessing.shared_memory": ("ShareableList", "SharedMemory"),
     "multiprocessing.sharedctypes": (
@@ -139,18 +144,23 @@ class PatchedSubmodule:
         module.__class__ = type("module", (self._class,), answers)
 
     def ours(self, name: str) -> Any:
-        """Our object of that name; the standard one if there is none (yet)."""
+        """Our object of that name; the standard one while ours is being imported."""
         standard = self.standard[name]
-        here = __name__.partition(".")[0]
-        try:
-            ours = importlib.import_module(f"{here}.{self.module.__name__}")
-        except ModuleNotFoundError:
+        tail = self.module.__name__.partition(".")[2]
+        if _is_being_imported(f"manyhands._mp.{tail}"):
             return standard
+        ours = importlib.import_module(f"manyhands.multiprocessing.{tail}")
         return getattr(ours, name, standard)
 
     def restore(self) -> None:
         """The module answers for itself again; what others assigned stays."""
         self.module.__class__ = self._class
+
+
+def _is_being_imported(name: str) -> bool:
+    """Whether the module is under way: what it takes from the standard one is standard."""
+    module = sys.modules.get(name)
+    return module is not None and bool(getattr(module.__spec__, "_initializing", False))
 
 
 def _answer(patched: PatchedSubmodule, name: str) -> property:

@@ -180,6 +180,12 @@ def _die_of(interrupt: KeyboardInterrupt) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # as the standard does
+try:
+    threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # as the standard does
+except RuntimeError:
+    # Imported by a thread that the main thread did not wait for: what has to be waited for is
+    # refused from the start.
+    _has_begun = True
+    _runtime.refuse_new_tasks()
 # The threads are not there in a forked child.
 os.register_at_fork(after_in_child=_working.clear)

@@ -118,6 +118,8 @@ def _initialize(
 
 def _encoding_error(error: Exception, result: object) -> Exception:
     """What a task of `multiprocessing.Pool` raises whose result cannot be pickled."""
-    from multiprocessing.pool import MaybeEncodingError
+    from multiprocessing import pool
 
-    return MaybeEncodingError(error, result)
+    module: Any = pool
+    made: Exception = module.MaybeEncodingError(error, result)
+    return made

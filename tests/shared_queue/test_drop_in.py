@@ -77,7 +77,7 @@ def test_an_empty_queue_refuses_at_once_or_after_the_timeout():
     queue = Queue()
     for get in (
         lambda: queue.get(False),
-        lambda: queue.get_nowait(),
+        queue.get_nowait,
         lambda: queue.get(timeout=0),
         lambda: queue.get(timeout=-3),
         lambda: queue.get_many(5, timeout=0),
@@ -106,8 +106,13 @@ def test_a_closed_queue_refuses_as_the_standard_one():
             queue.put("foo")
         with pytest.raises(ValueError, match="is closed"):
             queue.get()
-        with pytest.raises(OSError, match="is closed"):
-            queue.empty()
+        # It was never used.
+        assert queue.empty()
+    used = Queue()
+    used.put(1)
+    used.close()
+    with pytest.raises(OSError, match="is closed"):
+        used.empty()
     simple = SimpleQueue()
     simple.close()
     for call in (lambda: simple.put(1), simple.get, simple.empty):

@@ -19,7 +19,7 @@ def _put_all(queue, putter, n_items):
 
 
 def _get_all(queue, results):
-    results.put([item for item in queue])
+    results.put(list(queue))
 
 
 def test_every_item_arrives_once_and_those_of_a_putter_in_order(ctx):
@@ -39,7 +39,9 @@ def test_every_item_arrives_once_and_those_of_a_putter_in_order(ctx):
         for putter in range(3):
             numbers = [number for who, number in items if who == putter]
             assert numbers == sorted(numbers)
-    assert sorted(sum(got, [])) == [(n, i) for n in range(3) for i in range(N_ITEMS)]
+    assert sorted(item for items in got for item in items) == [
+        (n, i) for n in range(3) for i in range(N_ITEMS)
+    ]
 
 
 def _echo(requests):
@@ -93,9 +95,9 @@ def test_a_large_array_is_used_where_it_was_put(ctx):
 
 
 def _put_array(queue, n):
-    import numpy
+    import numpy as np
 
-    queue.put(numpy.arange(n))
+    queue.put(np.arange(n))
 
 
 def test_a_pickled_queue_says_why_it_cannot_be_opened_outside_of_the_family():

@@ -1,4 +1,4 @@
-"""Workers count with atomics and under locks while random ones are killed; then the sums are checked.
+"""Workers count with atomics and locks while random ones are killed; then the sums are checked.
 
 Run as ``kill_fuzz_program.py N_KILLS SEED``; prints what it found as JSON.
 
@@ -92,4 +92,5 @@ def main(n_kills, seed):
     print(json.dumps({"noted": noted, "counted": counted, "kinds": KINDS}))
 
 
-main(int(sys.argv[1]), int(sys.argv[2]))
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

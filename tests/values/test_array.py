@@ -89,7 +89,7 @@ def test_numpy_sees_the_elements_without_a_copy():
     numbers = Array("d", [1, 2, 3])
     for seen in (numbers.numpy(), numpy.asarray(numbers), numpy.frombuffer(numbers)):
         assert seen.dtype == numpy.float64
-        seen += 1
+        numpy.add(seen, 1, out=seen)
     assert numbers[:] == [4, 5, 6]
     # The memory stays while a view needs it.
     view = Array("i", [5]).numpy()

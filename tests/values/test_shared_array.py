@@ -3,11 +3,11 @@
 import copy
 import pickle
 
+import manyhands
 import pytest
 
 numpy = pytest.importorskip("numpy")
-
-from manyhands import shared_array
+shared_array = manyhands.shared_array
 
 
 def through_pickle(array):

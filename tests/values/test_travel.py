@@ -179,5 +179,3 @@ print(shared.Value("i", 4).add(1))
     assert finished.stdout.count("MemoryError: ") == 3, finished.stdout + finished.stderr
     assert finished.stdout.splitlines()[-1] == "5"
     assert not finished.stderr
-
-

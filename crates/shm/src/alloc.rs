@@ -67,6 +67,7 @@ impl Heap {
     pub fn alloc_sparse(self: &Arc<Self>, len: u64) -> Result<Block, OutOfMemory> {
         let n = len.div_ceil(REGION).max(1);
         let idx = self.claim(n, RegionWord::run(self.me(), n), len)?;
+        self.committed_pages(idx).store(0, Ordering::Relaxed);
         let at = BlockRef { offset: self.layout.region_at(idx), len };
         Ok(Block::new(Arc::clone(self), at, self.stamp_of(idx, 0)))
     }
@@ -90,6 +91,7 @@ impl Heap {
     /// Not while somebody sweeps, who relies on small regions to stay what they are.
     pub fn trim(&self) {
         let mut local = self.lock_local();
+        self.release_warm();
         let Some(_turn) = self.try_undertake() else { return };
         for (number, class) in local.classes.iter_mut().enumerate() {
             class.cursor = 0;
@@ -162,13 +164,13 @@ impl Heap {
         if !region.replace(self.region_word(idx), after) {
             return None;
         }
-        if to.is_none() {
+        if to.is_none() && !self.keep_warm(idx, after) {
             self.finish_release(idx, after);
         }
         Some(stamp)
     }
 
-    fn stamp_of(&self, idx: u64, n_allocated: u32) -> Stamp {
+    pub(crate) fn stamp_of(&self, idx: u64, n_allocated: u32) -> Stamp {
         // Ordered by the Acquire of the word that was loaded before, or by owning the region.
         Stamp { n_released: self.release_count(idx).load(Ordering::Relaxed), n_allocated }
     }
@@ -232,18 +234,25 @@ impl Heap {
         let n = len.div_ceil(REGION);
         let word = RegionWord::run(self.me(), n);
         let idx = self.claim(n, word, len)?;
-        let offset = self.layout.region_at(idx);
-        if let Err(error) = self.file.commit(offset, len) {
+        self.committed_pages(idx).store(0, Ordering::Relaxed);
+        let committed = self.commit_more(idx, len).or_else(|_| {
+            self.release_warm();
+            self.commit_more(idx, len)
+        });
+        if let Err(error) = committed {
             self.release_run(idx, word);
             return Err(OutOfMemory::new(len, error.to_string()));
         }
-        Ok((offset, self.stamp_of(idx, 0)))
+        Ok((self.layout.region_at(idx), self.stamp_of(idx, 0)))
     }
 
     /// Claims `n` regions in a row, the first with `head`.
     fn claim(&self, n: u64, head: RegionWord, len: u64) -> Result<u64, OutOfMemory> {
         let hint = self.header().low_hint.load(Ordering::Relaxed);
-        let found = self.claim_from(hint, n, head).or_else(|| self.claim_from(0, n, head));
+        let found = self.claim_from(hint, n, head).or_else(|| {
+            self.release_warm();
+            self.claim_from(0, n, head)
+        });
         let Some(idx) = found else {
             let limit = self.layout.n_regions * REGION;
             let why = format!("the heap is limited to {limit} bytes and lacks a gap of that size");

@@ -137,11 +137,11 @@ impl Heap {
         self.file.resident_bytes()
     }
 
-    /// Bytes of regions that are claimed at the moment, by all members.
+    /// Bytes of regions that are claimed at the moment, by all members, without warm ones.
     pub fn claimed_bytes(&self) -> u64 {
         let end = self.header().high_water.load(Ordering::Relaxed);
         let claimed = (0..end).filter(|idx| self.region_word(*idx).load(Ordering::Relaxed) != 0);
-        claimed.count() as u64 * REGION
+        (claimed.count() as u64 * REGION).saturating_sub(self.warm_bytes())
     }
 
     /// The address of an offset inside the file.
@@ -179,6 +179,12 @@ impl Heap {
         assert!(idx < self.layout.n_regions);
         // SAFETY: as for `region_word`.
         unsafe { self.address(self.layout.freed_at + idx * 4, 4).cast().as_ref() }
+    }
+
+    /// Of a run: how many of its pages are there. The place is that of the freed counter, which only
+    /// small regions have.
+    pub(crate) fn committed_pages(&self, idx: u64) -> &AtomicU32 {
+        self.freed_counter(idx)
     }
 
     pub(crate) fn block_word(&self, region_idx: u64, block_idx: u64) -> &AtomicU64 {

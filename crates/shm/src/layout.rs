@@ -121,6 +121,7 @@ pub(crate) const fn blocks_at(n: u64) -> u64 {
 /// | Run     | who holds the large block    | regions in it     |
 /// | Tail    | nobody: part of the run before it | 0            |
 /// | Leaving | who gives the run back       | regions in it     |
+/// | Warm    | nobody: its pages are kept   | regions in it     |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RegionWord(u64);
 
@@ -131,6 +132,7 @@ pub(crate) enum RegionKind {
     Run,
     Tail,
     Leaving,
+    Warm,
 }
 
 impl RegionWord {
@@ -149,6 +151,10 @@ impl RegionWord {
         Self::new(RegionKind::Run, owner.number(), n_regions)
     }
 
+    pub(crate) const fn warm(n_regions: u64) -> Self {
+        Self::new(RegionKind::Warm, 0, n_regions)
+    }
+
     /// The same run while its holder gives it back: from here on it can only become free.
     pub(crate) const fn leaving(self) -> Self {
         Self::new(RegionKind::Leaving, self.owner().number(), self.detail())
@@ -160,6 +166,7 @@ impl RegionWord {
             2 => RegionKind::Run,
             3 => RegionKind::Tail,
             4 => RegionKind::Leaving,
+            5 => RegionKind::Warm,
             _ => RegionKind::Free,
         }
     }

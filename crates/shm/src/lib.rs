@@ -31,6 +31,7 @@ pub mod object;
 mod party;
 mod sweep;
 mod waits;
+mod warm;
 
 pub use block::{Block, BlockRef, Ticket};
 pub use cell::{Memory, Shared, SharedSlice};

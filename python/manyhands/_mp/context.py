@@ -20,13 +20,7 @@ _standard: Any = _standard_module
 
 def _ours(module: str, name: str) -> Any:
     """The class or function `name` of our module of that name."""
-    try:
-        found = importlib.import_module(f"manyhands.multiprocessing.{module}")
-    except ModuleNotFoundError as error:
-        if error.name != f"manyhands.multiprocessing.{module}":
-            raise
-        found = importlib.import_module(f"multiprocessing.{module}")
-    return getattr(found, name)
+    return getattr(importlib.import_module(f"manyhands.multiprocessing.{module}"), name)
 
 
 class Factories:

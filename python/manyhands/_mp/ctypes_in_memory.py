@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy as copy_module
 import ctypes
 import weakref
-from typing import Any
+from typing import Any, cast
 
 from manyhands._runtime import Memory
 
@@ -108,8 +108,8 @@ class _InMemory:
         return place, (plain, self._memory)
 
     def __copy__(self) -> Any:
-        private = self._plain_type()
-        ctypes.memmove(ctypes.byref(private), ctypes.byref(self), ctypes.sizeof(private))
+        private, this = self._plain_type(), cast("Any", self)
+        ctypes.memmove(ctypes.byref(private), ctypes.byref(this), ctypes.sizeof(private))
         return private
 
     def __deepcopy__(self, memo: Any) -> Any:

@@ -149,7 +149,7 @@ class ArrayProxy(ManagedObject):
         self._typecode = typecode
         # Refuses what the standard manager's array refuses.
         values = array.array(typecode, sequence)
-        self._numbers = _ours("sharedctypes", "Array")(typecode, list(values))
+        self._numbers = _ours("sharedctypes", "RawArray")(typecode, list(values))
 
     @classmethod
     def _open(cls, typecode: str, numbers: Any) -> ArrayProxy:

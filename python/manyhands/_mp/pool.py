@@ -33,9 +33,8 @@ from manyhands._process_pool import _START_METHODS, _start_method
 
 from .pool_imap import IMapIterator, IMapUnorderedIterator
 from .pool_input import CONTAINERS, Input, InputError, guarded
-from .pool_results import ApplyResult, AsyncResult, MapResult, wait_for
+from .pool_results import ApplyResult, AsyncResult, MapResult, PoolTerminated, wait_for
 from .pool_workers import ProcessWorkers, ThreadWorkers
-
 
 __all__ = [
     "CLOSE",
@@ -50,6 +49,7 @@ __all__ = [
     "MapResult",
     "MaybeEncodingError",
     "Pool",
+    "PoolTerminated",
     "RemoteTraceback",
     "ThreadPool",
     "mapstar",
@@ -108,7 +108,7 @@ class Pool:
     _pid = 0
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        context = kwargs.get("context") or (args[4] if len(args) > 4 else None)
+        context = args[4] if len(args) > 4 else kwargs.get("context")
         if context is not None and not _is_known(context):
             # It starts processes in its own way, which only the standard pool can use.
             return _standard_pool(*args, **kwargs)
@@ -191,7 +191,14 @@ class Pool:
         try:
             futures.append(self._workers.submit(func, *args, **kwds))
         except BrokenExecutor as error:
-            return MapResult(self, (), False, error, callback, error_callback)
+            return MapResult(
+                self,
+                (),
+                False,
+                input_error=error,
+                callback=callback,
+                error_callback=error_callback,
+            )
         except RuntimeError:
             self._check_running()
             raise
@@ -232,7 +239,9 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult:
         """As `map`, but return the result before it is there; see `apply_async`."""
-        return self._map_async(func, iterable, False, chunksize, callback, error_callback)
+        return self._map_async(
+            func, iterable, False, chunksize, callback=callback, error_callback=error_callback
+        )
 
     def starmap_async(
         self,
@@ -243,7 +252,9 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult:
         """As `starmap`, but return the result before it is there; see `apply_async`."""
-        return self._map_async(func, iterable, True, chunksize, callback, error_callback)
+        return self._map_async(
+            func, iterable, True, chunksize, callback=callback, error_callback=error_callback
+        )
 
     def imap(
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
@@ -281,6 +292,7 @@ class Pool:
         iterable: Any,
         starred: bool,
         chunksize: int | None,
+        *,
         callback: Callable[[list[Any]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult:
@@ -300,7 +312,14 @@ class Pool:
             failure = error.__cause__
         except BrokenExecutor as error:
             failure = error
-        return MapResult(self, futures, chunksize > 1, failure, callback, error_callback)
+        return MapResult(
+            self,
+            futures,
+            chunksize > 1,
+            input_error=failure,
+            callback=callback,
+            error_callback=error_callback,
+        )
 
     def _submit_all(
         self, submit: Callable[[Any], Any], items: Iterable[Any], futures: list[Any]
@@ -320,7 +339,9 @@ class Pool:
             self._check_running()
             raise
 
-    def _imap(self, iterator: Any, func: Any, iterable: Iterable[Any], chunksize: int) -> Any:
+    def _imap(
+        self, iterator: type[IMapIterator], func: Any, iterable: Iterable[Any], chunksize: int
+    ) -> IMapIterator:
         self._check_running()
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize!r}")
@@ -363,7 +384,7 @@ class Pool:
     def terminate(self) -> None:
         """End the workers at once, with what they are doing.
 
-        Results that are not there then raise `manyhands.Cancelled`. A `ThreadPool` finishes the
+        Results that are not there then raise `PoolTerminated`. A `ThreadPool` finishes the
         calls that have begun.
         """
         with self._lock:

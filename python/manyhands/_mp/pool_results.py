@@ -1,4 +1,4 @@
-"""``ApplyResult`` and ``MapResult``: what ``apply_async``, ``map_async`` and ``starmap_async`` return.
+"""``ApplyResult`` and ``MapResult``: what the asynchronous calls of a pool return.
 
 Guarantees: a result is ready once every task of it is done and its callback has returned; the
 first failure in the order of the input is what `get` raises; callbacks run one after the other in
@@ -20,7 +20,6 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from manyhands import _runtime
-from manyhands._errors import Cancelled
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -33,7 +32,7 @@ class ApplyResult:
 
     Mirrors https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.AsyncResult.
     Differences: the result of a task whose worker died raises `manyhands.WorkerCrashed`, and one
-    whose pool was terminated `manyhands.Cancelled`; the standard ones are never ready.
+    whose pool was terminated `PoolTerminated`; the standard ones are never ready.
 
     >>> from manyhands.multiprocessing.pool import ThreadPool
     >>> with ThreadPool(1) as pool:
@@ -164,7 +163,7 @@ class ApplyResult:
         outcome = self._outcome
         return outcome is not None and not outcome[0] and isinstance(outcome[1], PoolTerminated)
 
-    __class_getitem__ = classmethod(types.GenericAlias)
+    __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
 AsyncResult = ApplyResult
@@ -178,6 +177,7 @@ class MapResult(ApplyResult):
         pool: Pool,
         futures: Sequence[Any],
         are_chunks: bool,
+        *,
         input_error: BaseException | None = None,
         callback: Callable[[list[Any]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
@@ -210,8 +210,8 @@ class MapResult(ApplyResult):
         return True, values
 
 
-class PoolTerminated(Cancelled):
-    """The task was taken back because its pool was terminated."""
+class PoolTerminated(multiprocessing.ProcessError):
+    """The pool was terminated before this task ended. The standard result is never there then."""
 
 
 PoolTerminated.__module__ = "manyhands.multiprocessing.pool"

@@ -1,13 +1,13 @@
-"""`Queue`, `JoinableQueue`, `SimpleQueue` between processes: the compiled queue in standard clothes.
+"""`Queue`, `JoinableQueue`, `SimpleQueue` between processes: compiled, in standard clothes.
 
 Guarantees: an item is pickled where it is put, and is in the queue when `put` returns; there is no
 feeder thread, so `close`, `join_thread` and `cancel_join_thread` have nothing to wait for, and no
 process hangs at its exit because a queue is not drained. A queue may be sent to any process of the
 family, at any time.
 
-What cannot be pickled raises in `put`. Only a program that was written for the standard module finds
-what it expects there (a traceback on standard error, and the item is dropped): one that overrides
-`_on_queue_feeder_error`, or in which the standard names are ours.
+What cannot be pickled raises in `put`. Only a program that was written for the standard module
+finds what it expects there (a traceback on standard error, and the item is dropped): one that
+overrides `_on_queue_feeder_error`, or in which the standard names are ours.
 """
 
 from __future__ import annotations
@@ -97,8 +97,7 @@ class Queue(_Shared):
         return self._limit or _NO_LIMIT
 
     def join_thread(self) -> None:
-        """Returns at once: no thread works for the queue. As in the standard class, the queue must
-        be closed.
+        """Returns at once: no thread works for the queue, which must be closed.
 
         >>> queue = Queue(); queue.close(); queue.join_thread()
         """

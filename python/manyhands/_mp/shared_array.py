@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy
+import numpy as np
 
 from manyhands._runtime import Memory
 
 __all__ = ["SharedArray", "shared_array"]
 
 
-class SharedArray(numpy.ndarray):  # type: ignore[type-arg]
+class SharedArray(np.ndarray):
     """An `ndarray` that may lie in the family heap; made by `shared_array`."""
 
     @property
@@ -28,15 +28,15 @@ class SharedArray(numpy.ndarray):  # type: ignore[type-arg]
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: Any = False) -> Any:
         """What is computed is an ordinary array, unless it was written into a shared one."""
-        if array is self or isinstance(array, SharedArray) and array.is_shared:
+        if array is self or (isinstance(array, SharedArray) and array.is_shared):
             return array
-        plain = array.view(numpy.ndarray)
+        plain = array.view(np.ndarray)
         return plain[()] if return_scalar else plain
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         memory = _memory_under(self)
         if memory is None:
-            return self.view(numpy.ndarray).__reduce_ex__(protocol)
+            return self.view(np.ndarray).__reduce_ex__(protocol)
         offset = self.__array_interface__["data"][0] - memory.address
         return _open, (memory, self.shape, self.dtype, offset, self.strides)
 
@@ -44,7 +44,7 @@ class SharedArray(numpy.ndarray):  # type: ignore[type-arg]
         return self.__reduce_ex__(2)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return numpy.array(self)
+        return np.array(self)
 
 
 def shared_array(shape: Any, dtype: Any = float) -> SharedArray:
@@ -68,10 +68,10 @@ def shared_array(shape: Any, dtype: Any = float) -> SharedArray:
     >>> image.tolist()
     [[0, 0, 0], [7, 7, 7]]
     """
-    dtype = numpy.dtype(dtype)
+    dtype = np.dtype(dtype)
     if dtype.hasobject:
         raise TypeError(f"an array of {dtype} holds Python objects, which processes cannot share")
-    shape = (shape,) if isinstance(shape, int | numpy.integer) else tuple(shape)
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     if any(length < 0 for length in shape):
         raise ValueError(f"a shape has no negative lengths: {shape}")
     n_bytes = dtype.itemsize
@@ -81,7 +81,8 @@ def shared_array(shape: Any, dtype: Any = float) -> SharedArray:
 
 
 def _open(memory: Memory, shape: Any, dtype: Any, offset: int, strides: Any) -> SharedArray:
-    return SharedArray(shape, dtype, memory, offset, strides)
+    buffer: Any = memory
+    return SharedArray(shape, dtype, buffer, offset, strides)
 
 
 def _memory_under(array: Any) -> Memory | None:

@@ -79,7 +79,8 @@ class SharedMemory(standard.SharedMemory):
         self._memory = memory
         self._heap_name = memory.name
         self._heap_size = len(memory)
-        self._view = memoryview(memory)
+        buffer: Any = memory
+        self._view = memoryview(buffer)
 
     @property
     def buf(self) -> Any:
@@ -149,7 +150,8 @@ class SharedMemory(standard.SharedMemory):
 def _init_standard(block: Any, name: str | None, create: bool, size: int, track: bool) -> None:
     """Makes `block` one of the standard library's, which knows `track` since 3.13."""
     if hasattr(standard.SharedMemory, "_track"):
-        standard.SharedMemory.__init__(block, name, create, size, track=track)
+        options: Any = {"track": track}
+        standard.SharedMemory.__init__(block, name, create, size, **options)
     else:
         standard.SharedMemory.__init__(block, name, create, size)
 
@@ -210,6 +212,8 @@ class ShareableList(standard.ShareableList):  # type: ignore[type-arg]
     >>> numbers.shm.close()
     >>> numbers.shm.unlink()
     """
+
+    shm: Any
 
     def __new__(cls, sequence: Iterable[Any] | None = None, *, name: str | None = None) -> Any:
         """A list of the standard library's where the name asks for one."""

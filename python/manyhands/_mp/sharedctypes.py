@@ -270,9 +270,9 @@ class _SynchronizedNumbers(SharedArray, SynchronizedArray):
         >>> numbers[:]
         [1, 20, 3]
         """
-        import numpy
+        import numpy as np
 
-        return numpy.asarray(self)
+        return np.asarray(self)
 
     def __reduce__(self) -> Any:
         return _numbers, (self.memory, self.code, len(self), self.get_lock())

@@ -14,9 +14,8 @@ As https://docs.python.org/3/library/multiprocessing.html#module-multiprocessing
 
 from __future__ import annotations
 
+from multiprocessing import AuthenticationError, BufferTooShort
 from multiprocessing.connection import (
-    AuthenticationError,
-    BufferTooShort,
     Client,
     Listener,
     answer_challenge,

@@ -1,4 +1,4 @@
-"""`multiprocessing.managers` on the family heap: dicts, lists and the rest without a server process.
+"""`multiprocessing.managers` on the family heap: shared dicts, lists… without a server process.
 
 Mirrors https://docs.python.org/3/library/multiprocessing.html#managers; docs/managers.md has the
 differences. `BaseManager`, `BaseProxy`, `SharedMemoryManager` and what else is not listed below are
@@ -23,7 +23,7 @@ from manyhands._mp.managed_primitives import (
 from manyhands._mp.managed_values import ArrayProxy, NamespaceProxy, ValueProxy
 from manyhands._mp.managers import SyncManager
 
-__all__ = [*_standard.__all__]
+__all__ = ["BaseManager", "BaseProxy", "SharedMemoryManager", "SyncManager", "Token"]
 
 for _public in (
     AcquirerProxy,

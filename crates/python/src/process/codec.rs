@@ -232,7 +232,8 @@ impl<'py> Pickled<'py> {
             self.write(&mut bytes);
             return Ok(Body::Inline(bytes.into()));
         }
-        let mut block = heap.alloc(len as u64).map_err(|error| out_of_memory(&error))?;
+        let mut block =
+            heap.alloc_for_overwrite(len as u64).map_err(|error| out_of_memory(&error))?;
         self.write(&mut block);
         Ok(Body::Block(block))
     }

@@ -80,15 +80,15 @@ impl SharedArray {
     fn new(
         memory: &Bound<'_, Memory>,
         code: &str,
-        len: usize,
+        length: usize,
         lock: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let (memory, scalar) = (memory.get().memory.clone(), Scalar::of_code(code)?);
         let size = scalar.size();
-        if len.checked_mul(size).is_none_or(|n_bytes| n_bytes as u64 > memory.len()) {
+        if length.checked_mul(size).is_none_or(|n_bytes| n_bytes as u64 > memory.len()) {
             return Err(PyValueError::new_err("the memory is smaller than so many such numbers"));
         }
-        let (shape, strides) = ([len as ffi::Py_ssize_t], [size as ffi::Py_ssize_t]);
+        let (shape, strides) = ([length as ffi::Py_ssize_t], [size as ffi::Py_ssize_t]);
         Ok(Self { memory, scalar, guard: Guard::new(lock)?, shape, strides })
     }
 

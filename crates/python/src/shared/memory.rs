@@ -35,16 +35,16 @@ impl Memory {
 
 #[pymethods]
 impl Memory {
-    /// `len` bytes of zeros; lost updates of the first `n_watched` cells can be told, if that is
+    /// `n_bytes` bytes of zeros; lost updates of the first `n_watched` cells can be told, if that is
     /// asked for at all.
     #[new]
-    #[pyo3(signature = (len, n_watched=0))]
-    fn create(len: u64, n_watched: u64) -> PyResult<Self> {
+    #[pyo3(signature = (n_bytes, n_watched=0))]
+    fn create(n_bytes: u64, n_watched: u64) -> PyResult<Self> {
         let heap = family::heap()?;
         let mode = lost_update::mode_of_new_memory();
         let n_watched = if mode == 0 { 0 } else { n_watched };
-        let memory =
-            cell::Memory::create(&heap, len, n_watched).map_err(|error| out_of_memory(&error))?;
+        let memory = cell::Memory::create(&heap, n_bytes, n_watched)
+            .map_err(|error| out_of_memory(&error))?;
         memory.set_mode(mode);
         Ok(Self::new(memory))
     }

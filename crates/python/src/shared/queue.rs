@@ -14,7 +14,7 @@ use manyhands_queue::shared::{NotPut, QUEUE, SharedQueue};
 use manyhands_shm::message::{Message, Taken};
 use manyhands_sys::clock::Deadline;
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -34,6 +34,9 @@ pub struct SharedQueueCore {
     queue: OnceLock<SharedQueue>,
     /// By this process.
     is_closed: AtomicBool,
+    /// This process has put something: only then `empty` of a closed queue is an error, as with
+    /// the standard class.
+    has_put: AtomicBool,
     /// The coroutines of this process that wait; a `manyhands._mp.queue_async.Waiters`.
     waiters: OnceLock<Py<PyAny>>,
     n_async_getters: AtomicU32,
@@ -155,6 +158,7 @@ impl SharedQueueCore {
     /// An item is there: calls coroutines of this process that wait for one.
     #[inline]
     fn after_put(slf: &Bound<'_, Self>, n_items: usize) -> PyResult<()> {
+        slf.get().has_put.store(true, Ordering::Relaxed);
         match slf.get().n_async_getters.load(Ordering::SeqCst) {
             0 => Ok(()),
             _ => slf.get().call_coroutines(slf.py(), "call_getters", n_items),
@@ -186,6 +190,7 @@ impl SharedQueueCore {
         Self {
             queue: OnceLock::new(),
             is_closed: AtomicBool::new(false),
+            has_put: AtomicBool::new(false),
             waiters: OnceLock::new(),
             n_async_getters: AtomicU32::new(0),
             n_async_putters: AtomicU32::new(0),
@@ -361,8 +366,11 @@ impl SharedQueueCore {
 
     /// Whether no item is in the queue now.
     fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        if slf.get().is_closed.load(Ordering::Relaxed) {
-            return Err(pyo3::exceptions::PyOSError::new_err(is_closed_text(slf)));
+        let core = slf.get();
+        if core.is_closed.load(Ordering::Relaxed)
+            && (core.has_put.load(Ordering::Relaxed) || is_simple(slf))
+        {
+            return Err(PyOSError::new_err(is_closed_text(slf)));
         }
         Ok(Self::queue(slf)?.is_empty())
     }
@@ -519,10 +527,12 @@ fn raise(class: PyResult<&Bound<'_, PyType>>) -> PyErr {
 fn closed(slf: &Bound<'_, SharedQueueCore>) -> PyErr {
     let text = is_closed_text(slf);
     // As the standard classes: reading or writing a closed pipe is an OSError.
-    match slf.getattr(intern!(slf.py(), "_is_simple")).and_then(|is_simple| is_simple.is_truthy()) {
-        Ok(true) => pyo3::exceptions::PyOSError::new_err(text),
-        _ => PyValueError::new_err(text),
-    }
+    if is_simple(slf) { PyOSError::new_err(text) } else { PyValueError::new_err(text) }
+}
+
+fn is_simple(slf: &Bound<'_, SharedQueueCore>) -> bool {
+    let is_simple = slf.getattr(intern!(slf.py(), "_is_simple"));
+    is_simple.and_then(|is_simple| is_simple.is_truthy()).unwrap_or(false)
 }
 
 fn is_closed_text(slf: &Bound<'_, SharedQueueCore>) -> String {

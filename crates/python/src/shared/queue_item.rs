@@ -115,7 +115,7 @@ fn of_bytes(bytes: &[u8], heap: &Arc<Heap>) -> PyResult<ItemBody> {
         fill(&mut short);
         return Ok(ItemBody::Short(short));
     }
-    let mut block = heap.alloc(len as u64).map_err(|error| out_of_memory(&error))?;
+    let mut block = heap.alloc_for_overwrite(len as u64).map_err(|error| out_of_memory(&error))?;
     fill(&mut block);
     Ok(ItemBody::Block(block))
 }

@@ -12,7 +12,6 @@ use manyhands_sync::sleep::{Slept, Wait, Waiting, sleep};
 use manyhands_sys::clock::Deadline;
 
 use super::bell::Bell;
-use crate::backoff::Backoff;
 
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
@@ -99,14 +98,20 @@ impl Patience {
     }
 }
 
+/// Rounds of pauses before the processor is offered to others, each twice as long as the one before.
+const N_PAUSES: u32 = 3;
+
 /// Whether the operation ended in a moment of attempts.
+///
+/// A short one: with a processor for each process the answer of a peer that is awake comes within
+/// it; with fewer the peer needs ours, and gets it sooner by a sleep than by a longer moment.
 fn spin<'a>(attempt: &mut impl FnMut() -> Step<'a>) -> bool {
-    let mut backoff = Backoff::new();
-    while !backoff.is_over() {
-        backoff.pause();
+    for round in 0..N_PAUSES {
+        (0..1 << round).for_each(|_| std::hint::spin_loop());
         if matches!(attempt(), Step::Ended) {
             return true;
         }
     }
-    false
+    std::thread::yield_now();
+    matches!(attempt(), Step::Ended)
 }

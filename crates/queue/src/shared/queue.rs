@@ -394,7 +394,7 @@ impl SharedQueue {
         bytes: &'a [u8],
         message: Message<'a>,
     ) -> Result<Message<'a>, NotPut<'a>> {
-        match self.heap().alloc(bytes.len() as u64) {
+        match self.heap().alloc_for_overwrite(bytes.len() as u64) {
             Ok(mut block) => {
                 block.copy_from_slice(bytes);
                 Ok(Message { body: Body::Block(block), ..message })

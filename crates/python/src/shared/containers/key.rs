@@ -3,6 +3,7 @@
 //! | key | compared |
 //! |---|---|
 //! | None, int, str, bytes, float, bool, and classes of these that inherit `==` | tag and content; 1, 1.0 and True are the same |
+//! | another key that equals and hashes as its `int`, `float`, `str` or `bytes` (Decimal, NumPy's numbers) | as that |
 //! | tuple of such keys | tag, length, each of them |
 //! | anything else that is hashable | tag and pickle |
 //!
@@ -155,10 +156,37 @@ fn encode(
     } else if inherits_equality(key, py.get_type::<PyTuple>().as_any())? {
         *is_exact = false;
         return encode_tuple(key.cast::<PyTuple>()?, into, is_exact, depth);
+    } else if let Some(equal) = simple_equal(key)? {
+        *is_exact = false;
+        return encode(&equal, into, &mut false, depth);
     } else {
         return Ok(false);
     }
     Ok(true)
+}
+
+/// The int, float, str or bytes that a key of another class equals, if it says so and hashes alike.
+#[cold]
+fn simple_equal<'py>(key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = key.py();
+    let classes = [
+        ("__index__", py.get_type::<PyInt>().into_any()),
+        ("__float__", py.get_type::<PyFloat>().into_any()),
+        ("isalpha", py.get_type::<PyString>().into_any()),
+        ("hex", py.get_type::<PyBytes>().into_any()),
+    ];
+    for (mark, class) in classes {
+        let is_derived = key.is_instance(&class)?;
+        if !is_derived && (!mark.starts_with('_') || !key.hasattr(mark)?) {
+            continue;
+        }
+        // A number too large for a float, or a class that refuses: it equals none.
+        let Ok(simple) = class.call1((key,)) else { continue };
+        if simple.get_type().is(&class) && simple.eq(key)? && simple.hash()? == key.hash()? {
+            return Ok(Some(simple));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the key is of a class derived from `class` that compares and hashes as that one does.

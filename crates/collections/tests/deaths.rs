@@ -1,0 +1,421 @@
+//! Processes killed at any instruction of an operation: the others go on, every change was made to
+//! the end or not at all, and the heap has its memory back.
+//!
+//! The members are this very test binary, re-entered. They change a map, a list of values that say
+//! whether they are whole, a deck that is only ever shuffled, and a number that counts. After each
+//! kill the root looks at all of it. `MANYHANDS_KILLS` sets how many are killed.
+
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use manyhands_collections::{Draft, SharedList, SharedMap};
+use manyhands_shm::object::register;
+use manyhands_shm::{Carried, Handle, Heap, Party, family};
+use manyhands_sys::atomic::{AtomicU64, Ordering};
+use manyhands_sys::socket::MessageSocket;
+
+const MARK: &str = "MANYHANDS_TEST_COLLECTIONS_MEMBER";
+const N_MEMBERS: usize = 4;
+const N_KEYS: u64 = 100;
+const N_CARDS: u64 = 52;
+const LONGEST_LIST: u64 = 200;
+/// Of several classes of records; the last is stored apart, so the record refers to an object.
+const LENGTHS: [usize; 8] = [16, 16, 24, 60, 200, 700, 1_900, 6_000];
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+/// What members write down: for each how many additions it has begun, and how many it has done.
+struct Ledger {
+    heap: Arc<Heap>,
+    at: u64,
+}
+
+impl Ledger {
+    fn word(&self, idx: u64) -> &AtomicU64 {
+        // SAFETY: inside the ledger's block, aligned, used only as an atomic.
+        unsafe { self.heap.address(self.at + idx * 8, 8).cast().as_ref() }
+    }
+
+    fn complaint(&self) -> &AtomicU64 {
+        self.word(0)
+    }
+
+    fn begun(&self, row: u64) -> &AtomicU64 {
+        self.word(1 + 2 * row)
+    }
+
+    fn done(&self, row: u64) -> &AtomicU64 {
+        self.word(2 + 2 * row)
+    }
+}
+
+struct Shared {
+    map: SharedMap,
+    list: SharedList,
+    deck: SharedList,
+    counts: SharedMap,
+    /// What some of the values refer to.
+    companion: SharedMap,
+}
+
+impl Shared {
+    fn create(heap: &Arc<Heap>) -> Self {
+        let map = || SharedMap::create(heap).expect("room");
+        let list = || SharedList::create(heap).expect("room");
+        let shared =
+            Self { map: map(), list: list(), deck: list(), counts: map(), companion: map() };
+        for card in 0..N_CARDS {
+            shared.deck.push(&card.to_le_bytes()).expect("room");
+        }
+        shared
+    }
+
+    fn handles(&self) -> Vec<u8> {
+        let objects = [
+            self.map.object(),
+            self.list.object(),
+            self.deck.object(),
+            self.counts.object(),
+            self.companion.object(),
+        ];
+        objects.iter().flat_map(|object| object.handle().to_bytes()).collect()
+    }
+
+    fn open(handles: &[u8]) -> Self {
+        let mut handles =
+            handles.chunks_exact(Handle::LEN).map(|bytes| Handle::from_bytes(bytes).expect("24"));
+        let mut next = || handles.next().expect("five handles");
+        Self {
+            map: SharedMap::open(next()).expect("the map"),
+            list: SharedList::open(next()).expect("the list"),
+            deck: SharedList::open(next()).expect("the deck"),
+            counts: SharedMap::open(next()).expect("the counts"),
+            companion: SharedMap::open(next()).expect("the companion"),
+        }
+    }
+}
+
+/// A value that says what it is of, and whether it is whole.
+fn value(of: u64, carries: bool, random: &mut Random) -> Vec<u8> {
+    let n_lengths = LENGTHS.len() - usize::from(!carries);
+    let len = LENGTHS[random.below(n_lengths as u64) as usize];
+    let filling = random.below(256) as u8;
+    let mut bytes = vec![filling; len];
+    bytes[..8].copy_from_slice(&of.to_le_bytes());
+    bytes
+}
+
+fn is_whole(bytes: &[u8], of: Option<u64>) -> bool {
+    let Some((head, filling)) = bytes.split_at_checked(8) else { return false };
+    let is_of = of.is_none_or(|of| head == of.to_le_bytes());
+    is_of && LENGTHS.contains(&bytes.len()) && filling.iter().all(|byte| *byte == filling[0])
+}
+
+struct Member {
+    ledger: Ledger,
+    shared: Shared,
+    row: u64,
+    carries: bool,
+    random: Random,
+}
+
+impl Member {
+    fn draft<'a>(&mut self, bytes: &'a [u8]) -> Draft<'a> {
+        let carried = match self.random.below(4) {
+            0 if self.carries => Carried::collect(|| self.shared.companion.object().travel()).1,
+            _ => Carried::default(),
+        };
+        Draft::new(&self.ledger.heap, bytes, carried).expect("room")
+    }
+
+    fn step(&mut self) {
+        match self.random.below(20) {
+            0..=6 => self.change_map(),
+            7..=13 => self.change_list(),
+            14 | 15 => self.shuffle(),
+            16 => self.clear(),
+            _ => self.count(),
+        }
+    }
+
+    fn change_map(&mut self) {
+        let number = self.random.below(N_KEYS);
+        let key = number.to_le_bytes();
+        match self.random.below(8) {
+            0..=3 => {
+                let bytes = value(number, self.carries, &mut self.random);
+                let draft = self.draft(&bytes);
+                self.shared.map.lock().insert(key.as_slice().into(), draft).expect("room");
+            }
+            4 | 5 => {
+                let found = self.shared.map.lock().get(&key).expect("room");
+                if found.is_some_and(|found| !is_whole(found.bytes(), Some(number))) {
+                    self.complain(1);
+                }
+            }
+            6 => _ = self.shared.map.lock().discard(&key),
+            _ => {
+                let popped = self.shared.map.lock().pop_last().expect("room");
+                let is_right =
+                    |(key, _, found): (Vec<u8>, Vec<u8>, manyhands_collections::Value)| {
+                        let of = u64::from_le_bytes(key.try_into().expect("eight"));
+                        is_whole(found.bytes(), Some(of))
+                    };
+                if popped.is_some_and(|popped| !is_right(popped)) {
+                    self.complain(2);
+                }
+            }
+        }
+    }
+
+    fn change_list(&mut self) {
+        let n_new = 1 + self.random.below(3);
+        let values: Vec<_> =
+            (0..n_new).map(|of| value(of, self.carries, &mut self.random)).collect();
+        let drafts: Vec<_> = values.iter().map(|bytes| self.draft(bytes)).collect();
+        let (step, place) = (self.random.below(8), self.random.below(LONGEST_LIST));
+        let list = self.shared.list.clone();
+        let mut guard = list.lock();
+        let len = guard.len();
+        let at = if len == 0 { 0 } else { place % len };
+        match step {
+            _ if len > LONGEST_LIST => guard.remove(0..len / 2).expect("room"),
+            0 | 1 => guard.insert(len, drafts).expect("room"),
+            2 => guard.insert(at, drafts).expect("room"),
+            3 if len > 0 => {
+                let places = (at..len).zip(drafts).collect();
+                guard.set(places).expect("room");
+            }
+            4 if len > 0 => guard.remove(at..at + 1).expect("room"),
+            5 => {
+                let end = (at + 3).min(len);
+                guard.splice(at..end, drafts).expect("room");
+            }
+            6 => {
+                let kept: Vec<u64> = (0..len).rev().filter(|idx| idx % 7 != 3).collect();
+                guard.select(&kept).expect("room");
+            }
+            _ if len > 0 => {
+                let found = guard.get(at).expect("room").expect("it is there");
+                if !is_whole(found.bytes(), None) {
+                    self.complain(3);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn shuffle(&mut self) {
+        let mut places: Vec<u64> = (0..N_CARDS).collect();
+        for idx in (1..places.len()).rev() {
+            places.swap(idx, self.random.below(idx as u64 + 1) as usize);
+        }
+        self.shared.deck.lock().select(&places).expect("room");
+    }
+
+    fn clear(&mut self) {
+        if self.random.below(10) == 0 {
+            self.shared.map.lock().clear().expect("room");
+        }
+    }
+
+    fn count(&mut self) {
+        let (begun, done) = (self.ledger.begun(self.row), self.ledger.done(self.row));
+        begun.fetch_add(1, Ordering::SeqCst);
+        let mut guard = self.shared.counts.lock();
+        let before = guard.get(b"count").expect("room");
+        let before = before.map_or(0, |value| number_of(value.bytes()));
+        let bytes = (before + 1).to_le_bytes();
+        let draft = Draft::new(&self.ledger.heap, &bytes, Carried::default()).expect("room");
+        guard.insert(b"count".as_slice().into(), draft).expect("room");
+        drop(guard);
+        done.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn complain(&self, what: u64) {
+        self.ledger.complaint().store(what, Ordering::SeqCst);
+    }
+}
+
+fn number_of(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+}
+
+#[test]
+fn member_entry() {
+    if std::env::var_os(MARK).is_none() {
+        return;
+    }
+    register(&manyhands_collections::KINDS);
+    // SAFETY: nothing else in a member reads its standard input.
+    let socket = unsafe { MessageSocket::from_stdin() }.expect("a member has a socket");
+    let Some(hello) = socket.receive().expect("a first message") else { return };
+    let (words, handles) = hello.bytes.split_at(40);
+    let words: Vec<u64> = words.chunks_exact(8).map(number_of).collect();
+    let fd = hello.fds.into_iter().next().expect("the heap comes along");
+    let heap = family::join(fd, Party::from_number(words[0] as u32)).expect("a heap");
+    let mut member = Member {
+        ledger: Ledger { heap, at: words[1] },
+        shared: Shared::open(handles),
+        row: words[2],
+        carries: words[4] != 0,
+        random: Random(words[3] | 1),
+    };
+    // The root's death closes the socket: no member survives it.
+    while socket.try_receive().is_err() {
+        (0..50).for_each(|_| member.step());
+    }
+    manyhands_sys::thread::exit_now(0);
+}
+
+struct Started {
+    process: Child,
+    party: Party,
+    _socket: MessageSocket,
+}
+
+struct Root {
+    ledger: Ledger,
+    shared: Shared,
+    n_rows: u64,
+    carries: bool,
+    random: Random,
+}
+
+impl Root {
+    fn start(&mut self) -> Started {
+        let (ours, theirs) = MessageSocket::pair().expect("a socket pair");
+        let heap = &self.ledger.heap;
+        let party = heap.new_party().expect("a number");
+        let process = Command::new(std::env::current_exe().expect("the test binary has a path"))
+            .args(["member_entry", "--exact", "--nocapture", "--quiet"])
+            .env(MARK, "1")
+            .stdin(Stdio::from(theirs.into_fd()))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a member starts");
+        let seed = self.random.below(u64::MAX);
+        let number = u64::from(party.number());
+        let words = [number, self.ledger.at, self.n_rows, seed, u64::from(self.carries)];
+        let mut hello: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        hello.extend(self.shared.handles());
+        ours.send(&hello, &[heap.fd().as_fd()]).expect("a member listens");
+        self.n_rows += 1;
+        Started { process, party, _socket: ours }
+    }
+
+    fn check(&self) {
+        assert_eq!(self.ledger.complaint().load(Ordering::SeqCst), 0, "a member complained");
+        let guard = self.shared.map.lock();
+        let keys: Vec<u64> = guard.keys().map(|key| number_of(key.compared)).collect();
+        assert_eq!(keys.len() as u64, guard.len(), "the count is right");
+        for key in &keys {
+            let found =
+                guard.get(&key.to_le_bytes()).expect("room").expect("a listed key is found");
+            assert!(is_whole(found.bytes(), Some(*key)), "the value of {key} is whole");
+        }
+        let n_absent = (0..N_KEYS).filter(|key| !guard.contains(&key.to_le_bytes())).count();
+        assert_eq!(n_absent + keys.len(), N_KEYS as usize, "no key is there twice");
+        drop(guard);
+        let guard = self.shared.list.lock();
+        let values = guard.values(0..guard.len()).expect("room");
+        drop(guard);
+        assert!(values.iter().all(|value| is_whole(value.bytes(), None)), "all items are whole");
+        let guard = self.shared.deck.lock();
+        let cards = guard.values(0..guard.len()).expect("room");
+        drop(guard);
+        let mut cards: Vec<u64> = cards.iter().map(|card| number_of(card.bytes())).collect();
+        cards.sort_unstable();
+        assert_eq!(cards, (0..N_CARDS).collect::<Vec<_>>(), "no card is lost, none is there twice");
+    }
+
+    fn check_count(&self) {
+        let count = self.shared.counts.get(b"count").expect("room");
+        let count = count.map_or(0, |bytes| number_of(&bytes));
+        let sum = |word: &dyn Fn(u64) -> u64| (0..self.n_rows).map(word).sum::<u64>();
+        let begun = sum(&|row| self.ledger.begun(row).load(Ordering::SeqCst));
+        let done = sum(&|row| self.ledger.done(row).load(Ordering::SeqCst));
+        assert!((done..=begun).contains(&count), "{done} <= {count} <= {begun}");
+        assert!(done > self.n_rows, "the members did something: {done}");
+    }
+
+    fn n_mended(&self) -> u64 {
+        let Shared { map, list, deck, counts, .. } = &self.shared;
+        map.n_mended() + list.n_mended() + deck.n_mended() + counts.n_mended()
+    }
+}
+
+fn n_kills() -> u64 {
+    std::env::var("MANYHANDS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(120)
+}
+
+/// The bytes of the heap that are left at the end.
+fn fuzz(carries: bool) -> u64 {
+    register(&manyhands_collections::KINDS);
+    let n_kills = n_kills();
+    let heap = family::heap().expect("a heap");
+    let ledger_len = 8 * (1 + 2 * (n_kills + N_MEMBERS as u64));
+    let mut block = heap.alloc(ledger_len.max(1 << 18)).expect("room");
+    block.fill(0);
+    let ledger = Ledger { heap: Arc::clone(&heap), at: block.at().offset };
+    let shared = Shared::create(&heap);
+    let random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut root = Root { ledger, shared, n_rows: 0, carries, random };
+    let mut members: Vec<_> = (0..N_MEMBERS).map(|_| root.start()).collect();
+    let mut unburied: Vec<Party> = Vec::new();
+    for n_killed in 0..n_kills {
+        let until = Instant::now() + Duration::from_micros(root.random.below(12_000));
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        let mut victim = members.swap_remove(root.random.below(N_MEMBERS as u64) as usize);
+        victim.process.kill().expect("a child can be killed");
+        victim.process.wait().expect("a child can be waited for");
+        unburied.push(victim.party);
+        // Others may come to what it left before it is buried, or after.
+        if n_killed % 3 == 0 {
+            unburied.drain(..).for_each(|party| _ = heap.bury(party));
+        }
+        root.check();
+        members.push(root.start());
+    }
+    for mut member in members {
+        member.process.kill().expect("a child can be killed");
+        member.process.wait().expect("a child can be waited for");
+        unburied.push(member.party);
+    }
+    unburied.drain(..).for_each(|party| _ = heap.bury(party));
+    root.check();
+    root.check_count();
+    println!("{n_kills} killed, {} of them inside", root.n_mended());
+    drop((root, block));
+    heap.trim();
+    heap.claimed_bytes()
+}
+
+#[test]
+fn killed_members_leave_every_change_made_or_not_made() {
+    let left = fuzz(false);
+    // The pages on which this process writes down what it holds.
+    assert!(left <= 256 << 10, "{left} bytes are left");
+}
+
+#[test]
+fn killed_members_leave_what_values_refer_to() {
+    let left = fuzz(true);
+    // What a value refers to stays if somebody is killed in the few instructions in which it changes
+    // hands: at most one object for each of the dead, of up to 8 KiB here.
+    let n_dead = n_kills() + N_MEMBERS as u64;
+    assert!(left <= (1 << 20) + n_dead * (8 << 10), "{left} bytes are left");
+}
