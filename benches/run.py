@@ -26,6 +26,8 @@ ORDER = [
     "locks",
     "pools",
     "queues",
+    "values",
+    "managers",
     "first_result",
     "replacement",
     "million_tasks",

@@ -30,9 +30,11 @@ class AfterImport:
         callback = self.callbacks.get(name)
         if callback is None:
             return None
-        for finder in list(sys.meta_path):
+        # Those after this one, among them other hooks: each of them calls back.
+        finders = list(sys.meta_path)
+        for finder in finders[finders.index(self) + 1 :] if self in finders else ():
             find_spec = getattr(finder, "find_spec", None)
-            if find_spec is None or isinstance(finder, AfterImport):
+            if find_spec is None:
                 continue
             spec: ModuleSpec | None = find_spec(name, path, target)
             if spec is not None:

@@ -323,7 +323,8 @@ def _become_pool_process(data: dict[str, Any], name: str | None, pool_number: in
         )
     except OSError:
         process._parent_process = None
-    if data["start_method"] is not None:
+    # Template, ours under the drop-in, is what there is anyway until the module is patched.
+    if data["start_method"] in context._concrete_contexts:
         context._force_start_method(data["start_method"])
     if "multiprocessing.util" in sys.modules:
         process.BaseProcess._after_fork()

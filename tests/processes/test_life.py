@@ -301,4 +301,26 @@ def test_a_process_that_is_dropped_runs_on(tmp_path, context):
     started(context, done.touch)
     while not done.exists():
         time.sleep(0.001)  # Waiting for what must come; the watchdog ends it if it does not.
-    multiprocessing.active_children()
+    while multiprocessing.active_children():
+        time.sleep(0.001)
+
+
+def make_and_fill():
+    queue = multiprocessing.Queue()
+    queue.put("rice")
+    return {"queue": queue}
+
+
+def test_a_result_may_name_shared_objects(context):
+    process = started(context, make_and_fill)
+    process.join()
+    assert process.result()["queue"].get() == "rice"
+
+
+def test_shared_objects_live_no_longer_for_having_been_sent(context):
+    queue = multiprocessing.Queue()
+    process = started(context, queue.put, "rice")
+    process.join()
+    assert queue.get() == "rice"
+    if context.get_start_method() != "fork":
+        assert process._popen._references is None, "what the launch held is let go"

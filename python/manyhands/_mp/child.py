@@ -34,9 +34,10 @@ def run(launch: _runtime.Launch) -> NoReturn:
     recorder = None
     try:
         parent, papers_fd, out, err, *fds = _runtime.become_child(launch)
-        recorder = Recorder(Papers(papers_fd))
+        papers = Papers(papers_fd)
+        recorder = Recorder(papers)
         _take_over_output(out, err)
-        process = _unpickle(recorder.papers.read_setup(), fds)
+        process, recorder.carrier = _unpickle(papers.read_setup(), fds)
         exitcode = _bootstrap(process, parent, recorder)
     except BaseException:
         traceback.print_exc()
@@ -44,10 +45,12 @@ def run(launch: _runtime.Launch) -> NoReturn:
         _end(exitcode, recorder)
 
 
-def run_forked(process: Any, parent: int, papers: Papers, may_be_orphan: bool) -> NoReturn:
+def run_forked(
+    process: Any, parent: int, papers: Papers, carrier: Any, may_be_orphan: bool
+) -> NoReturn:
     """Be the process that was forked from its parent with all its memory; ends it."""
     exitcode = 1
-    recorder = Recorder(papers)
+    recorder = Recorder(papers, carrier)
     try:
         if not may_be_orphan:
             _runtime.end_with_parent(parent)
@@ -117,7 +120,8 @@ def _take_over_output(out: int, err: int) -> None:
         os.close(fd)
 
 
-def _unpickle(setup_bytes: bytes, fds: list[int]) -> Any:
+def _unpickle(setup_bytes: bytes, fds: list[int]) -> tuple[Any, Any]:
+    """The process object, and the queue for what it returns."""
     sent_fds.receive(fds)
     setup = _pickling.loads(setup_bytes)
     current = _process.current_process()
@@ -135,7 +139,7 @@ def _unpickle(setup_bytes: bytes, fds: list[int]) -> Any:
             _util.log_to_stderr()
         if setup["log_level"] is not None:
             _util.get_logger().setLevel(setup["log_level"])
-        return _pickling.loads(setup["process"])
+        return _pickling.loads(setup["process"]), setup["carrier"]
     finally:
         del current._inheriting
 

@@ -20,6 +20,7 @@ from manyhands import _runtime
 
 from . import child as _child
 from .papers import LastWords, Papers
+from .queues import SimpleQueue
 
 _util: Any = _util_module
 
@@ -38,6 +39,7 @@ class ForkedPopen:
         self._words_are_read = False
         _util._flush_std_streams()
         self._papers = Papers.new()
+        self._carrier = SimpleQueue()
         try:
             parent = os.pidfd_open(os.getpid())
             try:
@@ -56,9 +58,8 @@ class ForkedPopen:
             self._bury()
             raise
         if self.pid == 0:
-            _child.run_forked(
-                process, parent, self._papers, getattr(process, "_may_be_orphan", False)
-            )
+            may_be_orphan = getattr(process, "_may_be_orphan", False)
+            _child.run_forked(process, parent, self._papers, self._carrier, may_be_orphan)
         self._party = _runtime.last_forked_party()
         if self._party is not None:
             _runtime.name_party(self._party, self.pid)
@@ -110,6 +111,10 @@ class ForkedPopen:
             self._words_are_read = True
             self._words = self._papers.read_end()
         return self._words
+
+    def value(self) -> Any:
+        """What `run` returned, once; what cannot be unpickled raises."""
+        return self._carrier.get()
 
     def describe_end(self) -> str:
         """How it ended, for people."""

@@ -27,6 +27,7 @@ from manyhands.install import is_installed
 
 from . import main_module
 from .papers import LastWords, Papers
+from .queues import SimpleQueue
 from .sent_fds import SentFd
 
 _context: Any = _context_module
@@ -61,8 +62,11 @@ class LaunchedPopen:
         self._words_are_read = False
         _util._flush_std_streams()
         self._papers = Papers.new()
+        self._carrier = SimpleQueue()
+        self._references: _runtime.References | None = None
         try:
-            self._papers.write_setup(self._setup(process))
+            setup, self._references = _runtime.collect_references(lambda: self._setup(process))
+            self._papers.write_setup(setup)
             fds = [self._papers.fd, *_output_fds(), *self._fds]
             self._child = _runtime.ChildProcess.start(
                 _launcher(method), fds, getattr(process, "_may_be_orphan", False)
@@ -71,6 +75,7 @@ class LaunchedPopen:
             self.sentinel = self._child.sentinel()
         except BaseException:
             self._papers.close()
+            self._release_references()
             raise
         finally:
             # The objects they belong to are pickled by now.
@@ -99,7 +104,18 @@ class LaunchedPopen:
             # The template was killed meanwhile: what the process said itself is the truth.
             words = self.last_words()
             exitcode = words.exitcode if words else exitcode
+        if exitcode is not None:
+            self._release_references()
         self.returncode = exitcode
+
+    def _release_references(self) -> None:
+        references, self._references = self._references, None
+        if references is not None:
+            references.release()
+
+    def value(self) -> Any:
+        """What `run` returned, once; what cannot be unpickled raises."""
+        return self._carrier.get()
 
     def last_words(self) -> LastWords | None:
         """What the process left behind; None if it was killed."""
@@ -148,6 +164,7 @@ class LaunchedPopen:
                 "tracker_fd": self._tracker_fd(),
                 "log_to_stderr": _util._log_to_stderr,
                 "log_level": _util._logger.getEffectiveLevel() if _util._logger else None,
+                "carrier": self._carrier,
                 "process": self._pickled(process),
             }
             return _pickling.dumps(setup, None)

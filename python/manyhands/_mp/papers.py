@@ -4,7 +4,7 @@
 |---|---|---|
 | 0 to 47 | the child, once, at its end | `_HEADER`: how it ended |
 | from 64 | the parent, before the launch | the setup, a pickle |
-| after | the child, before the header | the outcome: what `run` returned or raised |
+| after | the child, before the header | the outcome: what `run` raised |
 
 The header is written by one call after the outcome is complete, so a child that is killed at any
 instruction leaves either no outcome or a whole one. The file has no name and goes with its last

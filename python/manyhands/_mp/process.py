@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from multiprocessing import process as _standard_process
 from typing import Any, TypeVar, overload
 
+from .papers import RETURNED
+
 _standard: Any = _standard_process
 
 _T = TypeVar("_T")
+_NOT_TAKEN = object()
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -121,6 +124,9 @@ class BaseProcess(_standard.BaseProcess):  # type: ignore[misc]
         Args:
             timeout: seconds to wait; None: until the process ends.
 
+        Returns:
+            The same object at every call.
+
         Raises:
             TimeoutError: the process still runs.
             Exception: what `run` raised; its ``__cause__`` is the traceback in the process.
@@ -135,10 +141,11 @@ class BaseProcess(_standard.BaseProcess):  # type: ignore[misc]
         error = _error(self)
         if error is not None:
             raise error
-        words = self._popen.last_words()
-        from . import recording
-
-        return recording.value_of(words)
+        returned = self.__dict__.get("_returned", _NOT_TAKEN)
+        if returned is _NOT_TAKEN:
+            returned = self._popen.value() if self._popen.last_words().kind == RETURNED else None
+            self._returned = returned
+        return returned
 
     @_Readable
     def exception(self) -> BaseException | None:

@@ -1,5 +1,8 @@
 """What a process's ``run`` returned or raised, on its way to the parent.
 
+A value travels by a queue in the family heap, which is made for it, so it may name shared objects
+and its large buffers are not copied; an error travels in the papers.
+
 `Recorder` is the child's side, `outcome_of` the parent's. Recording never changes how the process
 ends: what cannot be pickled is only missing.
 """
@@ -9,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import papers as _papers
 from .papers import NOTHING, RAISED, RETURNED, RETURNED_NONE, LastWords, Papers
 
 
 class Recorder:
     """Notes what `run` does, and writes it down at the end."""
 
-    def __init__(self, papers: Papers) -> None:
+    def __init__(self, papers: Papers, carrier: Any = None) -> None:
         self.papers = papers
+        self.carrier = carrier
         self.kind = NOTHING
         self.outcome = b""
 
@@ -45,10 +48,8 @@ class Recorder:
         if value is None:
             self.kind = RETURNED_NONE
             return
-        from manyhands import _pickling
-
         try:
-            self.outcome = _pickling.dumps_result(value, None)
+            self.carrier.put(value)
             self.kind = RETURNED
         except Exception as error:
             self._note_error(error)
@@ -63,15 +64,6 @@ class Recorder:
         finally:
             # Pickling takes it away; whoever prints the exception needs it.
             error.__traceback__ = traceback
-
-
-def value_of(words: LastWords) -> Any:
-    """What `run` returned, if it did."""
-    if words.kind != _papers.RETURNED:
-        return None
-    from manyhands import _pickling
-
-    return _pickling.loads(words.outcome)
 
 
 def error_of(words: LastWords | None) -> BaseException | None:

@@ -22,6 +22,7 @@ pub mod place;
 pub mod queue;
 mod queue_item;
 mod queue_wait;
+pub mod references;
 pub mod rlock;
 pub mod scalar;
 pub mod semaphore;
