@@ -26,6 +26,7 @@ ORDER = [
     "locks",
     "pools",
     "queues",
+    "values",
     "first_result",
     "replacement",
     "million_tasks",

@@ -26,8 +26,13 @@ In the program that `run` starts, concurrent.futures.ThreadPoolExecutor, .Proces
 .wait and .as_completed are manyhands', for the libraries it uses too. Nothing else changes.
 `manyhands run --deadlock=raise|report|off ...`: what happens when threads wait for ever (raise:
 one of them gets a DeadlockError that shows who waits for what; the default).
+`manyhands run --lost-updates=off|report|raise ...`: what happens when a process overwrites a shared
+value with what it computed from an older one (off: nothing; the default).
 Options of Python go before -m: python -O -m manyhands run SCRIPT.
 """
+
+#: The options of `run`, and the environment variable that each sets.
+MODES = {"--deadlock": "MANYHANDS_DEADLOCK", "--lost-updates": "MANYHANDS_LOST_UPDATES"}
 
 
 class UsageError(Exception):
@@ -76,8 +81,8 @@ def _run_program(words: list[str]) -> None:
     match words[1:] if words[:1] == ["--"] else words:
         case ["--help" | "-h"] if words[0] != "--":
             print(USAGE, end="")
-        case [option, *rest] if option.startswith("--deadlock") and words[0] != "--":
-            _set_deadlock_mode(option)
+        case [option, *rest] if option.startswith(tuple(MODES)) and words[0] != "--":
+            _set_mode(option)
             _run_program(rest)
         case ["-m", module, *args]:
             manyhands.install()
@@ -100,12 +105,13 @@ def _run_program(words: list[str]) -> None:
             _run.run_script(script, args)
 
 
-def _set_deadlock_mode(option: str) -> None:
-    """Takes `--deadlock=MODE`, for the program and the processes it starts."""
+def _set_mode(option: str) -> None:
+    """Takes `--deadlock=MODE` and the like, for the program and the processes it starts."""
     name, _, mode = option.partition("=")
-    if name != "--deadlock" or mode not in ("raise", "report", "off"):
-        raise UsageError(f"write --deadlock=raise, =report or =off instead of {option!r}.")
-    os.environ["MANYHANDS_DEADLOCK"] = mode
+    if name not in MODES or mode not in ("raise", "report", "off"):
+        known = next(known for known in MODES if option.startswith(known))
+        raise UsageError(f"write {known}=raise, =report or =off instead of {option!r}.")
+    os.environ[MODES[name]] = mode
 
 
 def _tour(args: list[str]) -> int:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     Rebase = Callable[[object, object], list[tuple[type, tuple[type, ...]]]]
 
 #: Which names of the submodules are ours. Ours have the same names; one that is missing there
-#: stays the standard one.
+#: stays the standard one. Not `shared_memory`: its names are a promise to processes outside of the
+#: family, and to the resource tracker, which only the standard blocks keep.
 SUBMODULES = {
     # Ours is a subclass of the standard Connection, which Client and Listener still make.
     "multiprocessing.connection": ("Pipe", "wait"),
@@ -35,7 +36,6 @@ SUBMODULES = {
         *("MaybeEncodingError", "Pool", "ThreadPool"),
     ),
     "multiprocessing.queues": ("JoinableQueue", "Queue", "SimpleQueue"),
-    "multiprocessing.shared_memory": ("ShareableList", "SharedMemory"),
     "multiprocessing.sharedctypes": (
         *("Array", "RawArray", "RawValue", "Value"),
         *("copy", "synchronized"),

@@ -317,3 +317,24 @@ def test_a_long_path_keeps_its_end(mode, capfd):
     error = capfd.readouterr().err
     assert "…" in error
     assert "program.py:1" in error
+
+
+def test_the_command_sets_the_mode_for_a_program():
+    root = os.path.dirname(os.path.dirname(manyhands.__file__))
+    program = "from manyhands import multiprocessing as m; print(m.lost_update_mode())"
+    for option, status, said in (
+        ("--lost-updates=raise", 0, "raise"),
+        ("--lost-updates", 2, "write --lost-updates=raise, =report or =off"),
+    ):
+        finished = subprocess.run(
+            [sys.executable, "-m", "manyhands", "run", option, "-c", program],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert finished.returncode == status
+        assert said in finished.stdout + finished.stderr

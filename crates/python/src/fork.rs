@@ -79,4 +79,5 @@ fn after_fork_in_child() {
     crate::dispatcher::forget_after_fork();
     crate::process::forget_after_fork();
     crate::worker::forget_after_fork();
+    manyhands_queue::pipe::forget_after_fork();
 }

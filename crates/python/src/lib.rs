@@ -57,7 +57,9 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::condition::SharedWaiters;
     #[pymodule_export]
-    use super::shared::connection::{ConnectionCore, open_pipe, prepare_connections};
+    use super::shared::connection::{
+        ConnectionCore, linger_for_sockets, open_pipe, prepare_connections,
+    };
     #[pymodule_export]
     use super::shared::containers::dict::SharedDict;
     #[pymodule_export]

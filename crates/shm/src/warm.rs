@@ -11,9 +11,9 @@
 //! | `Leaving(A, n)` → `Warm(n)` | a warm run, which belongs to nobody |
 //! | `Warm(n)` → `Run(B, n)` | B's run: the sweep frees it |
 //!
-//! What lies in a warm run is what its last holder wrote: only [`Heap::alloc_for_overwrite`] hands it
-//! out. Together they are at most `LARGEST_TOTAL`; they go when the heap is short of room, and with
-//! [`Heap::trim`].
+//! What lies in a warm run is what its last holder wrote: only [`Heap::alloc_for_overwrite`] hands
+//! it out. Together they are at most `LARGEST_TOTAL`; they go when the heap is short of room, and
+//! with [`Heap::trim`].
 
 use std::sync::Arc;
 
@@ -91,7 +91,11 @@ impl Heap {
     pub(crate) fn commit_more(&self, idx: u64, len: u64) -> std::io::Result<()> {
         let before = u64::from(self.committed_pages(idx).load(Ordering::Relaxed)) * PAGE;
         if before < len {
-            self.file.commit(self.layout.region_at(idx) + before, len - before)?;
+            let (at, more) = (self.layout.region_at(idx) + before, len - before);
+            // What is written next is mapped along; the other call says best what is short.
+            if self.map.populate(at as usize, more as usize).is_err() {
+                self.file.commit(at, more)?;
+            }
             self.committed_pages(idx).store(len.div_ceil(PAGE) as u32, Ordering::Relaxed);
         }
         Ok(())

@@ -111,6 +111,23 @@ impl Mapping {
         self.len
     }
 
+    /// Backs the range with pages and maps them for writing, in one go instead of a fault for each.
+    ///
+    /// # Errors
+    /// If the kernel cannot do that (before 5.14), or not now: nothing is certain then.
+    ///
+    /// # Panics
+    /// If the range is not inside the mapping.
+    pub fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
+        assert!(offset.checked_add(len).is_some_and(|end| end <= self.len));
+        // SAFETY: inside the mapping; the advice changes no byte of it.
+        unsafe {
+            let start = self.base.as_ptr().add(offset).cast();
+            rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxPopulateWrite)?;
+        }
+        Ok(())
+    }
+
     /// Whether nothing is mapped.
     pub const fn is_empty(&self) -> bool {
         self.len == 0

@@ -6,12 +6,14 @@ compiled.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from multiprocessing.connection import Connection as StandardConnection
 from multiprocessing.connection import wait as standard_wait
+from multiprocessing.util import Finalize
 from typing import Any
 
-from .._runtime import ConnectionCore, open_pipe, prepare_connections
+from .._runtime import ConnectionCore, linger_for_sockets, open_pipe, prepare_connections
 
 __all__ = ["Connection", "Pipe", "wait"]
 
@@ -54,12 +56,41 @@ class Connection(ConnectionCore, StandardConnection):
         """
         return self._poll(timeout)
 
+    def fileno(self) -> int:
+        """A descriptor that can be read exactly while there is something to receive.
+
+        Of a duplex pipe it is a socket connected to the other end's, so that descriptors can be
+        sent with ``multiprocessing.reduction.send_handle``. Messages do not go through it.
+
+        Raises:
+            OSError: the connection is closed; or there is no descriptor or thread to be had.
+
+        >>> import select
+        >>> a, b = Pipe()
+        >>> a.send(1)
+        >>> select.select([b], [], [])[0] == [b]
+        True
+        """
+        if self.writable and self.readable:
+            _linger_at_exit()
+        return super().fileno()
+
     def __repr__(self) -> str:
         if self.closed:
             return "<Connection (closed)>"
         way = "" if self.readable and self.writable else " reader" if self.readable else " writer"
         return f"<Connection{way} {self._id:#x}>"
 
+
+def _linger_at_exit() -> None:
+    """What was written to a descriptor must not be lost because this process ends right after."""
+    global _lingers
+    if _lingers != os.getpid():
+        _lingers = os.getpid()
+        Finalize(None, linger_for_sockets, exitpriority=-100)
+
+
+_lingers = 0
 
 Connection.__module__ = "manyhands.multiprocessing.connection"
 

@@ -18,9 +18,9 @@ Does not do: pass the pool's own queues around. Subclasses that override ``_setu
 from __future__ import annotations
 
 import functools
-import importlib.util
 import multiprocessing.pool as standard_module
 import os
+import sys
 import threading
 import warnings
 import weakref
@@ -126,9 +126,8 @@ class Pool:
             processes = usable_cpus()
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
-        if maxtasksperchild is not None and (
-            not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
-        ):
+        max_tasks: Any = maxtasksperchild
+        if max_tasks is not None and (not isinstance(max_tasks, int) or max_tasks <= 0):
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -419,11 +418,14 @@ class Pool:
         self,
         _warn: Callable[..., None] = warnings.warn,
         _getpid: Callable[[], int] = os.getpid,
+        _is_finalizing: Callable[[], bool] = sys.is_finalizing,
         RUN: str = RUN,  # noqa: N803 - the interpreter may have cleared this module
     ) -> None:
         if self._state != RUN or self._pid != _getpid():
             return
         _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
+        if _is_finalizing():
+            return  # The workers have been ended, and other threads' locks stay locked.
         # As in the standard, what was submitted is finished: a result that somebody waits for
         # keeps the pool alive, so nobody waits.
         self._workers.finish_tasks()
@@ -523,10 +525,5 @@ def _is_known(context: Any) -> bool:
 
 
 def _standard_pool(*args: Any, **kwargs: Any) -> Any:
-    """A standard pool, also while `multiprocessing.pool.Pool` is ours."""
-    spec: Any = importlib.util.spec_from_file_location(
-        "multiprocessing.pool", standard_module.__file__
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Pool(*args, **kwargs)
+    """A standard pool. In the module's dictionary it is also found while its name is ours."""
+    return vars(standard_module)["Pool"](*args, **kwargs)

@@ -10,6 +10,7 @@ the standard; else what has not been read is left unread, which differs.
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -151,10 +152,11 @@ class IMapIterator:
         finally:
             del error
 
-    def __del__(self) -> None:
+    def __del__(self, _is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # `__init__` may have failed half-way.
         source = getattr(self, "_input", None)
-        if source is None or source.has_ended:
+        # At the end of the interpreter the reading thread may stand still with the input locked.
+        if source is None or source.has_ended or _is_finalizing():
             return
         if self._is_started:
             source.stop()

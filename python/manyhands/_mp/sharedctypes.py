@@ -103,7 +103,7 @@ def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: Any = None) 
     lock = _lock_for(lock, ctx)
     value = _SynchronizedNumber(Memory(ctypes.sizeof(type_), 1), code, lock)
     if args:
-        ctypes_in_memory.place(type_, value.memory).__init__(*args)
+        value.value = args[0]
     return value
 
 

@@ -69,6 +69,12 @@ pub fn prepare_connections(py: Python<'_>) -> PyResult<()> {
     message::look_everything_up(py)
 }
 
+/// Before a process ends: waits a moment for those who have to get what was written to a descriptor.
+#[pyfunction]
+pub fn linger_for_sockets(py: Python<'_>) {
+    py.detach(|| manyhands_queue::pipe::linger(std::time::Duration::from_secs(2)));
+}
+
 impl ConnectionCore {
     fn open(&self) -> PyResult<Arc<Open>> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
@@ -256,8 +262,6 @@ impl ConnectionCore {
     }
 
     /// A descriptor that can be read while there is something to receive.
-    ///
-    /// Writing and reading it is of no use: it tells of messages, it does not carry them.
     fn fileno(&self) -> PyResult<RawFd> {
         // Attached: a fork while another thread is at it would leave the child's mutex locked.
         self.open()?.fileno()

@@ -177,6 +177,12 @@ impl End {
         self.incoming().is_some_and(|way| matches!(self.attempt_to_poll(&way), Step::Ended))
     }
 
+    /// Whether all was received and nobody is left who could send.
+    pub(super) fn is_at_end(&self) -> bool {
+        // In this order: what was sent before the side was closed is seen.
+        self.is_peer_closed() && self.incoming().is_none_or(|way| way.is_empty())
+    }
+
     /// Waits until [`End::is_ready`].
     pub fn poll(&self, deadline: Option<Deadline>, waiting: &mut Waiting<'_>) -> Wait {
         let Some(way) = self.incoming() else { return Wait::TimedOut };
@@ -232,6 +238,17 @@ impl End {
     #[inline]
     pub fn is_peer_closed(&self) -> bool {
         self.core().is_closed(OTHER[self.side])
+    }
+
+    /// Which pipe of which family it belongs to.
+    pub(super) fn pipe_key(&self) -> [u64; 2] {
+        let base = self.heap().address(0, 0).as_ptr() as usize;
+        [self.heap().family(), (self.core.as_ptr() as usize - base) as u64]
+    }
+
+    /// 0 or 1.
+    pub(super) const fn side(&self) -> usize {
+        self.side
     }
 
     /// Looks for what nobody has told of.

@@ -25,6 +25,8 @@ pub(crate) struct Core {
     _unused: u32,
     /// The handles of the ends, see `End::look_for_peer`. Never change.
     pub(crate) ends: [[AtomicU64; 3]; 2],
+    /// The door of the process that has the pipe's sockets, see `companion.rs`; 0: there are none.
+    pub(crate) door: AtomicU64,
     pub(crate) directions: [Direction; 2],
 }
 

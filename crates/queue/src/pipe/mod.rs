@@ -19,6 +19,8 @@ mod bell;
 #[cfg(not(loom))]
 mod blocking;
 #[cfg(not(loom))]
+mod companion;
+#[cfg(not(loom))]
 mod end;
 #[cfg(not(loom))]
 mod layout;
@@ -35,6 +37,8 @@ mod watch;
 
 #[cfg(not(loom))]
 pub use blocking::{NoMessage, NotSent, Received};
+#[cfg(not(loom))]
+pub use companion::{forget_after_fork, linger};
 #[cfg(not(loom))]
 pub use end::{End, KINDS};
 #[cfg(not(loom))]

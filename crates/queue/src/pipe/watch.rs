@@ -13,7 +13,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use manyhands_sys::clock::Deadline;
 use manyhands_sys::event::EventFd;
 use manyhands_sys::futex::WaitEnd;
 
+use super::companion::{self, Companion};
 use super::end::End;
 use super::patience::Step;
 
@@ -43,10 +44,18 @@ unsafe impl Sync for Watch {}
 /// What the thread sees.
 struct Watched {
     end: End,
-    event: EventFd,
+    signal: Signal,
     /// Whether the descriptor can be read.
     is_raised: Mutex<bool>,
     is_over: AtomicBool,
+}
+
+/// The descriptor.
+enum Signal {
+    /// Of an end that only receives, or only sends.
+    Event(EventFd),
+    /// Of an end of a duplex pipe: what is written to it arrives at the other end.
+    Socket(Arc<Companion>),
 }
 
 /// For the thread that the watch joins before it lets go of what it points to.
@@ -61,12 +70,16 @@ impl Watch {
     /// # Errors
     /// If there is no descriptor, or no thread.
     pub fn new(end: End) -> io::Result<Self> {
-        Self::with_event(end, EventFd::new()?)
+        if end.is_readable() && end.is_writable() {
+            let companion = Companion::of(&end, &end.core().door)?;
+            return Self::with_signal(end, Signal::Socket(companion));
+        }
+        Self::with_signal(end, Signal::Event(EventFd::new()?))
     }
 
-    fn with_event(end: End, event: EventFd) -> io::Result<Self> {
+    fn with_signal(end: End, signal: Signal) -> io::Result<Self> {
         let (is_raised, is_over) = (Mutex::new(false), AtomicBool::new(false));
-        let watched = Box::new(Watched { end, event, is_raised, is_over });
+        let watched = Box::new(Watched { end, signal, is_raised, is_over });
         watched.refresh();
         let watched = NonNull::from(Box::leak(watched));
         let mut this = Self { watched, thread: None, process: std::process::id() };
@@ -102,9 +115,12 @@ impl Watch {
         std::mem::forget(this.thread.take());
         // SAFETY: from `Box::leak`; the thread that uses it as well is in another process.
         let watched = unsafe { Box::from_raw(this.watched.as_ptr()) };
-        let Watched { end, mut event, .. } = *watched;
-        event.renew()?;
-        Self::with_event(end, event)
+        let Watched { end, mut signal, .. } = *watched;
+        if let Signal::Event(event) = &mut signal {
+            event.renew()?;
+        }
+        // Sockets are in common anyway: they are the pipe's.
+        Self::with_signal(end, signal)
     }
 
     /// The number of the descriptor.
@@ -120,7 +136,10 @@ impl Watch {
 
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.watched().event.as_fd()
+        match &self.watched().signal {
+            Signal::Event(event) => event.as_fd(),
+            Signal::Socket(companion) => companion.socket(self.watched().end.side()),
+        }
     }
 }
 
@@ -137,7 +156,10 @@ impl Drop for Watch {
             std::mem::forget(thread);
         }
         // SAFETY: from `Box::leak`; the only other user was joined, or is in another process.
-        drop(unsafe { Box::from_raw(self.watched.as_ptr()) });
+        let watched = unsafe { Box::from_raw(self.watched.as_ptr()) };
+        if let Signal::Socket(_) = &watched.signal {
+            companion::let_go(&watched.end);
+        }
     }
 }
 
@@ -172,10 +194,22 @@ impl Watched {
         let mut is_raised = self.is_raised.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the mutex: who looked last writes last.
         let is_ready = self.end.is_ready();
-        if is_ready != *is_raised {
-            *is_raised = is_ready;
-            if is_ready { self.event.notify() } else { self.event.clear() }
+        match &self.signal {
+            // Other processes mark the same socket: what was done here last says nothing.
+            Signal::Socket(companion) => {
+                let is_at_end = is_ready && self.end.is_at_end();
+                companion.mark(self.end.side(), is_ready, is_at_end);
+            }
+            Signal::Event(event) if is_ready != *is_raised => {
+                if is_ready {
+                    event.notify()
+                } else {
+                    event.clear()
+                }
+            }
+            Signal::Event(_) => {}
         }
+        *is_raised = is_ready;
         is_ready
     }
 

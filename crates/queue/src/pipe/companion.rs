@@ -1,0 +1,239 @@
+//! A pair of sockets beside a duplex pipe, for what cannot go through memory: descriptors.
+//!
+//! Programs send descriptors with `sendmsg` on the descriptor of a connection, and expect that what
+//! is written there arrives at the other end. So the descriptor of a duplex end is one of two
+//! connected sockets. Messages do not go through them. That an end has something to receive is told
+//! by a *mark*, one byte that whoever keeps the descriptor true puts there and takes away.
+//!
+//! Who first asks for the descriptor makes the pair, and its process gives both sockets to any other
+//! process of the family that asks: it has a *door* (`manyhands_sys::door`), whose number stands in
+//! the pipe. The pair is lost with that process if nobody else has asked before; the next one who
+//! asks makes a new one.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use manyhands_sys::clock::Deadline;
+use manyhands_sys::door::{self, Door};
+use manyhands_sys::event::{EventFd, poll};
+use manyhands_sys::per_process::PerProcess;
+use manyhands_sys::socket::MessageSocket;
+
+use super::end::End;
+
+/// How long one process waits for another at a door.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Tells from what programs write there.
+const MARK: u8 = 0xa7;
+
+/// The two sockets.
+pub(crate) struct Companion {
+    /// By the side of the pipe.
+    sockets: [OwnedFd; 2],
+    /// Whether another process has got them.
+    is_given: AtomicBool,
+}
+
+/// Which pipe: the family, and where in its heap.
+type Key = [u64; 2];
+
+/// What this process gives to who knocks.
+#[derive(Default)]
+struct Doorkeeper {
+    offers: HashMap<Key, Arc<Companion>>,
+    open: Option<Opened>,
+}
+
+struct Opened {
+    number: u64,
+    is_over: Arc<EventFd>,
+    thread: JoinHandle<()>,
+}
+
+static DOORKEEPER: PerProcess<Mutex<Doorkeeper>> = PerProcess::new();
+
+/// In a forked child: the door is the parent's.
+pub fn forget_after_fork() {
+    DOORKEEPER.forget();
+}
+
+impl Companion {
+    /// The sockets of the pipe that `end` belongs to. `number_word` is the pipe's word for the door.
+    pub(super) fn of(end: &End, number_word: &AtomicU64) -> io::Result<Arc<Self>> {
+        let key = end.pipe_key();
+        let mut number = number_word.load(Ordering::Acquire);
+        for _ in 0..8 {
+            if let Some(known) = lock().offers.get(&key) {
+                return Ok(Arc::clone(known));
+            }
+            if number != 0
+                && let Some(given) = ask(number, key)
+            {
+                return Ok(Arc::new(given));
+            }
+            let made = Arc::new(Self::made(door::stream_pair()?));
+            let mine = offer(key, &made)?;
+            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+            match number_word.compare_exchange(number, mine, success, failure) {
+                Ok(_) => return Ok(made),
+                Err(other) => {
+                    // Somebody else was faster.
+                    withdraw(key);
+                    number = other;
+                }
+            }
+        }
+        Err(io::Error::other("the other processes of this pipe are busy ending"))
+    }
+
+    const fn made(sockets: [OwnedFd; 2]) -> Self {
+        Self { sockets, is_given: AtomicBool::new(false) }
+    }
+
+    /// The socket of a side.
+    pub(super) fn socket(&self, side: usize) -> BorrowedFd<'_> {
+        self.sockets[side].as_fd()
+    }
+
+    /// Makes the socket of `side` readable, or not if nothing but marks is there.
+    pub(super) fn mark(&self, side: usize, is_ready: bool, is_at_end: bool) {
+        let (mine, theirs) = (&self.sockets[side], &self.sockets[1 - side]);
+        if is_at_end {
+            door::end_sending(theirs);
+        } else if is_ready && door::peek(mine).is_none() {
+            door::send_byte(theirs, MARK);
+        }
+        while (is_at_end || !is_ready) && door::peek(mine) == Some(MARK) {
+            door::take_byte(mine);
+        }
+    }
+
+    /// Whether something was written to it that nobody can read any more once this process ends.
+    fn has_unread(&self) -> bool {
+        let is_unread = |socket| door::peek(socket).is_some_and(|byte| byte != MARK);
+        !self.is_given.load(Ordering::Acquire) && self.sockets.iter().any(is_unread)
+    }
+}
+
+/// Nobody here uses the sockets of the pipe any more; they stay if somebody else has to get them.
+pub(super) fn let_go(end: &End) {
+    let key = end.pipe_key();
+    let is_needed = |companion: &Arc<Companion>| {
+        // One is the doorkeeper's, one the caller's.
+        Arc::strong_count(companion) > 2 || companion.has_unread()
+    };
+    let is_needed = lock().offers.get(&key).is_some_and(is_needed);
+    if !is_needed {
+        withdraw(key);
+    }
+}
+
+/// Before this process ends: waits a moment for those who have to get what was written.
+pub fn linger(at_most: Duration) {
+    let until = Instant::now() + at_most;
+    let has_unread = || lock().offers.values().any(|companion| companion.has_unread());
+    while Instant::now() < until && has_unread() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Asks the process behind a door.
+fn ask(number: u64, key: Key) -> Option<Companion> {
+    let socket = Door::knock(number).ok()?;
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&key[0].to_ne_bytes());
+    bytes[8..].copy_from_slice(&key[1].to_ne_bytes());
+    socket.send(&bytes, &[]).ok()?;
+    // A process that is stopped does not answer: not to wait for it is worse only for it.
+    poll(&[socket.as_fd()], Some(Deadline::after(PATIENCE))).ok()?;
+    let answer = socket.try_receive().ok()??;
+    let sockets = <[OwnedFd; 2]>::try_from(answer.fds).ok()?;
+    Some(Companion::made(sockets))
+}
+
+/// Offers the sockets at this process's door; its number.
+fn offer(key: Key, companion: &Arc<Companion>) -> io::Result<u64> {
+    let mut keeper = lock();
+    keeper.offers.insert(key, Arc::clone(companion));
+    if let Some(open) = &keeper.open {
+        return Ok(open.number);
+    }
+    let number = RandomState::new().hash_one((std::process::id(), key)) | 1;
+    let open = Door::open(number).and_then(|door| {
+        let is_over = Arc::new(EventFd::new()?);
+        let seen = Arc::clone(&is_over);
+        let builder = std::thread::Builder::new().name("manyhands-door".into());
+        let thread = builder.stack_size(128 << 10).spawn(move || keep(&door, &seen))?;
+        Ok(Opened { number, is_over, thread })
+    });
+    match open {
+        Ok(open) => {
+            keeper.open = Some(open);
+            Ok(number)
+        }
+        Err(error) => {
+            keeper.offers.remove(&key);
+            Err(error)
+        }
+    }
+}
+
+/// Takes an offer back, and closes the door behind the last one.
+fn withdraw(key: Key) {
+    let mut keeper = lock();
+    keeper.offers.remove(&key);
+    let open = if keeper.offers.is_empty() { keeper.open.take() } else { None };
+    drop(keeper);
+    if let Some(open) = open {
+        open.is_over.notify();
+        // A thread that panicked is over as well.
+        let _ = open.thread.join();
+    }
+}
+
+fn keep(door: &Door, is_over: &EventFd) {
+    loop {
+        let ready = poll(&[is_over.as_fd(), door.as_fd()], None).unwrap_or_default();
+        if ready.contains(&0) {
+            return;
+        }
+        if ready.contains(&1)
+            && let Ok(Some(socket)) = door.let_in()
+        {
+            // Who knocks and says nothing is not waited for: it asks at once or is no relative.
+            let _ = answer(&socket);
+        }
+    }
+}
+
+fn answer(socket: &MessageSocket) -> Option<()> {
+    poll(&[socket.as_fd()], Some(Deadline::after(PATIENCE))).ok()?;
+    let question = socket.try_receive().ok()??;
+    let bytes = <[u8; 16]>::try_from(question.bytes).ok()?;
+    let half = |at: usize| {
+        let mut part = [0; 8];
+        part.copy_from_slice(&bytes[at..at + 8]);
+        u64::from_ne_bytes(part)
+    };
+    let key = [half(0), half(8)];
+    let companion = lock().offers.get(&key).map(Arc::clone)?;
+    socket.send(&[1], &[companion.socket(0), companion.socket(1)]).ok()?;
+    companion.is_given.store(true, Ordering::Release);
+    // One is the doorkeeper's, one ours: then it was kept for this one.
+    let mut keeper = lock();
+    if Arc::strong_count(&companion) == 2 {
+        keeper.offers.remove(&key);
+    }
+    Some(())
+}
+
+fn lock() -> MutexGuard<'static, Doorkeeper> {
+    DOORKEEPER.get().lock().unwrap_or_else(PoisonError::into_inner)
+}

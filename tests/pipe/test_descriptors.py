@@ -1,0 +1,82 @@
+"""What programs do with the descriptor of a duplex connection besides waiting: send descriptors."""
+
+import os
+from multiprocessing import reduction
+
+import pytest
+
+
+def pipe_with_text(text):
+    reader, writer = os.pipe()
+    os.write(writer, text)
+    os.close(writer)
+    return reader
+
+
+@pytest.mark.parametrize("sender_asks_first", [True, False])
+def test_a_descriptor_travels_between_processes(module, fork, sender_asks_first):
+    here, there = module.Pipe()
+
+    def receive():
+        here.close()
+        if not sender_asks_first:
+            there.fileno()
+            there.send("asked")
+        there.recv()
+        fd = reduction.recv_handle(there)
+        there.send(os.read(fd, 100))
+        os.close(fd)
+
+    pid = fork(receive)
+    there.close()
+    if sender_asks_first:
+        here.fileno()
+    else:
+        assert here.recv() == "asked"
+    here.send("a descriptor follows")
+    fd = pipe_with_text(b"through another process")
+    reduction.send_handle(here, fd, pid)
+    os.close(fd)
+    assert here.recv() == b"through another process"
+
+
+def test_a_byte_without_a_descriptor_is_an_error(module, fork):
+    here, there = module.Pipe()
+    # A process that ends by itself waits until the other one has the socket; this one does not.
+    here.fileno()
+    fork(lambda: os.write(there.fileno(), b"\0"))
+    with pytest.raises(RuntimeError):
+        reduction.recv_handle(here)
+
+
+def test_the_sockets_are_made_anew_if_their_maker_was_killed(connection, fork):
+    here, there = connection.Pipe()
+
+    def ask():
+        there.fileno()
+        there.send("asked")
+        there.recv()
+
+    pid = fork(ask)
+    assert here.recv() == "asked"
+    fork.kill(pid)
+    fd = pipe_with_text(b"later")
+    reduction.send_handle(here, fd, os.getpid())
+    os.close(fd)
+    received = reduction.recv_handle(there)
+    assert os.read(received, 100) == b"later"
+    os.close(received)
+
+
+def test_messages_and_descriptors_do_not_disturb_each_other(module):
+    here, there = module.Pipe()
+    here.fileno(), there.fileno()
+    for n in range(50):
+        here.send(n)
+        assert there.recv() == n
+        fd = pipe_with_text(b"%d" % n)
+        reduction.send_handle(here, fd, os.getpid())
+        os.close(fd)
+        received = reduction.recv_handle(there)
+        assert os.read(received, 100) == b"%d" % n
+        os.close(received)
