@@ -92,7 +92,7 @@ def test_uninstall_puts_everything_back(run_program):
             context = multiprocessing.context
             return [
                 {name: getattr(multiprocessing, name) for name in multiprocessing.__all__},
-                dict(vars(context)), dict(vars(context.BaseContext)), dict(vars(context.ForkContext)),
+                *(dict(vars(each)) for each in (context, context.BaseContext, context.ForkContext)),
                 multiprocessing.queues.Queue, type(multiprocessing.queues), Process, Lock,
                 Early.__bases__, multiprocessing.get_start_method(allow_none=True),
             ]
@@ -132,7 +132,8 @@ def test_children_and_grandchildren_have_it_too(run_program, method):
         multiprocessing.set_start_method({method!r})
         def child(queue, depth):
             import manyhands, multiprocessing
-            queue.put((manyhands.is_installed(), multiprocessing.Queue.__self__.__class__.__module__))
+            kind = type(multiprocessing.Queue.__self__)
+            queue.put((manyhands.is_installed(), kind.__module__))
             if depth:
                 process = multiprocessing.Process(target=child, args=(queue, depth - 1))
                 process.start()
