@@ -10,7 +10,6 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-
 from manyhands.multiprocessing import Manager
 from manyhands.multiprocessing.managers import BaseProxy, DictProxy, ListProxy
 
@@ -38,9 +37,31 @@ def manager():
 
 
 def test_a_random_walk_gives_what_a_dict_gives(manager):
-    keys = [*range(20), *map(float, range(10)), *"abcdefgh", b"a", None, True, (1, "a"), (True, "a")]
+    keys = [
+        *range(20),
+        *map(float, range(10)),
+        *"abcdefgh",
+        b"a",
+        None,
+        True,
+        (1, "a"),
+        (True, "a"),
+    ]
     keys += [1.5, 10**30, -(10**30), (1, (2, 3)), frozenset({1}), Decimal("1.5"), Colour.RED]
-    values = [0, 1, -1, 2.5, "text", "ü" * 300, b"bytes", None, True, [1, [2]], {"a": 1}, "x" * 5000]
+    values = [
+        0,
+        1,
+        -1,
+        2.5,
+        "text",
+        "ü" * 300,
+        b"bytes",
+        None,
+        True,
+        [1, [2]],
+        {"a": 1},
+        "x" * 5000,
+    ]
     chance = random.Random(5)
     ours, theirs = manager.dict(), {}
     for _ in range(4000):

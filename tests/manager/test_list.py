@@ -3,7 +3,6 @@
 import random
 
 import pytest
-
 from manyhands.multiprocessing import Manager
 
 
@@ -20,55 +19,40 @@ def test_a_random_walk_gives_what_a_list_gives(manager):
     def index():
         return chance.randrange(-12, 12)
 
-    def step(one, choice, values, numbers):
-        a, b, c = numbers
+    steps = [
+        lambda one, values, a, b, c: one.append(values[0]),
+        lambda one, values, a, b, c: one.insert(a, values[0]),
+        lambda one, values, a, b, c: one.__setitem__(a, values[0]),
+        lambda one, values, a, b, c: one.__setitem__(slice(a, b), values),
+        lambda one, values, a, b, c: one.__setitem__(slice(a, b, c), values),
+        lambda one, values, a, b, c: one[a:b:c],
+        lambda one, values, a, b, c: one.__delitem__(a),
+        lambda one, values, a, b, c: one.__delitem__(slice(a, b)),
+        lambda one, values, a, b, c: one.__delitem__(slice(a, b, c)),
+        lambda one, values, a, b, c: one.pop(a),
+        lambda one, values, a, b, c: one.reverse(),
+        lambda one, values, a, b, c: one.sort(key=repr, reverse=a > 0),
+        lambda one, values, a, b, c: one.remove(values[0]),
+        lambda one, values, a, b, c: one.index(values[0], a),
+        lambda one, values, a, b, c: (one.__imul__(max(c, 0)), None)[1],
+        lambda one, values, a, b, c: (one.__iadd__(values), None)[1],
+        lambda one, values, a, b, c: (one.count(values[0]), values[0] in one),
+        lambda one, values, a, b, c: (one + values, 2 * one, one * 2),
+    ]
+
+    def outcome(step, one, *args):
         try:
-            match choice:
-                case 0:
-                    one.append(values[0])
-                case 1:
-                    one.insert(a, values[0])
-                case 2:
-                    one[a] = values[0]
-                case 3:
-                    one[a:b] = values
-                case 4:
-                    return one[a:b:c]
-                case 5:
-                    del one[a]
-                case 6:
-                    del one[a:b]
-                case 7:
-                    del one[a:b:c]
-                case 8:
-                    return one.pop(a)
-                case 9:
-                    one.reverse()
-                case 10:
-                    one.sort(key=repr, reverse=a > 0)
-                case 11:
-                    one[a:b:c] = values
-                case 12:
-                    one.remove(values[0])
-                case 13:
-                    return one.index(values[0], a)
-                case 14:
-                    one *= chance_of_growth
-                case 15:
-                    one += values
-                case 16:
-                    return one.count(values[0]), values[0] in one, one + values, 2 * one
+            return step(one, *args)
         except (IndexError, ValueError) as error:
             return type(error), str(error)
-        return None
 
     for _ in range(4000):
         if len(theirs) > 60:
             del ours[10:], theirs[10:]
         values = [chance.choice([1, 1.0, "a", "b" * 400, None, [1], "x" * 3000]) for _ in range(3)]
-        numbers = index(), index(), chance.choice([-3, -2, -1, 1, 2, 3])
-        choice, chance_of_growth = chance.randrange(17), chance.choice([0, 1, 2])
-        assert step(ours, choice, values, numbers) == step(theirs, choice, values, numbers)
+        args = values, index(), index(), chance.choice([-3, -2, -1, 1, 2, 3])
+        step = chance.choice(steps)
+        assert outcome(step, ours, *args) == outcome(step, theirs, *args)
         assert ours[:] == theirs
         assert len(ours) == len(theirs)
     assert list(ours) == theirs

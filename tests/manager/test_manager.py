@@ -6,7 +6,6 @@ import sys
 import textwrap
 
 import pytest
-
 from manyhands import multiprocessing
 from manyhands.multiprocessing import Manager, managers
 from manyhands.multiprocessing.managers import SyncManager
@@ -70,7 +69,7 @@ def test_a_namespace_has_attributes():
         del n.colour
         assert not hasattr(n, "colour")
         with pytest.raises(AttributeError, match="no attribute 'keys'"):
-            n.keys
+            _ = n.keys
         with pytest.raises(AttributeError):
             del n.colour
         same = pickle.loads(pickle.dumps(n))

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from manyhands import multiprocessing
 from manyhands.multiprocessing import Manager
 
@@ -145,7 +144,7 @@ def test_keys_that_are_equal_only_by_comparison_are_never_doubled():
 
 
 def add_sets(d):
-    for round in range(20):
+    for _ in range(20):
         for n in range(5):
             # The order of a set of texts, and so its pickle, differs between processes.
             key = frozenset(f"{n}-{part}" for part in "abcdef")

@@ -10,7 +10,7 @@ changes a copy, unless ``d["x"]`` is a managed object itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from types import GenericAlias
+from multiprocessing import managers as _standard_module
 from typing import Any
 
 from manyhands._runtime import SharedDict, SharedList
@@ -19,19 +19,21 @@ from .managed_object import Locked, ManagedObject
 
 __all__ = ["DictProxy", "ListProxy"]
 
+# Ours derive from the standard proxies, for programs that ask what a proxy is.
+_standard: Any = _standard_module
 _MISSING: Any = object()
 
 
-class DictProxy(SharedDict, ManagedObject):
+class DictProxy(SharedDict, ManagedObject, _standard.DictProxy):  # type: ignore[misc]
     """A dict that all processes of the family share.
 
     Made by `Manager().dict(...)`. Keys are compared as in a dict; values are copied in and out.
     Iterating is over the keys that were there when it began, and raises RuntimeError once keys came
     or went; `keys()`, `values()`, `items()` and `copy()` are snapshots.
 
-    Mirrors https://docs.python.org/3/library/multiprocessing.html#multiprocessing.managers.DictProxy.
-    Differences: `add`, `update_item`, `compare_exchange` and `locked` are new; `update` and `|=` set
-    all keys in one step as seen by others.
+    Mirrors `multiprocessing.managers.DictProxy`.
+    Differences: `add`, `update_item`, `compare_exchange` and `locked` are new; `update` and `|=`
+    set all keys in one step as seen by others.
 
     >>> from manyhands.multiprocessing import Manager
     >>> ages = Manager().dict(ada=36)
@@ -45,8 +47,6 @@ class DictProxy(SharedDict, ManagedObject):
         "__contains__", "__delitem__", "__getitem__", "__iter__", "__len__", "__setitem__",
         "clear", "copy", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values",
     )  # fmt: skip
-
-    __class_getitem__ = classmethod(GenericAlias)
 
     @property
     def _number(self) -> int:
@@ -74,10 +74,10 @@ class DictProxy(SharedDict, ManagedObject):
         self.update(other)
         return self
 
-    def __or__(self, other: Any) -> dict[Any, Any]:
+    def __or__(self, other: Any) -> Any:
         return self.copy() | _plain(other)
 
-    def __ror__(self, other: Any) -> dict[Any, Any]:
+    def __ror__(self, other: Any) -> Any:
         return _plain(other) | self.copy()
 
     def locked(self, timeout: float | None = None) -> Locked:
@@ -153,13 +153,13 @@ class DictProxy(SharedDict, ManagedObject):
         return True
 
 
-class ListProxy(SharedList, ManagedObject):
+class ListProxy(SharedList, ManagedObject, _standard.ListProxy):  # type: ignore[misc]
     """A list that all processes of the family share.
 
     Made by `Manager().list(...)`. Values are copied in and out. Iterating goes by index, so it sees
     what others do meanwhile; `[:]` is a snapshot.
 
-    Mirrors https://docs.python.org/3/library/multiprocessing.html#multiprocessing.managers.ListProxy.
+    Mirrors `multiprocessing.managers.ListProxy`.
     Differences: `clear`, `copy`, `update_item`, `compare_exchange` and `locked` are new; `extend`,
     slices and `sort` are one step as seen by others.
 
@@ -177,8 +177,6 @@ class ListProxy(SharedList, ManagedObject):
         "__reversed__", "__rmul__", "__setitem__", "append", "count", "extend", "index", "insert",
         "pop", "remove", "reverse", "sort", "__imul__",
     )  # fmt: skip
-
-    __class_getitem__ = classmethod(GenericAlias)
 
     @property
     def _number(self) -> int:
@@ -202,7 +200,7 @@ class ListProxy(SharedList, ManagedObject):
             yield value
             idx += 1
 
-    def __reversed__(self) -> Iterator[Any]:
+    def __reversed__(self) -> Any:
         return reversed(self.copy())
 
     def __contains__(self, value: Any) -> bool:
@@ -212,13 +210,13 @@ class ListProxy(SharedList, ManagedObject):
         """How many items equal `value`."""
         return self.copy().count(value)
 
-    def index(self, value: Any, *range: Any) -> int:
+    def index(self, value: Any, *limits: Any) -> int:
         """The first place of an item that equals `value`.
 
         Raises:
             ValueError: there is none.
         """
-        return self.copy().index(value, *range)
+        return self.copy().index(value, *limits)
 
     def remove(self, value: Any, /) -> None:
         """Removes the first item that equals `value`.
@@ -245,22 +243,22 @@ class ListProxy(SharedList, ManagedObject):
             compared = items if key is None else [key(item) for item in items]
             self._reorder(sorted(range(len(items)), key=compared.__getitem__, reverse=reverse))
 
-    def __add__(self, other: Any) -> list[Any]:
+    def __add__(self, other: Any) -> Any:
         return self.copy() + _plain(other)
 
-    def __radd__(self, other: Any) -> list[Any]:
+    def __radd__(self, other: Any) -> Any:
         return _plain(other) + self.copy()
 
-    def __mul__(self, n: int) -> list[Any]:
+    def __mul__(self, n: int) -> Any:
         return self.copy() * n
 
     __rmul__ = __mul__
 
-    def __iadd__(self, values: Iterable[Any]) -> ListProxy:
+    def __iadd__(self, values: Iterable[Any]) -> Any:  # type: ignore[misc]
         self.extend(values)
         return self
 
-    def __imul__(self, n: int) -> ListProxy:
+    def __imul__(self, n: int) -> Any:
         with Locked(self, None):
             items = self.copy()
             if n <= 0:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import managers as _standard_module
 from typing import Any
 
 from .context import _ours
 from .managed_object import ManagedObject
 
 __all__ = ["AcquirerProxy", "BarrierProxy", "ConditionProxy", "EventProxy", "QueueProxy"]
+
+_standard: Any = _standard_module
 
 
 class Primitive(ManagedObject):
@@ -47,7 +50,7 @@ def _threading_errors(typeid: str) -> Iterator[None]:
         raise RuntimeError(text) from error
 
 
-class AcquirerProxy(Primitive):
+class AcquirerProxy(Primitive, _standard.AcquirerProxy):  # type: ignore[misc]
     """A managed Lock, RLock, Semaphore or BoundedSemaphore.
 
     >>> from manyhands.multiprocessing import Manager
@@ -56,10 +59,10 @@ class AcquirerProxy(Primitive):
     True
     """
 
-    _exposed_ = ("acquire", "release")
+    _exposed_: tuple[str, ...] = ("acquire", "release")
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
-        """Takes it; False if it could not be had at once (not `blocking`), or in `timeout` seconds."""
+        """Takes it; False if it could not be had at once (not `blocking`) or in `timeout` s."""
         if timeout is not None and timeout < 0:
             # The locks of `threading` mean "for ever" by that.
             timeout = None
@@ -83,7 +86,7 @@ class AcquirerProxy(Primitive):
         self.release()
 
 
-class ConditionProxy(AcquirerProxy):
+class ConditionProxy(AcquirerProxy, _standard.ConditionProxy):  # type: ignore[misc]
     """A managed Condition.
 
     >>> from manyhands.multiprocessing import Manager
@@ -135,7 +138,7 @@ class ConditionProxy(AcquirerProxy):
             raise RuntimeError(f"cannot {what} un-acquired lock") from error
 
 
-class EventProxy(Primitive):
+class EventProxy(Primitive, _standard.EventProxy):  # type: ignore[misc]
     """A managed Event.
 
     >>> from manyhands.multiprocessing import Manager
@@ -166,7 +169,7 @@ class EventProxy(Primitive):
         return is_set
 
 
-class BarrierProxy(Primitive):
+class BarrierProxy(Primitive, _standard.BarrierProxy):  # type: ignore[misc]
     """A managed Barrier.
 
     >>> from manyhands.multiprocessing import Manager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import array
-from multiprocessing.managers import Namespace
-from types import GenericAlias
+from multiprocessing import managers as _standard_module
 from typing import Any
 
 from manyhands._runtime import SharedDict, SharedList
@@ -12,16 +11,18 @@ from manyhands._runtime import SharedDict, SharedList
 from .context import _ours
 from .managed_object import ManagedObject
 
+_standard: Any = _standard_module
+
 __all__ = ["ArrayProxy", "NamespaceProxy", "ValueProxy"]
 
 
-class NamespaceProxy(ManagedObject):
+class NamespaceProxy(ManagedObject, _standard.NamespaceProxy):  # type: ignore[misc]
     """Attributes that all processes of the family share.
 
     Made by `Manager().Namespace(...)`. An attribute whose name starts with an underscore is the
     proxy's, not the namespace's.
 
-    Mirrors https://docs.python.org/3/library/multiprocessing.html#multiprocessing.managers.Namespace.
+    Mirrors `multiprocessing.managers.SyncManager.Namespace`.
 
     >>> from manyhands.multiprocessing import Manager
     >>> settings = Manager().Namespace(colour="red")
@@ -44,8 +45,8 @@ class NamespaceProxy(ManagedObject):
     def _number(self) -> int:
         return self._entries._offset
 
-    def _copied(self) -> Namespace:
-        return Namespace(**self._entries.copy())
+    def _copied(self) -> Any:
+        return _standard.Namespace(**self._entries.copy())
 
     def __getattr__(self, name: str) -> Any:
         # Also while it is being unpickled, when there are no entries yet.
@@ -74,13 +75,13 @@ class NamespaceProxy(ManagedObject):
             raise AttributeError(text, name=name, obj=self) from None
 
 
-class ValueProxy(ManagedObject):
+class ValueProxy(ManagedObject, _standard.ValueProxy):  # type: ignore[misc]
     """One value, of any type, that all processes of the family share.
 
     Made by `Manager().Value(typecode, value)`; as in the standard manager the type code is only
     shown. For numbers, `manyhands.multiprocessing.Value` is faster and has atomic operations.
 
-    Mirrors https://docs.python.org/3/library/multiprocessing.html#multiprocessing.managers.SyncManager.Value.
+    Mirrors `multiprocessing.managers.SyncManager.Value`.
 
     >>> from manyhands.multiprocessing import Manager
     >>> best = Manager().Value("d", 0.5)
@@ -91,8 +92,6 @@ class ValueProxy(ManagedObject):
 
     _typeid = "Value"
     _exposed_ = ("get", "set")
-    __class_getitem__ = classmethod(GenericAlias)
-
     def __init__(self, typecode: Any, value: Any, lock: Any = True) -> None:
         self._items = SharedList()
         self._items.extend((typecode, value))
@@ -111,9 +110,7 @@ class ValueProxy(ManagedObject):
         return self._items._offset
 
     def _copied(self) -> Any:
-        from multiprocessing.managers import Value
-
-        return Value(*self._items[:])
+        return _standard.Value(*self._items[:])
 
     def get(self) -> Any:
         """A copy of the value."""
@@ -123,16 +120,23 @@ class ValueProxy(ManagedObject):
         """Makes `value` the value."""
         self._items[1] = value
 
-    value = property(get, set, doc="The value; reading it copies.")
+    @property
+    def value(self) -> Any:
+        """The value; reading it copies."""
+        return self._items[1]
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._items[1] = value
 
 
-class ArrayProxy(ManagedObject):
+class ArrayProxy(ManagedObject, _standard.ArrayProxy):  # type: ignore[misc]
     """An array of numbers of one type that all processes of the family share.
 
     Made by `Manager().Array(typecode, sequence)`. `manyhands.multiprocessing.Array` has atomic
     operations and NumPy views besides.
 
-    Mirrors https://docs.python.org/3/library/multiprocessing.html#multiprocessing.managers.SyncManager.Array.
+    Mirrors `multiprocessing.managers.SyncManager.Array`.
     Difference: its length never changes.
 
     >>> from manyhands.multiprocessing import Manager

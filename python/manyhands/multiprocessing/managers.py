@@ -11,6 +11,7 @@ the standard module's own.
 """
 
 from multiprocessing import managers as _standard
+from multiprocessing.managers import BaseManager, BaseProxy, SharedMemoryManager, Token
 
 from manyhands._mp.managed_containers import DictProxy, ListProxy
 from manyhands._mp.managed_primitives import (
