@@ -4,11 +4,15 @@
 Guarantees, when it exits with 0, for every tracked or new Rust and Python file: at most 600
 lines, at most 100 columns (Python's are ruff's), an opening `//!` or docstring, and a name that
 says a subject. The unsafe rules are clippy's.
+
+Excepted: rows of tables in comments, which cannot be broken; the length of stubs, which follow
+their module; names that the standard library gives.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +21,8 @@ from pathlib import Path
 MAX_LINES = 600
 MAX_COLUMNS = 100
 SOURCES = ("*.rs", "*.py", "*.pyi")
+TABLE_ROW = re.compile(r"\s*//[!/] \|.*\|$")
+STANDARD_NAMES = Path("python/manyhands/multiprocessing")
 GRAB_BAGS = {"utils", "util", "common", "helpers", "helper", "shared", "misc"}
 
 
@@ -47,12 +53,12 @@ def violations(path: Path) -> Iterator[str]:
     """Yields one sentence per broken rule of one file."""
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
-    if len(lines) > MAX_LINES:
+    if len(lines) > MAX_LINES and path.suffix != ".pyi":
         yield f"{len(lines)} lines, at most {MAX_LINES}: look for its second subject."
     for number, line in enumerate(lines, 1):
-        if len(line) > MAX_COLUMNS:
+        if len(line) > MAX_COLUMNS and not TABLE_ROW.match(line):
             yield f"line {number} has {len(line)} columns, at most {MAX_COLUMNS}."
-    if path.stem in GRAB_BAGS:
+    if path.stem in GRAB_BAGS and path.parent != STANDARD_NAMES:
         yield "the name is a grab-bag: name the file after its one subject."
     if lines and not opens_with_documentation(path, text):
         yield "open the file with //! or a docstring: what it is, guarantees, does not do."

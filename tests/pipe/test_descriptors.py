@@ -42,6 +42,8 @@ def test_a_descriptor_travels_between_processes(module, fork, sender_asks_first)
 
 def test_a_byte_without_a_descriptor_is_an_error(module, fork):
     here, there = module.Pipe()
+    # A process that ends by itself waits until the other one has the socket; this one does not.
+    here.fileno()
     fork(lambda: os.write(there.fileno(), b"\0"))
     with pytest.raises(RuntimeError):
         reduction.recv_handle(here)

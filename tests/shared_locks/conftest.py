@@ -9,7 +9,6 @@ import multiprocessing
 import pytest
 from background import program, start, until
 from forked import fork
-
 from manyhands import multiprocessing as ours
 
 __all__ = ["fork", "program", "start", "until"]

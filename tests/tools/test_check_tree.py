@@ -37,6 +37,11 @@ def test_a_file_that_breaks_a_rule_is_named(tmp_path, name, text, complaint):
     assert complaint in checked.stderr
 
 
+def test_a_row_of_a_table_may_be_wide(tmp_path):
+    text = "//! A queue.\n//!\n//! | state | " + "x" * 99 + " |\n"
+    assert check(tmp_path / "queue.rs", text).returncode == 0
+
+
 def test_finding_no_file_at_all_is_a_failure(tmp_path):
     checked = subprocess.run([sys.executable, CHECK], cwd=tmp_path, capture_output=True, text=True)
     assert checked.returncode == 1

@@ -31,8 +31,8 @@
 //!
 //! Queues between processes are in [`shared`].
 //!
-//! What it does not do: a [`Queue`] lives in one process; whoever comes first takes an item, so that a
-//! thread that has waited long may be overtaken by one that has not.
+//! What it does not do: a [`Queue`] lives in one process; whoever comes first takes an item, so
+//! that a thread that has waited long may be overtaken by one that has not.
 
 mod backoff;
 mod fifo;

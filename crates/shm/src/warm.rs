@@ -11,9 +11,9 @@
 //! | `Leaving(A, n)` → `Warm(n)` | a warm run, which belongs to nobody |
 //! | `Warm(n)` → `Run(B, n)` | B's run: the sweep frees it |
 //!
-//! What lies in a warm run is what its last holder wrote: only [`Heap::alloc_for_overwrite`] hands it
-//! out. Together they are at most `LARGEST_TOTAL`; they go when the heap is short of room, and with
-//! [`Heap::trim`].
+//! What lies in a warm run is what its last holder wrote: only [`Heap::alloc_for_overwrite`] hands
+//! it out. Together they are at most `LARGEST_TOTAL`; they go when the heap is short of room, and
+//! with [`Heap::trim`].
 
 use std::sync::Arc;
 

@@ -59,8 +59,8 @@ class Connection(ConnectionCore, StandardConnection):
     def fileno(self) -> int:
         """A descriptor that can be read exactly while there is something to receive.
 
-        Of a duplex pipe it is a socket connected to the other end's, so descriptors can be sent with
-        ``multiprocessing.reduction.send_handle``. Messages do not go through it.
+        Of a duplex pipe it is a socket connected to the other end's, so that descriptors can be
+        sent with ``multiprocessing.reduction.send_handle``. Messages do not go through it.
 
         Raises:
             OSError: the connection is closed; or there is no descriptor or thread to be had.

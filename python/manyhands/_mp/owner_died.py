@@ -15,8 +15,9 @@ _VARIABLE = "MANYHANDS_OWNER_DIED"
 
 
 class OwnerDied(RuntimeWarning):
-    """The process that held this lock ended without releasing it, so what the lock guards may be
-    half-changed. The lock itself goes on: it has a new owner.
+    """The process that held this lock ended without releasing it.
+
+    What the lock guards may be half-changed. The lock itself goes on: it has a new owner.
 
     A warning by default; an error for locks made with ``owner_died="raise"``, or after
     ``set_owner_died_mode("raise")``. ``acquire`` raises it *with the lock held*: mend what the lock

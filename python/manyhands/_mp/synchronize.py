@@ -20,13 +20,13 @@ from .. import _deadlock, _runtime
 from . import owner_died
 
 __all__ = [
+    "SEM_VALUE_MAX",
     "Barrier",
     "BoundedSemaphore",
     "Condition",
     "Event",
     "Lock",
     "RLock",
-    "SEM_VALUE_MAX",
     "SemLock",
     "Semaphore",
 ]

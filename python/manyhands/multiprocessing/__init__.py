@@ -37,4 +37,8 @@ def __getattr__(name: str) -> object:
         from manyhands import _runtime
 
         return getattr(_runtime, name)
+    if name in ("OwnerDied", "owner_died_mode", "set_owner_died_mode"):
+        from manyhands._mp import owner_died
+
+        return getattr(owner_died, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """`multiprocessing.queues` on the family heap: no feeder thread, nothing to join.
 
-Mirrors https://docs.python.org/3/library/multiprocessing.html#pipes-and-queues; docs/shared-queues.md
-has the differences.
+Mirrors https://docs.python.org/3/library/multiprocessing.html#pipes-and-queues;
+docs/shared-queues.md has the differences.
 
 >>> from manyhands.multiprocessing.queues import SimpleQueue
 >>> queue = SimpleQueue()

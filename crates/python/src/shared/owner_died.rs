@@ -22,7 +22,7 @@ pub fn policy_of(word: Option<&str>) -> PyResult<u32> {
     let Some(word) = word else { return Ok(0) };
     let idx = WORDS.iter().position(|known| *known == word);
     idx.map(|idx| idx as u32 + 1).ok_or_else(|| {
-        let text = format!("owner_died must be 'warn', 'raise' or 'ignore', not {word:?}");
+        let text = format!("owner_died must be 'warn', 'raise' or 'ignore', not '{word}'");
         PyValueError::new_err(text)
     })
 }

@@ -2,8 +2,8 @@
 //! `SimpleQueue`.
 //!
 //! An item is packed before anything else, so that what cannot be pickled raises where it is put;
-//! it is unpacked after it was taken out. No lock is held while Python code runs, and none is waited
-//! for longer than a moment with the GIL.
+//! it is unpacked after it was taken out. No lock is held while Python code runs, and none is
+//! waited for longer than a moment with the GIL.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;

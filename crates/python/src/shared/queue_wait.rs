@@ -18,8 +18,8 @@ struct Wait {
 /// Rounds in which an empty queue is looked at before its getter goes to sleep.
 const N_ROUNDS: u32 = 12;
 
-/// Tries, detached, until `attempt` has an answer; asleep in the line of `enlist` in between. `None`:
-/// `deadline` came first.
+/// Tries, detached, until `attempt` has an answer; asleep in the line of `enlist` in between.
+/// `None`: `deadline` came first.
 ///
 /// # Errors
 /// What ended the sleep: a signal handler's exception, the one this thread is being stopped with.

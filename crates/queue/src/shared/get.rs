@@ -201,7 +201,7 @@ impl Drop for Getter<'_> {
 /// | the getter died … | what is left | what happens |
 /// |---|---|---|
 /// | copying a message | nothing | the next getter gets it |
-/// | after it took a block over, before the word was stored | a record without its block | the message is lost with its getter; the sweep frees the block |
+/// | with a block taken over, before the store | a record without it | message lost, block swept |
 /// | after the word was stored | nothing | the message is lost with its getter |
 /// | after the note, before the word was stored | a note with the word of now | it is cleared |
 /// | after the word was stored, before the segment was freed | a note with an older word | freed |

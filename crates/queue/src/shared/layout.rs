@@ -7,8 +7,8 @@
 //! ```
 //!
 //! All words are atomics, also where a lock orders them: a process that was killed and one that
-//! mends after it see the same bytes. The bytes of a record are plain; the word of the put side that
-//! is stored after them publishes them.
+//! mends after it see the same bytes. The bytes of a record are plain; the word of the put side
+//! that is stored after them publishes them.
 
 use std::ptr::NonNull;
 
@@ -38,7 +38,7 @@ pub(super) struct Header {
 ///
 /// | word | meaning |
 /// |---|---|
-/// | count × 2 + turn | so many items were put (got), and the next goes to (comes from) `ends[turn]` |
+/// | count × 2 + turn | so many items were put (got); the next goes to (comes from) `ends[turn]` |
 #[repr(C, align(64))]
 pub(super) struct Side {
     pub(super) lock: RobustLock,

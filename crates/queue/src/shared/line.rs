@@ -14,7 +14,7 @@
 //! | a waiter dies … | what is left | what it costs |
 //! |---|---|---|
 //! | enlisted | `n_waiting` too high | one needless wake |
-//! | called | `n_called` too high; its call is lost | another sleeper looks by itself after `SLICE` |
+//! | called | `n_called` too high; its call is lost | another sleeper looks after `SLICE` |
 //! | the caller, before the wake | a call without a wake | the same |
 //!
 //! Nobody sleeps longer than `SLICE` without looking again at what it waits for.

@@ -187,7 +187,7 @@ pub(super) fn begin(heap: &Arc<Heap>, header: &Header) -> Result<(), OutOfMemory
 /// | the putter died … | what is left | what happens |
 /// |---|---|---|
 /// | writing a record | bytes behind the end | the next record is written over them |
-/// | after a note, before the block was the family's | a note | nothing: the sweep frees the block |
+/// | after a note, before the block was the family's | a note | the sweep frees the block |
 /// | after that, before the word was stored | a note with the word of now | the block is freed |
 /// | after the word was stored | a note with an older word | the note is cleared |
 pub(super) fn mend(heap: &Arc<Heap>, header: &Header) {
