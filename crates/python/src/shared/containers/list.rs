@@ -328,16 +328,17 @@ fn drafts_of<'a>(
 fn index_of(key: &Bound<'_, PyAny>) -> PyResult<isize> {
     // SAFETY: any object may be asked; an index that is too large raises IndexError.
     let idx = unsafe { ffi::PyNumber_AsSsize_t(key.as_ptr(), ffi::PyExc_IndexError) };
-    let error = if idx == -1 { PyErr::take(key.py()) } else { None };
-    match error {
-        None => Ok(idx),
-        Some(error) if error.is_instance_of::<PyTypeError>(key.py()) => {
-            let class = key.get_type().name()?.to_string();
-            let text = format!("list indices must be integers or slices, not {class}");
-            Err(PyTypeError::new_err(text))
+    let error = (idx == -1).then(|| PyErr::take(key.py())).flatten();
+    if let Some(error) = error {
+        if !error.is_instance_of::<PyTypeError>(key.py()) {
+            return Err(error);
         }
-        Some(error) => Err(error),
+        let class = key.get_type().name()?.to_string();
+        return Err(PyTypeError::new_err(format!(
+            "list indices must be integers or slices, not {class}"
+        )));
     }
+    Ok(idx)
 }
 
 /// The place that an index, which may count from the end, means.
