@@ -27,6 +27,7 @@ ORDER = [
     "pools",
     "queues",
     "values",
+    "managers",
     "first_result",
     "replacement",
     "million_tasks",

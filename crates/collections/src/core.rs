@@ -213,10 +213,9 @@ impl<'a> Inside<'a> {
         let (root, heap) = (self.root(), self.heap());
         let table = self.table();
         let other = root.other.load(Ordering::Acquire);
-        if other != 0 && other != table.offset {
-            if Table::is_left_over(heap, other, root.id(), table.stamp()) {
-                Table::at(heap, other).give_back(heap);
-            }
+        let is_other = other != 0 && other != table.offset;
+        if is_other && Table::is_left_over(heap, other, root.id(), table.stamp()) {
+            Table::at(heap, other).give_back(heap);
         }
         publish(&root.other, 0);
         self.finish_previous(&table);

@@ -46,7 +46,7 @@ fn map_steps() -> impl Strategy<Value = Vec<MapStep>> {
 
 /// Long keys, too, which no size class has.
 fn key(number: u8) -> Vec<u8> {
-    vec![number; if number % 16 == 0 { 5000 } else { 1 + number as usize % 40 }]
+    vec![number; if number.is_multiple_of(16) { 5000 } else { 1 + number as usize % 40 }]
 }
 
 #[derive(Clone, Debug)]

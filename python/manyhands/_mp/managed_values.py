@@ -92,6 +92,7 @@ class ValueProxy(ManagedObject, _standard.ValueProxy):  # type: ignore[misc]
 
     _typeid = "Value"
     _exposed_ = ("get", "set")
+
     def __init__(self, typecode: Any, value: Any, lock: Any = True) -> None:
         self._items = SharedList()
         self._items.extend((typecode, value))

@@ -89,7 +89,7 @@ impl<T: Number> SharedSlice<T> {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new(heap: &Arc<Heap>, len: usize) -> Result<Self, OutOfMemory> {
-        let n_bytes = (len as u64).checked_mul(size_of::<T>() as u64).unwrap_or(u64::MAX);
+        let n_bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
         let memory = Memory::create(heap, n_bytes, 0)?;
         Ok(Self { memory, _numbers: PhantomData })
     }

@@ -328,16 +328,15 @@ fn drafts_of<'a>(
 fn index_of(key: &Bound<'_, PyAny>) -> PyResult<isize> {
     // SAFETY: any object may be asked; an index that is too large raises IndexError.
     let idx = unsafe { ffi::PyNumber_AsSsize_t(key.as_ptr(), ffi::PyExc_IndexError) };
-    if idx == -1 {
-        if let Some(error) = PyErr::take(key.py()) {
-            if error.is_instance_of::<PyTypeError>(key.py()) {
-                let class = key.get_type().name()?.to_string();
-                return Err(PyTypeError::new_err(format!(
-                    "list indices must be integers or slices, not {class}"
-                )));
-            }
+    let error = (idx == -1).then(|| PyErr::take(key.py())).flatten();
+    if let Some(error) = error {
+        if !error.is_instance_of::<PyTypeError>(key.py()) {
             return Err(error);
         }
+        let class = key.get_type().name()?.to_string();
+        return Err(PyTypeError::new_err(format!(
+            "list indices must be integers or slices, not {class}"
+        )));
     }
     Ok(idx)
 }
