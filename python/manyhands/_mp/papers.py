@@ -4,7 +4,7 @@
 |---|---|---|
 | 0 to 47 | the child, once, at its end | `_HEADER`: how it ended |
 | 48 | the child, first thing | 1: the references of the setup are its own now |
-| from 64 | the parent, before the launch | the setup: handles of what it names, a pickle |
+| from 64 | the parent, before the launch | the setup: a pickle, and handles of what it names |
 | after | the child, before the header | the outcome: what `run` raised |
 
 The header is written by one call after the outcome is complete, so a child that is killed at any
