@@ -36,7 +36,7 @@ def statement(module, make, code, n_times):
 
 
 def making(module, make, n_times):
-    """Microseconds to make one and let it go, while there is another one: no heap comes and goes."""
+    """Microseconds to make one and let it go while there is another: the heap stays."""
     kept = eval(f"module.{make}", {"module": module})
     timer = timeit.Timer(f"module.{make}", globals={"module": module})
     taken = timer.timeit(n_times) / n_times * 1e6
