@@ -107,14 +107,16 @@ bench-python: build $(VENV)/.bench-installed
 # every interpreter that the tests start. Of 3.11 no test of concurrent.futures is installed.
 # (SUITES="test.test_queue" ARGS="--match Lifo" selects)
 CONFORMANCE := .conformance/build
-SUITES := test.test_concurrent_futures test.test_queue test.test_threading test.test_threading_local
+SUITES := test.test_concurrent_futures test.test_queue test.test_threading test.test_threading_local \
+	test.test_multiprocessing_fork test.test_multiprocessing_spawn \
+	test.test_multiprocessing_forkserver test.test_multiprocessing_main_handling
 .PHONY: conformance conformance-3.11
 conformance: ## CPython 3.13's own tests of what we replace, on ours
 	$(MAKE) --no-print-directory VENV=$(CONFORMANCE) PYTHON="$(PYTHON_CONFORMANCE)" build
 	$(CONFORMANCE)/bin/python conformance/run.py --shim manyhands_shim \
 		$(addprefix --exclude ,$(wildcard conformance/*.exclude.txt)) $(ARGS) $(SUITES)
 
-conformance-3.11: SUITES := $(filter-out test.test_concurrent_futures,$(SUITES))
+conformance-3.11: SUITES := $(filter-out test.test_concurrent_futures test.test_multiprocessing%,$(SUITES))
 conformance-3.11: CONFORMANCE := .conformance/build-3.11
 conformance-3.11: PYTHON_CONFORMANCE = $(shell $(FIND_PYTHON) 3.11)
 conformance-3.11: conformance ## CPython 3.11's own tests of what we replace, on ours

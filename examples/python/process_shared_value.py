@@ -35,10 +35,20 @@ def count_atomically(counter):
         counter.add(1)
 
 
+def together(everybody, count, counter):
+    """Count once all nine processes are there."""
+    everybody.wait()
+    count(counter)
+
+
 def run(count):
     """Let nine processes count; return the counter."""
     counter = multiprocessing.Value("i", 0)
-    processes = [multiprocessing.Process(target=count, args=(counter,)) for _ in range(N_PROCESSES)]
+    everybody = multiprocessing.Barrier(N_PROCESSES)
+    processes = [
+        multiprocessing.Process(target=together, args=(everybody, count, counter))
+        for _ in range(N_PROCESSES)
+    ]
     for process in processes:
         process.start()
     for process in processes:

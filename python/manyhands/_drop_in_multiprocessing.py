@@ -72,8 +72,10 @@ class PatchedPackage:
         names: list[str] = ours.__all__
         for name in names:
             before, replacement = getattr(package, name, _ABSENT), getattr(ours, name)
-            # Equal: a function of the module, a class, or a setting of all contexts.
-            if before is not replacement and name != "reducer":
+            # A setting of all contexts, and the methods that a program written for the standard
+            # module may know.
+            is_kept = name in ("reducer", "get_all_start_methods")
+            if before is not replacement and not is_kept:
                 self.standard[name] = before
                 self._set(package, name, replacement)
         self._set(package, "__all__", list(names))

@@ -32,8 +32,8 @@ def test_nine_processes_count_to_450_with_the_lock_and_atomically(attempt, tmp_p
     assert "count_with_the_lock: 450, updates seen lost: 0" in lines
     assert "count_atomically: 450, updates seen lost: 0" in lines
     counted, n_lost = map(int, re.findall(r"\d+", lines[0]))
-    # Each update that was lost was seen, and one line says where they come from.
-    assert counted + n_lost >= 450
+    # One sentence says where they come from.
+    assert counted < 450
     assert n_lost > 0
     assert finished.stderr.count("an update of a shared value was lost") == 1
     assert finished.stderr.count(EXAMPLE.name) == 3

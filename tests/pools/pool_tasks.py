@@ -1,6 +1,7 @@
 """What the tests of pools have their workers do; importable by workers."""
 
 import os
+import sys
 import threading
 import time
 
@@ -84,3 +85,7 @@ def nested_map(number):
 
     with Pool(1) as pool:
         return sum(pool.map(square, range(number)))
+
+
+def has_module(name):
+    return name in sys.modules

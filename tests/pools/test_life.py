@@ -258,3 +258,14 @@ def test_arguments_and_results_are_not_kept(kind):
         gc.collect()
         assert reference() is None
     pool.join()
+
+
+def test_workers_have_the_modules_that_the_program_preloads():
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["wave"])
+    try:
+        with context.Pool(1) as pool:
+            assert pool.apply(tasks.has_module, ("wave",))
+        pool.join()
+    finally:
+        context.set_forkserver_preload([])

@@ -88,6 +88,7 @@ class Unpicklable:
 def test_a_start_that_fails_leaves_nothing_and_can_be_repeated(context):
     if context.get_start_method() == "fork":
         pytest.skip("nothing is pickled for a fork")
+    heap_user = multiprocessing.SimpleQueue()  # Else the family heap, too, comes and goes.
     n_fds = len(os.listdir("/proc/self/fd"))
     glass = Unpicklable()
     process = context.Process(target=print, args=(glass,))
@@ -99,6 +100,7 @@ def test_a_start_that_fails_leaves_nothing_and_can_be_repeated(context):
     process.start()
     process.join()
     assert process.exitcode == 0
+    assert heap_user.empty()
 
 
 REFUSED_FORK = """

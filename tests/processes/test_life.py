@@ -322,5 +322,17 @@ def test_shared_objects_live_no_longer_for_having_been_sent(context):
     process = started(context, queue.put, "rice")
     process.join()
     assert queue.get() == "rice"
-    if context.get_start_method() != "fork":
-        assert process._popen._references is None, "what the launch held is let go"
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=close_and_wait, args=(sending,))
+    process.start()
+    sending.close()
+    with pytest.raises(EOFError):
+        receiving.recv()
+    assert process.is_alive()
+    process.kill()
+    process.join()
+
+
+def close_and_wait(connection):
+    connection.close()
+    threading.Event().wait()

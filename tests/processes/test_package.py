@@ -8,7 +8,6 @@ import pkgutil
 import textwrap
 
 import pytest
-
 from manyhands import multiprocessing
 from manyhands.multiprocessing import context as contexts
 

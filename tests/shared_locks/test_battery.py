@@ -141,16 +141,17 @@ def test_a_condition_wants_its_lock_held(mp):
             call()
 
 
-def test_a_condition_gives_a_reentrant_lock_back_wholly(mp, fork):
-    condition = mp.Condition()
+def test_a_condition_gives_a_reentrant_lock_back_wholly(context, start):
+    condition = context.Condition()
 
     def notify():
         with condition:
             condition.notify()
 
     with condition, condition:
-        fork(notify)
+        start(notify)
         assert condition.wait(60)
+        assert repr(condition) == "<Condition(<RLock(MainProcess, 2)>, 0)>"
         assert not condition.wait(0.01)
         assert condition.wait_for(lambda: 7) == 7
         assert condition.wait_for(lambda: 0, timeout=0.01) == 0

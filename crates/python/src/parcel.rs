@@ -1,21 +1,21 @@
-//! Objects as messages between the processes of a family, and back.
+//! Objects as bytes for managed containers.
 //!
-//! What a queue, a pipe or a managed container carries: simple values by tag; everything else
+//! What a container holds: simple values by tag; everything else
 //! pickled, by value what the reader cannot import; large buffers written straight into the heap,
 //! where the reader finds them; and references to the shared objects that are named inside.
 //!
-//! An error of the pickler is raised where the object is packed, and nothing has been sent then.
+//! An error of the pickler is raised where the object is packed, and nothing has been changed then.
+//! What queues and pipes carry is packed in `shared/queue_item.rs` and `connection_message.rs`.
 
 use std::sync::Arc;
 
 use manyhands_pool::process::Body;
-use manyhands_shm::message::{Taken, TakenBytes};
 use manyhands_shm::{Carried, Heap};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyList;
 
-use crate::process::codec::{self, Pickled, Shape, simple_object};
+use crate::process::codec::{Pickled, Shape, simple_object};
 
 /// An object ready to be sent.
 pub struct Packed {
@@ -36,24 +36,6 @@ pub fn pack(object: &Bound<'_, PyAny>, heap: &Arc<Heap>, inline_limit: usize) ->
     let (pickled, carried) =
         Carried::collect(|| Pickled::new(object, Shape::Object, &|buffers| dumps(object, buffers)));
     Ok(Packed { body: pickled?.into_body(heap, inline_limit)?, carried })
-}
-
-/// The object that was packed.
-///
-/// # Errors
-/// What unpickling raises. The message is used up either way.
-pub fn unpack<'py>(py: Python<'py>, taken: Taken) -> PyResult<Bound<'py, PyAny>> {
-    let Taken { bytes, carried } = taken;
-    let unpickled = match bytes {
-        TakenBytes::Inline(bytes) => codec::loads(py, &bytes, || None)?,
-        TakenBytes::Block(block) => {
-            let block = Arc::new(block);
-            codec::loads(py, &block, || Some(Arc::clone(&block)))?
-        }
-    };
-    // What was named has been opened by now.
-    drop(carried);
-    Ok(unpickled.object)
 }
 
 /// Looks up what packing needs, in the thread that imports us: see `codec::look_everything_up`.

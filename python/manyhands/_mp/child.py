@@ -37,7 +37,12 @@ def run(launch: _runtime.Launch) -> NoReturn:
         papers = Papers(papers_fd)
         recorder = Recorder(papers)
         _take_over_output(out, err)
-        process, recorder.carrier = _unpickle(papers.read_setup(), fds)
+        setup, handles = papers.read_setup()
+        references = _runtime.References.take_over(handles)
+        try:
+            process, recorder.carrier = _unpickle(setup, fds)
+        finally:
+            references.release()  # What was unpickled has references of its own.
         exitcode = _bootstrap(process, parent, recorder)
     except BaseException:
         traceback.print_exc()
@@ -52,6 +57,7 @@ def run_forked(
     exitcode = 1
     recorder = Recorder(papers, carrier)
     try:
+        context._force_start_method("fork")
         if not may_be_orphan:
             _runtime.end_with_parent(parent)
         exitcode = _bootstrap(process, parent, recorder)

@@ -13,6 +13,8 @@ import importlib
 from multiprocessing import context as _standard_module
 from typing import Any
 
+from manyhands.install import is_installed
+
 from .process import BaseProcess
 
 _standard: Any = _standard_module
@@ -231,8 +233,16 @@ class DefaultContext(BaseContext, _standard.DefaultContext):  # type: ignore[mis
         _standard.DefaultContext.set_start_method(self, method, force)
 
     def get_all_start_methods(self) -> list[str]:
-        """The start methods, default first."""
-        return list(_concrete_contexts)
+        """The start methods, default first; with `manyhands.install()` by their standard names.
+
+        >>> "spawn" in DefaultContext(TemplateContext()).get_all_start_methods()
+        True
+        """
+        methods = list(_concrete_contexts)
+        if is_installed():
+            # Programs compare the list with the one they know; "forkserver" means the template too.
+            methods.remove("template")
+        return methods
 
 
 _concrete_contexts: dict[str, Any] = {

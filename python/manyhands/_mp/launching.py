@@ -63,10 +63,11 @@ class LaunchedPopen:
         _util._flush_std_streams()
         self._papers = Papers.new()
         self._carrier = SimpleQueue()
-        self._references: _runtime.References | None = None
+        self._handles = b""
         try:
-            setup, self._references = _runtime.collect_references(lambda: self._setup(process))
-            self._papers.write_setup(setup)
+            setup, references = _runtime.collect_references(lambda: self._setup(process))
+            self._handles = references.leave()
+            self._papers.write_setup(setup, self._handles)
             fds = [self._papers.fd, *_output_fds(), *self._fds]
             self._child = _runtime.ChildProcess.start(
                 _launcher(method), fds, getattr(process, "_may_be_orphan", False)
@@ -74,8 +75,8 @@ class LaunchedPopen:
             self.pid = self._child.pid
             self.sentinel = self._child.sentinel()
         except BaseException:
-            self._papers.close()
             self._release_references()
+            self._papers.close()
             raise
         finally:
             # The objects they belong to are pickled by now.
@@ -109,9 +110,10 @@ class LaunchedPopen:
         self.returncode = exitcode
 
     def _release_references(self) -> None:
-        references, self._references = self._references, None
-        if references is not None:
-            references.release()
+        """The process has ended: what it did not come to take over is released here."""
+        handles, self._handles = self._handles, b""
+        if handles and not self._papers.is_taken():
+            _runtime.References.take_over(handles).release()
 
     def value(self) -> Any:
         """What `run` returned, once; what cannot be unpickled raises."""

@@ -3,7 +3,8 @@
 | bytes | who writes | what |
 |---|---|---|
 | 0 to 47 | the child, once, at its end | `_HEADER`: how it ended |
-| from 64 | the parent, before the launch | the setup, a pickle |
+| 48 | the child, first thing | 1: the references of the setup are its own now |
+| from 64 | the parent, before the launch | the setup: a pickle, and handles of what it names |
 | after | the child, before the header | the outcome: what `run` raised |
 
 The header is written by one call after the outcome is complete, so a child that is killed at any
@@ -20,7 +21,9 @@ from typing import Any, NamedTuple
 
 #: The outcome's kind, its place and length, the exit code, processor seconds, peak memory in bytes.
 _HEADER = struct.Struct("<qQQqdQ")
+_TAKEN_AT = 48
 _SETUP_AT = 64
+_LENGTH = struct.Struct("<Q")
 
 NOTHING, RETURNED_NONE, RETURNED, RAISED = range(4)
 
@@ -46,17 +49,24 @@ class Papers:
         """An empty file."""
         return cls(os.memfd_create("manyhands-process", os.MFD_CLOEXEC))
 
-    def write_setup(self, setup: bytes) -> None:
+    def write_setup(self, setup: bytes, handles: bytes) -> None:
         """In the parent, before the launch.
 
         Raises:
             OSError: there is no memory.
         """
-        _write(self.fd, setup, _SETUP_AT)
+        _write(self.fd, _LENGTH.pack(len(handles)) + handles + setup, _SETUP_AT)
 
-    def read_setup(self) -> bytes:
-        """In the child, first thing."""
-        return _read(self.fd, _SETUP_AT, os.fstat(self.fd).st_size - _SETUP_AT)
+    def read_setup(self) -> tuple[bytes, bytes]:
+        """In the child, first thing: the setup, and handles whose references it has taken over."""
+        data = _read(self.fd, _SETUP_AT, os.fstat(self.fd).st_size - _SETUP_AT)
+        at = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+        os.pwrite(self.fd, b"\1", _TAKEN_AT)
+        return data[at:], data[_LENGTH.size : at]
+
+    def is_taken(self) -> bool:
+        """In the parent, after the child's end: whether the child came to read its setup."""
+        return os.pread(self.fd, 1, _TAKEN_AT) == b"\1"
 
     def write_end(self, kind: int, outcome: bytes, exitcode: int) -> None:
         """In the child, last thing. Without memory, the outcome is missing.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import weakref
 from collections.abc import Callable, Iterable
 from multiprocessing import util as util_module
@@ -49,7 +50,10 @@ class ProcessWorkers(ProcessPoolExecutor):
         initargs: Iterable[Any],
         max_tasks: int | None,
     ) -> None:
-        super().__init__(n_processes, start_method, initializer, initargs)
+        # Modules that the program asked for by `set_forkserver_preload`, if it did.
+        launching = sys.modules.get("manyhands._mp.launching")
+        preload = launching._preload if launching is not None else ()
+        super().__init__(n_processes, start_method, initializer, initargs, preload=preload)
         # Not as an argument: with "fork", too, a worker can be replaced by another one, forked
         # from the process as it was when the pool was made.
         self._max_tasks_per_child = max_tasks

@@ -25,6 +25,11 @@ __all__ = ["ShareableList", "SharedMemory"]
 PREFIX = "mh_"
 
 
+# Taken now: under the drop-in the standard module gives ours by these names.
+_StandardMemory: Any = standard.SharedMemory
+_StandardList: Any = standard.ShareableList
+
+
 class SharedMemory(standard.SharedMemory):
     """A block of bytes that processes share, by its name or by being pickled.
 
@@ -149,11 +154,11 @@ class SharedMemory(standard.SharedMemory):
 
 def _init_standard(block: Any, name: str | None, create: bool, size: int, track: bool) -> None:
     """Makes `block` one of the standard library's, which knows `track` since 3.13."""
-    if hasattr(standard.SharedMemory, "_track"):
+    if hasattr(_StandardMemory, "_track"):
         options: Any = {"track": track}
-        standard.SharedMemory.__init__(block, name, create, size, **options)
+        _StandardMemory.__init__(block, name, create, size, **options)
     else:
-        standard.SharedMemory.__init__(block, name, create, size)
+        _StandardMemory.__init__(block, name, create, size)
 
 
 def _open(cls: Any, name: str, memory: Memory | None) -> Any:
@@ -218,7 +223,7 @@ class ShareableList(standard.ShareableList):  # type: ignore[type-arg]
     def __new__(cls, sequence: Iterable[Any] | None = None, *, name: str | None = None) -> Any:
         """A list of the standard library's where the name asks for one."""
         if name is not None and not name.startswith(PREFIX):
-            return standard.ShareableList(sequence, name=name)
+            return _StandardList(sequence, name=name)
         return super().__new__(cls)
 
     def __init__(self, sequence: Iterable[Any] | None = None, *, name: str | None = None) -> None:

@@ -161,7 +161,7 @@ def _new_lock(ctx: Any) -> Any:
 def copy(obj: Any) -> Any:
     """A ctypes object in shared memory with the same bytes as `obj`, without a lock.
 
-    >>> copy(ctypes.c_int(3)).value
+    >>> copy(RawValue("i", 3)).value
     3
     """
     type_ = plain_type(type(obj))

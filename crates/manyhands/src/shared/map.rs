@@ -37,7 +37,7 @@ use super::{ShareError, heap, travel};
 /// ```
 pub struct SharedMap<K, V> {
     core: Core,
-    entries: PhantomData<fn(K, V) -> (K, V)>,
+    entries: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> SharedMap<K, V> {

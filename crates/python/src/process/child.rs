@@ -11,7 +11,6 @@ use std::sync::Arc;
 use manyhands_pool::completion::Wait;
 use manyhands_process::{Child, Fate, Waited};
 use manyhands_shm::{Heap, Party, family};
-use manyhands_sys::clock::Deadline;
 use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;

@@ -91,8 +91,10 @@ impl SharedWaiters {
 
     /// Notifies the `n` who have waited longest. How many there were.
     fn notify(&self, py: Python<'_>, lock: &Bound<'_, PyAny>, n: usize) -> PyResult<usize> {
-        check_owned(&*lock_of(lock)?, "lock is not owned")?;
-        Ok(py.detach(|| self.row().notify(n, &self.family)))
+        let lock = lock_of(lock)?;
+        check_owned(&lock, "lock is not owned")?;
+        let me = lock.me();
+        Ok(py.detach(|| self.row().notify(n, &self.family, lock.state(), me)))
     }
 
     fn count(&self) -> usize {

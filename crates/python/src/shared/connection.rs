@@ -351,9 +351,10 @@ impl<'py> Target<'py> {
         match self {
             Self::Small(bytes) => (bytes.as_mut_ptr(), bytes.len()),
             Self::Large(bytes) => (bytes.data(), bytes.len()),
-            // SAFETY: a bytes object, whose content may be written until somebody else sees it.
             Self::Bytes(bytes) => {
-                (unsafe { ffi::PyBytes_AsString(bytes.as_ptr()) }.cast(), bytes.as_bytes().len())
+                // SAFETY: a bytes object, whose content may be written until somebody else sees it.
+                let at = unsafe { ffi::PyBytes_AsString(bytes.as_ptr()) };
+                (at.cast(), bytes.as_bytes().len())
             }
             Self::Buffer { at, len } => (*at, *len),
         }

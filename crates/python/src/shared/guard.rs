@@ -14,7 +14,7 @@ use manyhands_sync::lock::Hold;
 use manyhands_sync::robust::Owner;
 use manyhands_sync::shared::waiting::Waiting;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBool, PyTuple};
 
 use super::held::LocalLock;
 use super::lost_update;
@@ -65,6 +65,28 @@ impl Guard {
 
     pub fn lock<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         self.lock.bind(py).clone()
+    }
+
+    /// The beginning of a block of the program's that holds the lock.
+    pub fn begin_block<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match &self.way {
+            Way::Ours(local) => {
+                let taken = local.enter(py)?;
+                Ok(PyBool::new(py, taken).to_owned().into_any())
+            }
+            Way::Other { .. } => self.lock(py).call_method0("__enter__"),
+        }
+    }
+
+    /// The end of such a block.
+    pub fn end_block<'py>(&self, exc_info: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        let py = exc_info.py();
+        if let Way::Ours(local) = &self.way
+            && local.state().unlock_mine(local.me()).is_ok()
+        {
+            return Ok(py.None().into_bound(py));
+        }
+        self.lock(py).call_method1("__exit__", exc_info)
     }
 
     /// Whether the calling thread holds the lock; true if that cannot be known, so that nothing is

@@ -144,7 +144,7 @@ impl LocalLock {
     pub fn lock_again(&self, py: Python<'_>, hold: Hold, depth: u32) -> PyResult<()> {
         let mut interrupted = Ok(());
         loop {
-            let end = self.lock(py, hold, Or::Keep, || Ok(None)).map(drop);
+            let end = self.lock_after_sleep(py, hold);
             if self.state().is_of(self.me()) {
                 self.state().set_depth(depth);
                 return interrupted.and(end);
@@ -157,6 +157,16 @@ impl LocalLock {
             }
             interrupted = end;
         }
+    }
+
+    fn lock_after_sleep(&self, py: Python<'_>, hold: Hold) -> PyResult<()> {
+        let me = self.me();
+        if !self.state().try_lock_after_sleep(me, hold) {
+            let step = |waiting: &mut Waiting<'_>| self.state().lock_after_sleep(me, hold, waiting);
+            block_for_lock(py, self, None, step)?;
+        }
+        self.acquired.note(py);
+        self.state().take_note().map_or(Ok(()), |dead| self.tell_of(py, dead, Or::Keep))
     }
 
     /// Tells the caller, who has the lock, that an owner died with it.

@@ -44,7 +44,9 @@ pub fn until<'line, T: Send>(
             (answer, Some(enlisted))
         });
         if let Some(answer) = answer {
-            enlisted.map(SharedEnlisted::leave);
+            if let Some(enlisted) = enlisted {
+                enlisted.leave();
+            }
             return Ok(Some(answer));
         }
         let Some(enlisted) = enlisted else { continue };

@@ -1,12 +1,18 @@
 //! References to shared objects that a pickle made by Python code holds.
 //!
 //! An object that is pickled for a process that is being started must live until that process has
-//! opened it, and no longer because of that. Without this its maker would keep it to its own end.
+//! opened it, and no longer because of that: the other end of a pipe waits for the last one to
+//! close it. Without this its maker would keep it to its own end.
+//!
+//! Whoever pickles leaves the references to the pickle, as a list of handles; whoever unpickles
+//! takes them over first, and releases them afterwards.
 
 use std::sync::{Mutex, PoisonError};
 
-use manyhands_shm::Carried;
+use manyhands_shm::{Carried, Handle, family};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::fork::Generation;
 
@@ -17,8 +23,34 @@ pub struct References {
     generation: Generation,
 }
 
+/// Bytes of a handle in a list.
+const HANDLE_LEN: usize = 24;
+
 #[pymethods]
 impl References {
+    /// Takes over what was left with a list of handles.
+    #[staticmethod]
+    fn take_over(handles: &[u8]) -> PyResult<Self> {
+        let (list, []) = handles.as_chunks::<HANDLE_LEN>() else {
+            return Err(PyValueError::new_err("that is no list of handles"));
+        };
+        let handles: Vec<Handle> =
+            list.iter().filter_map(|bytes| Handle::from_bytes(bytes).ok()).collect();
+        let carried = match family::existing() {
+            Some(heap) => Carried::from_message(&heap, &handles),
+            None => Carried::default(),
+        };
+        Ok(Self::of(carried))
+    }
+
+    /// Leaves the references to whoever takes them over: a list of handles.
+    fn leave<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let carried = self.take().unwrap_or_default();
+        let list: Vec<u8> = carried.handles().iter().flat_map(|each| each.to_bytes()).collect();
+        carried.leave_to_message();
+        PyBytes::new(py, &list)
+    }
+
     /// Lets the objects go. Called again, does nothing.
     fn release(&self, py: Python<'_>) {
         let carried = self.take();
@@ -27,6 +59,10 @@ impl References {
 }
 
 impl References {
+    fn of(carried: Carried) -> Self {
+        Self { carried: Mutex::new(Some(carried)), generation: Generation::current() }
+    }
+
     fn take(&self) -> Option<Carried> {
         self.carried.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -56,6 +92,5 @@ pub fn collect_references<'py>(
     pickle: &Bound<'py, PyAny>,
 ) -> PyResult<(Bound<'py, PyAny>, References)> {
     let (result, carried) = Carried::collect(|| pickle.call0());
-    let generation = Generation::current();
-    Ok((result?, References { carried: Mutex::new(Some(carried)), generation }))
+    Ok((result?, References::of(carried)))
 }

@@ -128,12 +128,12 @@ impl SharedValue {
     }
 
     fn __enter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.guard.lock(py).call_method0("__enter__")
+        self.guard.begin_block(py)
     }
 
     #[pyo3(signature = (*exc_info))]
     fn __exit__<'py>(&self, exc_info: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-        self.guard.lock(exc_info.py()).call_method1("__exit__", exc_info)
+        self.guard.end_block(exc_info)
     }
 
     /// `lost_updates`: how many were noticed, in all processes; see `set_lost_update_mode`.

@@ -12,13 +12,17 @@
 //! A waiter whose process ended takes no notification with it, if that was noticed; dies it with
 //! one it is as if it had died just after.
 //!
+//! A notified sleeper is not woken at once, which would only have it wait for the lock: the kernel
+//! moves it to the lock's word, and the release wakes it.
+//!
 //! Who notifies and is killed before it wakes the sleeper costs the sleeper the rest of its slice.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use manyhands_sys::futex::{Shared, low_half};
 
-use crate::robust::Parties;
+use crate::robust::{Owner, Parties};
+use crate::shared::lock::SharedLock;
 use crate::shared::waiting::Waiting;
 use crate::sleep::Wait;
 
@@ -84,9 +88,15 @@ impl WaiterRow {
         (0..MAX_WAITERS).filter(free).find_map(claim).ok_or(Full)
     }
 
-    /// Notifies the `n` who have waited longest, of those that live; the caller has the lock. How
-    /// many there were.
-    pub fn notify(&self, n: usize, parties: &(impl Parties + ?Sized)) -> usize {
+    /// Notifies the `n` who have waited longest, of those that live. The caller, `me`, has `lock`: who
+    /// is notified sleeps on until it can be had. How many there were.
+    pub fn notify(
+        &self,
+        n: usize,
+        parties: &(impl Parties + ?Sized),
+        lock: &SharedLock,
+        me: Owner,
+    ) -> usize {
         let mut waiters: Vec<(u64, u64, &Place)> = self.waiting().collect();
         waiters.sort_unstable_by_key(|(ticket, ..)| *ticket);
         let mut n_notified = 0;
@@ -102,7 +112,10 @@ impl WaiterRow {
             // Else it has given up just now.
             let is_there = place.word.compare_exchange(word, next, success, failure).is_ok();
             if is_there && is_alive {
-                low_half::<Shared>(&place.word).wake_one();
+                let sleeper = low_half::<Shared>(&place.word);
+                if !lock.adopt(me, sleeper) {
+                    sleeper.wake_one();
+                }
                 n_notified += 1;
             }
         }
@@ -189,6 +202,11 @@ mod tests {
         }
     }
 
+    /// Notifies `n` as party 1.
+    fn notify(row: &WaiterRow, n: usize) -> usize {
+        row.notify(n, &Family(1), &SharedLock::new(true), Owner { party: 1, thread: 1 })
+    }
+
     fn empty() -> Box<WaiterRow> {
         // SAFETY: zeros are an empty row.
         unsafe { Box::new(std::mem::zeroed()) }
@@ -199,14 +217,14 @@ mod tests {
         let row = empty();
         let first = row.enter(&Family(1)).unwrap();
         let second = row.enter(&Family(2)).unwrap();
-        assert_eq!(row.notify(1, &Family(1)), 1);
+        assert_eq!(notify(&row, 1), 1);
         assert!(first.leave());
         // Takes the place in front of the second.
         let third = row.enter(&Family(1)).unwrap();
-        assert_eq!(row.notify(1, &Family(1)), 1);
+        assert_eq!(notify(&row, 1), 1);
         assert!(second.leave());
         assert!(!third.leave());
-        assert_eq!(row.notify(1, &Family(1)), 0);
+        assert_eq!(notify(&row, 1), 0);
     }
 
     #[test]
@@ -214,7 +232,7 @@ mod tests {
         let row = empty();
         let _dead = row.enter(&Family(9)).unwrap();
         let living = row.enter(&Family(2)).unwrap();
-        assert_eq!(row.notify(1, &Family(1)), 1);
+        assert_eq!(notify(&row, 1), 1);
         assert!(living.leave());
         assert_eq!(row.n_waiting(), 0);
     }

@@ -104,16 +104,43 @@ impl SharedLock {
     /// Takes the lock, sleeping while others hold it.
     #[cold]
     pub fn lock_slow(&self, me: Owner, hold: Hold, waiting: &mut Waiting<'_>) -> Wait {
+        self.lock_as(me, hold, waiting, false)
+    }
+
+    /// The same for a thread that may have slept for this lock already, see [`SharedLock::adopt`].
+    pub fn lock_after_sleep(&self, me: Owner, hold: Hold, waiting: &mut Waiting<'_>) -> Wait {
+        self.lock_as(me, hold, waiting, true)
+    }
+
+    /// Takes the lock if it is free, as a thread that may have slept for it.
+    pub fn try_lock_after_sleep(&self, me: Owner, hold: Hold) -> bool {
+        let is_taken = self.word.try_take_after_sleep(me, hold);
+        if is_taken {
+            self.depth.store(1, Ordering::Relaxed);
+            self.counters.acquired();
+        }
+        is_taken
+    }
+
+    /// As [`LockWord::adopt`].
+    pub fn adopt(&self, me: Owner, sleeper: &Futex<Shared>) -> bool {
+        self.word.adopt(me, sleeper)
+    }
+
+    fn lock_as(&self, me: Owner, hold: Hold, waiting: &mut Waiting<'_>, has_slept: bool) -> Wait {
         let family = waiting.family();
         let is_alive = |party| family.is_alive(party);
         if waiting.begins() {
             self.counters.contended();
         }
         let lasted_ns = waiting.lasted_ns();
-        let taken = self.word.take(me, hold, is_alive, |word, expected| {
-            let word = low_half::<Shared>(word);
-            waiting.sleep_for_lock(word, expected as u32, self)
-        });
+        let sleep = |word: &AtomicU64, expected: u64| {
+            waiting.sleep_for_lock(low_half::<Shared>(word), expected as u32, self)
+        };
+        let taken = match has_slept {
+            true => self.word.take_after_sleep(me, hold, is_alive, sleep),
+            false => self.word.take(me, hold, is_alive, sleep),
+        };
         self.counters.waited(waiting.lasted_ns() - lasted_ns);
         match taken {
             Ok(dead) => {

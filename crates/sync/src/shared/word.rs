@@ -53,6 +53,11 @@ impl LockWord {
         self.word.compare_exchange(0, held(me, hold), success, failure).is_ok()
     }
 
+    /// The same for a thread that may have slept on this word already, see [`LockWord::adopt`].
+    pub fn try_take_after_sleep(&self, me: Owner, hold: Hold) -> bool {
+        self.swap_if(0, held(me, hold) | WAITED, Ordering::Acquire)
+    }
+
     /// Takes the lock, calling `sleep` with the value to sleep on while others have it. `Some`: from
     /// an owner that died with it.
     ///
@@ -63,9 +68,33 @@ impl LockWord {
         me: Owner,
         hold: Hold,
         is_alive: impl Fn(u32) -> bool,
+        sleep: impl FnMut(&AtomicU64, u64) -> Look<E>,
+    ) -> Result<Option<Owner>, E> {
+        self.take_as(held(me, hold), me, is_alive, sleep)
+    }
+
+    /// The same for a thread that may have slept on this word already, see [`LockWord::adopt`].
+    ///
+    /// # Errors
+    /// What `sleep` left with.
+    pub fn take_after_sleep<E>(
+        &self,
+        me: Owner,
+        hold: Hold,
+        is_alive: impl Fn(u32) -> bool,
+        sleep: impl FnMut(&AtomicU64, u64) -> Look<E>,
+    ) -> Result<Option<Owner>, E> {
+        // Others may sleep behind it.
+        self.take_as(held(me, hold) | WAITED, me, is_alive, sleep)
+    }
+
+    fn take_as<E>(
+        &self,
+        mut mine: u64,
+        me: Owner,
+        is_alive: impl Fn(u32) -> bool,
         mut sleep: impl FnMut(&AtomicU64, u64) -> Look<E>,
     ) -> Result<Option<Owner>, E> {
-        let mut mine = held(me, hold);
         loop {
             let word = self.word.load(Ordering::Relaxed);
             if word == 0 {
@@ -121,6 +150,25 @@ impl LockWord {
     #[cold]
     pub fn wake_one(&self) {
         manyhands_sys::futex::low_half::<manyhands_sys::futex::Shared>(&self.word).wake_one();
+    }
+
+    /// Makes who sleeps on `sleeper`, if anybody, sleep for this lock from now on: it must take it by
+    /// [`LockWord::take_after_sleep`]. False: `me` does not have the lock, so nothing was done.
+    #[cfg(not(loom))]
+    pub fn adopt(
+        &self,
+        me: Owner,
+        sleeper: &manyhands_sys::futex::Futex<manyhands_sys::futex::Shared>,
+    ) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        // First the bit, so that the release after this call wakes somebody.
+        let is_mine = word != 0
+            && owner(word) == me
+            && (word & WAITED != 0 || self.swap_if(word, word | WAITED, Ordering::Relaxed));
+        if is_mine {
+            sleeper.requeue_one(manyhands_sys::futex::low_half(&self.word));
+        }
+        is_mine
     }
 
     fn swap_if(&self, from: u64, to: u64, success: Ordering) -> bool {
