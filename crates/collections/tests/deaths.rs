@@ -357,7 +357,7 @@ impl Root {
 }
 
 fn n_kills() -> u64 {
-    std::env::var("MANYHANDS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(120)
+    std::env::var("MANYHANDS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(80)
 }
 
 /// The bytes of the heap that are left at the end.
