@@ -11,11 +11,11 @@
 //! such a key is new it is compared with all of its sort by `==`. That costs as many unpicklings as
 //! the dict has keys of this sort.
 //!
-//! A key that is listed otherwise than it is compared (True as True, not as 1) has the bytes of that
-//! as well.
+//! A key that is listed otherwise than it is compared (True as True, not as 1) has the bytes of
+//! that as well.
 //!
-//! Not-a-number is equal to itself here; the standard dict tells by identity, which no other process
-//! can.
+//! Not-a-number is equal to itself here; the standard dict tells by identity, which no other
+//! process can.
 
 use std::sync::Arc;
 
