@@ -37,9 +37,9 @@ __all__ = [
     "SharedBarrier",
     "SharedBuffer",
     "SharedDict",
+    "SharedEvent",
     "SharedKeyIterator",
     "SharedList",
-    "SharedEvent",
     "SharedLock",
     "SharedRLock",
     "SharedSemaphore",
@@ -817,7 +817,7 @@ class ConnectionCore:
     @classmethod
     def _open(cls, name: bytes) -> Self: ...
     def __reduce__(self) -> tuple[Callable[[bytes], Self], tuple[bytes]]: ...
-    def send(self, object: object) -> None: ...
+    def send(self, object: object) -> None: ...  # noqa: A002 - the standard name
     def send_bytes(self, buf: Buffer, offset: int = 0, size: int | None = None) -> None: ...
     def recv(self) -> Any: ...
     def recv_bytes(self, maxlength: int | None = None) -> bytes: ...

@@ -4,8 +4,9 @@ __all__ = ["HandleError"]
 
 
 class HandleError(RuntimeError):
-    """A pickled shared object was opened where it cannot be: outside of its family of processes,
-    or when nobody had it any more.
+    """A pickled shared object was opened where it cannot be.
+
+    That is outside of its family of processes, or when nobody had it any more.
 
     >>> issubclass(HandleError, RuntimeError)
     True

@@ -1,5 +1,5 @@
-//! What a map and a list have in common: the lock, the word that names the table, and what is mended
-//! after a death.
+//! What a map and a list have in common: the lock, the word that names the table, and what is
+//! mended after a death.
 //!
 //! | word | meaning | who dies with it set leaves |
 //! |---|---|---|

@@ -8,8 +8,8 @@
 //!   a holder of each, until the value is replaced or removed or the container ends.
 //! - A shortage of memory is an error, and the container is as it was.
 //!
-//! What it does not do: know what the bytes mean; let readers in beside a writer (a lock is held for
-//! the few hundred nanoseconds of a look-up, and as long as it takes to copy a snapshot).
+//! What it does not do: know what the bytes mean; let readers in beside a writer (a lock is held
+//! for the few hundred nanoseconds of a look-up, and as long as it takes to copy a snapshot).
 //!
 //! The protocol, step by step, is in `README.md` beside this file.
 

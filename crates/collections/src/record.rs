@@ -8,8 +8,8 @@
 //! writes 0 there first and releases them then; so they are never released twice, and a kill in
 //! between keeps the objects until the family ends.
 //!
-//! What is longer than [`MAX_INLINE`] is an object of its own (*stored*), named by the record's only
-//! handle: it is copied neither when the table grows nor while the lock is held.
+//! What is longer than [`MAX_INLINE`] is an object of its own (*stored*), named by the record's
+//! only handle: it is copied neither when the table grows nor while the lock is held.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -129,8 +129,8 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// # Safety
-    /// `base` points to a record, or to room for one, 8-byte aligned, of a table that the caller has
-    /// the lock of or that nobody else can reach.
+    /// `base` points to a record, or to room for one, 8-byte aligned, of a table that the caller
+    /// has the lock of or that nobody else can reach.
     pub(crate) const unsafe fn at(base: NonNull<u8>) -> Self {
         Self { base, table: PhantomData }
     }

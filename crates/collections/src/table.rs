@@ -7,8 +7,8 @@
 //! container's `table` word makes it the container's. Offsets within it are 32 bits, in units of 16
 //! bytes, 0 for none.
 //!
-//! The lists of free records, one for each size class, are only a convenience: they are emptied when
-//! somebody has died, and what was on them is room again in the next table.
+//! The lists of free records, one for each size class, are only a convenience: they are emptied
+//! when somebody has died, and what was on them is room again in the next table.
 
 use std::ptr::NonNull;
 use std::sync::Arc;

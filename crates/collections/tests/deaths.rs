@@ -357,7 +357,7 @@ impl Root {
 }
 
 fn n_kills() -> u64 {
-    std::env::var("MANYHANDS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(120)
+    std::env::var("MANYHANDS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(80)
 }
 
 /// The bytes of the heap that are left at the end.
@@ -414,8 +414,8 @@ fn killed_members_leave_every_change_made_or_not_made() {
 #[test]
 fn killed_members_leave_what_values_refer_to() {
     let left = fuzz(true);
-    // What a value refers to stays if somebody is killed in the few instructions in which it changes
-    // hands: at most one object for each of the dead, of up to 8 KiB here.
+    // What a value refers to stays if somebody is killed in the few instructions in which it
+    // changes hands: at most one object for each of the dead, of up to 8 KiB here.
     let n_dead = n_kills() + N_MEMBERS as u64;
     assert!(left <= (1 << 20) + n_dead * (8 << 10), "{left} bytes are left");
 }

@@ -1,4 +1,5 @@
-//! Random sequences of operations, beside a model of plain vectors; and nothing is left in the heap.
+//! Random sequences of operations, beside a model of plain vectors; and nothing is left in the
+//! heap.
 
 use std::sync::Arc;
 
@@ -76,7 +77,10 @@ fn list_steps() -> impl Strategy<Value = Vec<ListStep>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(150)
+    })]
 
     #[test]
     fn a_map_does_what_a_vector_of_pairs_does(steps in map_steps()) {

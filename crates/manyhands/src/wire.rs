@@ -52,8 +52,8 @@ pub(crate) fn run<T: Task>(
         .map_err(|why| Failure::Other(format!("the result of {} {why}", T::NAME)))
 }
 
-/// Writes a value into `buffer`, or if that is too short into the heap; behind it the handles of the
-/// shared objects in it, which are carried.
+/// Writes a value into `buffer`, or if that is too short into the heap; behind it the handles of
+/// the shared objects in it, which are carried.
 ///
 /// # Errors
 /// Why not: the end of a sentence whose subject is the value.

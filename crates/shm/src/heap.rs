@@ -181,8 +181,8 @@ impl Heap {
         unsafe { self.address(self.layout.freed_at + idx * 4, 4).cast().as_ref() }
     }
 
-    /// Of a run: how many of its pages are there. The place is that of the freed counter, which only
-    /// small regions have.
+    /// Of a run: how many of its pages are there. The place is that of the freed counter, which
+    /// only small regions have.
     pub(crate) fn committed_pages(&self, idx: u64) -> &AtomicU32 {
         self.freed_counter(idx)
     }

@@ -180,7 +180,8 @@ fn objects_live_as_long_as_somebody_has_them() {
     assert_eq!(heap.parties().count(), 1, "everybody else is buried");
 
     // What is left are objects whose holder was killed within a few instructions of counting; these
-    // processes do nothing else, so every sixth kill hits one. A kill leaves one object at the most.
+    // processes do nothing else, so every sixth kill hits one. A kill leaves one object at the
+    // most.
     let n_left = heap.count_held_by(manyhands_shm::Party::FAMILY);
     assert!(n_left < u64::from(n_kills() / 2), "{n_left} objects have no holder");
 }

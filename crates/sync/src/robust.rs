@@ -12,9 +12,9 @@
 //! still lives; if not, it puts itself in the dead one's place, by one compare-and-swap that only
 //! one waiter wins, and is told. What the dead one left half-done is then its to mend.
 //!
-//! A sleeper that was woken, or that gave up a slice, takes the lock with `WAITED` set, as others may
-//! sleep too: at worst a wake-up too many. A waker that dies between the swap and the wake-up costs
-//! the sleepers the rest of their slice.
+//! A sleeper that was woken, or that gave up a slice, takes the lock with `WAITED` set, as others
+//! may sleep too: at worst a wake-up too many. A waker that dies between the swap and the wake-up
+//! costs the sleepers the rest of their slice.
 //!
 //! What it does not do: it knows no deadline, no signal and no deadlock. It is for sections without
 //! a wait in them; locks for people are in `shared/`.
@@ -281,7 +281,8 @@ mod model {
         });
     }
 
-    /// Catches: taking over by a store; taking over what was read before the sleep without `WAITED`.
+    /// Catches: taking over by a store; taking over what was read before the sleep without
+    /// `WAITED`.
     #[test]
     fn a_dead_owner_is_followed_by_exactly_one_who_is_told() {
         check(|| {

@@ -1,8 +1,8 @@
-//! Meeting a relative that has no socket in common with us: a listener with a number for a name, and
-//! pairs of sockets to be handed over there.
+//! Meeting a relative that has no socket in common with us: a listener with a number for a name,
+//! and pairs of sockets to be handed over there.
 //!
-//! The names are of the abstract namespace: nothing is left in the file system, and a name ends with
-//! its listener. Only processes of the same user are listened to.
+//! The names are of the abstract namespace: nothing is left in the file system, and a name ends
+//! with its listener. Only processes of the same user are listened to.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -86,8 +86,8 @@ impl<S: Scope> Deref for Futex<S> {
     }
 }
 
-/// The low half of a 64-bit word as one to sleep on, while the whole is changed at once. To be slept
-/// on and woken only, not to be changed.
+/// The low half of a 64-bit word as one to sleep on, while the whole is changed at once. To be
+/// slept on and woken only, not to be changed.
 #[cfg(not(loom))]
 pub fn low_half<S: Scope>(word: &crate::atomic::AtomicU64) -> &Futex<S> {
     const { assert!(cfg!(target_endian = "little"), "the low half is the first one") };

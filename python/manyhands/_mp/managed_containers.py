@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import managers as _standard_module
+from types import GenericAlias
 from typing import Any
 
 from manyhands._runtime import SharedDict, SharedList
@@ -43,6 +44,8 @@ class DictProxy(SharedDict, ManagedObject, _standard.DictProxy):  # type: ignore
     """
 
     _typeid = "dict"
+    # The standard class has it from 3.13 on.
+    __class_getitem__: Any = classmethod(GenericAlias)
     _exposed_ = (
         "__contains__", "__delitem__", "__getitem__", "__iter__", "__len__", "__setitem__",
         "clear", "copy", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values",
@@ -172,6 +175,8 @@ class ListProxy(SharedList, ManagedObject, _standard.ListProxy):  # type: ignore
     """
 
     _typeid = "list"
+    # The standard class has it from 3.13 on.
+    __class_getitem__: Any = classmethod(GenericAlias)
     _exposed_ = (
         "__add__", "__contains__", "__delitem__", "__getitem__", "__len__", "__mul__",
         "__reversed__", "__rmul__", "__setitem__", "append", "count", "extend", "index", "insert",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 from multiprocessing import managers as _standard_module
+from types import GenericAlias
 from typing import Any
 
 from manyhands._runtime import SharedDict, SharedList
@@ -91,6 +92,8 @@ class ValueProxy(ManagedObject, _standard.ValueProxy):  # type: ignore[misc]
     """
 
     _typeid = "Value"
+    # The standard class has it from 3.13 on.
+    __class_getitem__: Any = classmethod(GenericAlias)
     _exposed_ = ("get", "set")
 
     def __init__(self, typecode: Any, value: Any, lock: Any = True) -> None:

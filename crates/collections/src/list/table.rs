@@ -1,8 +1,9 @@
 //! The section of a list's table: two arrays of record numbers, of which one is the list's order.
 //!
-//! `state` in the header says which, where in it the list starts, and how long it is. What can be done
-//! with one number (a new item at either end, another value, an end cut off) is done in place; for
-//! everything else the other array is written, and becomes the order with the one store of `state`.
+//! `state` in the header says which, where in it the list starts, and how long it is. What can be
+//! done with one number (a new item at either end, another value, an end cut off) is done in place;
+//! for everything else the other array is written, and becomes the order with the one store of
+//! `state`.
 
 use manyhands_sys::atomic::{AtomicU32, Ordering};
 

@@ -1,12 +1,13 @@
-//! The section of a map's table: entries in the order in which their keys came, and an index of them.
+//! The section of a map's table: entries in the order in which their keys came, and an index of
+//! them.
 //!
 //! ```text
 //! entries: capacity × {hash, value, key}     index: n_slots × entry number + 1 (u32)
 //! ```
 //! `state` in the header is the number of entries in use. An entry is there if it is below that and
 //! its value is not 0: so a key comes with the store of `state`, goes and changes with that of
-//! `value`. The index is open addressing with linear steps; a slot that names an entry beyond `state`
-//! or one that is gone is only passed. It is derived: made anew after a death.
+//! `value`. The index is open addressing with linear steps; a slot that names an entry beyond
+//! `state` or one that is gone is only passed. It is derived: made anew after a death.
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -21,8 +21,8 @@ pub enum ShareError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Nobody takes it: no process has the other end of the pipe, or it only sends; or the queue was
-    /// shut down.
+    /// Nobody takes it: no process has the other end of the pipe, or it only sends; or the queue
+    /// was shut down.
     Closed,
     /// There was no room in time. Nothing of the value will arrive.
     TimedOut,

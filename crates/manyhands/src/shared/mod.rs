@@ -2,7 +2,8 @@
 //! result, or through a pipe or queue, it means the same thing in the process that gets it.
 //!
 //! The family is this program, the processes it starts, and those that they start. What nobody has
-//! any more is gone, whoever was killed meanwhile; nothing of it has a name that could be left behind.
+//! any more is gone, whoever was killed meanwhile; nothing of it has a name that could be left
+//! behind.
 
 mod cells;
 mod errors;

@@ -15,8 +15,8 @@ use super::{ReceiveError, SendError, ShareError, heap, travel};
 
 /// One end of a pipe: sends values of type `S`, receives values of type `R`.
 ///
-/// Clones are the same end, in this process or, sent to it, in another one. When nobody has the other
-/// end any more, [`receive`](Self::receive) gives what was sent and then
+/// Clones are the same end, in this process or, sent to it, in another one. When nobody has the
+/// other end any more, [`receive`](Self::receive) gives what was sent and then
 /// [`ReceiveError::Closed`]; that a process which had it was killed is enough.
 ///
 /// ```

@@ -1,8 +1,9 @@
 //! The binding of the process pool: from Python calls to bytes in slots and back.
 //!
 //! - [`pool`]: the pyclass behind `ProcessPoolExecutor`; [`remote`] what its futures wait for;
-//! - [`sent`]: a call on its way; [`codec`]: objects to bytes and back, [`simple`] for the simplest; [`buffer`]: memory of the
-//!   heap as Python sees it; [`functions`] what is sent once, [`guard`] and when again;
+//! - [`sent`]: a call on its way; [`codec`]: objects to bytes and back, [`simple`] for the
+//!   simplest; [`buffer`]: memory of the heap as Python sees it; [`functions`] what is sent once,
+//!   [`guard`] and when again;
 //! - [`child`]: a process for its own sake, not a pool's;
 //! - [`launcher`]: where workers come from; [`template`] and [`worker`]: the other processes' side.
 

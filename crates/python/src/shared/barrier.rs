@@ -1,4 +1,5 @@
-//! `Barrier` of `manyhands.multiprocessing.synchronize`, below its Python face, which has the action.
+//! `Barrier` of `manyhands.multiprocessing.synchronize`, below its Python face, which has the
+//! action.
 
 use std::ptr::NonNull;
 use std::sync::Arc;

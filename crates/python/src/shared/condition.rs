@@ -1,5 +1,5 @@
-//! `Condition` of `manyhands.multiprocessing.synchronize`, below its Python face: the row of waiters,
-//! and the lock that the face has.
+//! `Condition` of `manyhands.multiprocessing.synchronize`, below its Python face: the row of
+//! waiters, and the lock that the face has.
 
 use std::ptr::NonNull;
 use std::sync::Arc;

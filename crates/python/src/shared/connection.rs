@@ -69,7 +69,8 @@ pub fn prepare_connections(py: Python<'_>) -> PyResult<()> {
     message::look_everything_up(py)
 }
 
-/// Before a process ends: waits a moment for those who have to get what was written to a descriptor.
+/// Before a process ends: waits a moment for those who have to get what was written to a
+/// descriptor.
 #[pyfunction]
 pub fn linger_for_sockets(py: Python<'_>) {
     py.detach(|| manyhands_queue::pipe::linger(std::time::Duration::from_secs(2)));

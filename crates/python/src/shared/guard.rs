@@ -3,9 +3,9 @@
 //! Each access takes the lock, as the standard classes do: nobody sees or changes a value between
 //! the steps of a block that holds it. Who has it already pays a look at its word.
 //!
-//! A death within an access leaves a whole number, so an access that takes the lock over from a dead
-//! owner says nothing. That the owner died is left for who acquires the lock itself: it may have
-//! died in a block of the program's.
+//! A death within an access leaves a whole number, so an access that takes the lock over from a
+//! dead owner says nothing. That the owner died is left for who acquires the lock itself: it may
+//! have died in a block of the program's.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! A shared lock as this process has it: where it lies, and where it was acquired here last.
 //!
-//! Handles are listed, so that a thread whose wait lasts long can tell which locks it holds. The list
-//! is never waited for: in a forked child, another thread of the parent may have been at it.
+//! Handles are listed, so that a thread whose wait lasts long can tell which locks it holds. The
+//! list is never waited for: in a forked child, another thread of the parent may have been at it.
 
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, Weak};
@@ -176,7 +176,8 @@ impl LocalLock {
         let policy = self.state().policy.load(std::sync::atomic::Ordering::Relaxed);
         let told = owner_died::tell(py, policy, pid, &self.in_words());
         if told.is_err() && or == Or::Release {
-            // The block does not begin, so nobody would give the lock back. Who has it next is told.
+            // The block does not begin, so nobody would give the lock back. Who has it next is
+            // told.
             self.state().leave_note(dead);
             let me = self.me();
             if self.state().is_reentrant() {

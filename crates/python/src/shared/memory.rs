@@ -35,8 +35,8 @@ impl Memory {
 
 #[pymethods]
 impl Memory {
-    /// `n_bytes` bytes of zeros; lost updates of the first `n_watched` cells can be told, if that is
-    /// asked for at all.
+    /// `n_bytes` bytes of zeros; lost updates of the first `n_watched` cells can be told, if that
+    /// is asked for at all.
     #[new]
     #[pyo3(signature = (n_bytes, n_watched=0))]
     fn create(n_bytes: u64, n_watched: u64) -> PyResult<Self> {

@@ -31,6 +31,8 @@ type Wanted<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 /// The compiled part of a queue between processes.
 #[pyclass(module = "manyhands._runtime", subclass, frozen)]
 pub struct SharedQueueCore {
+    /// False in the zeroed memory that the collector of Python 3.11 may already traverse.
+    is_made: bool,
     queue: OnceLock<SharedQueue>,
     /// By this process.
     is_closed: AtomicBool,
@@ -188,6 +190,7 @@ impl SharedQueueCore {
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
+            is_made: true,
             queue: OnceLock::new(),
             is_closed: AtomicBool::new(false),
             has_put: AtomicBool::new(false),
@@ -476,6 +479,9 @@ impl SharedQueueCore {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.is_made {
+            return Ok(());
+        }
         self.waiters.get().map_or(Ok(()), |waiters| visit.call(waiters))
     }
 }

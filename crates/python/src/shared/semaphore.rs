@@ -1,5 +1,5 @@
-//! `Semaphore` and `BoundedSemaphore` of `manyhands.multiprocessing.synchronize`, below their Python
-//! faces.
+//! `Semaphore` and `BoundedSemaphore` of `manyhands.multiprocessing.synchronize`, below their
+//! Python faces.
 //!
 //! What it does not do: give back the permits of a process that died. Any process may release, so
 //! nobody can tell whether the dead one would have.

@@ -5,10 +5,10 @@
 //! connected sockets. Messages do not go through them. That an end has something to receive is told
 //! by a *mark*, one byte that whoever keeps the descriptor true puts there and takes away.
 //!
-//! Who first asks for the descriptor makes the pair, and its process gives both sockets to any other
-//! process of the family that asks: it has a *door* (`manyhands_sys::door`), whose number stands in
-//! the pipe. The pair is lost with that process if nobody else has asked before; the next one who
-//! asks makes a new one.
+//! Who first asks for the descriptor makes the pair, and its process gives both sockets to any
+//! other process of the family that asks: it has a *door* (`manyhands_sys::door`), whose number
+//! stands in the pipe. The pair is lost with that process if nobody else has asked before; the next
+//! one who asks makes a new one.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -65,7 +65,8 @@ pub fn forget_after_fork() {
 }
 
 impl Companion {
-    /// The sockets of the pipe that `end` belongs to. `number_word` is the pipe's word for the door.
+    /// The sockets of the pipe that `end` belongs to. `number_word` is the pipe's word for the
+    /// door.
     pub(super) fn of(end: &End, number_word: &AtomicU64) -> io::Result<Arc<Self>> {
         let key = end.pipe_key();
         let mut number = number_word.load(Ordering::Acquire);

@@ -59,9 +59,9 @@ struct Payload {
     side_and_one: u32,
 }
 
-/// What a one-way pipe and its object take of the heap, which gives so much at a time; a duplex pipe
-/// takes twice as much. Messages that are together no longer than about this need no reader, which
-/// is a little more than with a socket.
+/// What a one-way pipe and its object take of the heap, which gives so much at a time; a duplex
+/// pipe takes twice as much. Messages that are together no longer than about this need no reader,
+/// which is a little more than with a socket.
 const WAY_BYTES: u64 = 256 * 1024;
 
 /// The side that an end is on.

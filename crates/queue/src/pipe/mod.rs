@@ -7,8 +7,8 @@
 //! - No system call while the other side is awake.
 //! - A process may be killed at any instruction: the others go on, and at most the message that it
 //!   was sending or receiving is lost, whole.
-//! - When nobody has an end any more the other one reads what was sent and then the end of file, and
-//!   sends no more.
+//! - When nobody has an end any more the other one reads what was sent and then the end of file,
+//!   and sends no more.
 //!
 //! What it does not do: wake the receiver of a message before others that wait (whoever comes first
 //! takes it), or carry file descriptors.

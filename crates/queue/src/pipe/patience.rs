@@ -98,7 +98,8 @@ impl Patience {
     }
 }
 
-/// Rounds of pauses before the processor is offered to others, each twice as long as the one before.
+/// Rounds of pauses before the processor is offered to others, each twice as long as the one
+/// before.
 const N_PAUSES: u32 = 3;
 
 /// Whether the operation ended in a moment of attempts.

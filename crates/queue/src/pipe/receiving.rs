@@ -28,8 +28,8 @@ pub enum Found {
     EndOfFile,
 }
 
-/// A message being taken out of a pipe. Dropped before its first byte was read it stays in the pipe;
-/// dropped later it is lost.
+/// A message being taken out of a pipe. Dropped before its first byte was read it stays in the
+/// pipe; dropped later it is lost.
 pub struct Receiving<'a> {
     end: &'a End,
     way: Way<'a>,

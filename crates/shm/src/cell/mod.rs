@@ -1,8 +1,8 @@
 //! Shared memory that holds numbers: single cells, arrays of them, or plain bytes.
 //!
 //! One kind of object serves all: a [`Memory`] has a header of 64 bytes, its data, and (in what the
-//! allocator's rounding leaves over, or in space asked for) *watch slots*, by which a lost update is
-//! noticed; see [`watch`].
+//! allocator's rounding leaves over, or in space asked for) *watch slots*, by which a lost update
+//! is noticed; see [`watch`].
 //!
 //! Guarantees:
 //! - [`Number`]'s operations are each one atomic access, or a loop around one compare-and-swap: a
@@ -162,8 +162,8 @@ impl Memory {
         self.header().n_lost_updates.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether what hashes to `hash` is reported here for the first time, in any process. Two things
-    /// may be taken for one.
+    /// Whether what hashes to `hash` is reported here for the first time, in any process. Two
+    /// things may be taken for one.
     pub fn is_first_report(&self, hash: u64) -> bool {
         let bit = hash % (64 * N_REPORTED as u64);
         let word = &self.header().reported[bit as usize / 64];

@@ -2,8 +2,8 @@
 //!
 //! While a message is being written or read, its references are written down as this process's, so
 //! that they are released if it is killed. In between they are the message's: whoever keeps the
-//! message lists the handles with it, and releases them if it is destroyed unread. A kill in the few
-//! instructions between the two keeps the objects until the family ends.
+//! message lists the handles with it, and releases them if it is destroyed unread. A kill in the
+//! few instructions between the two keeps the objects until the family ends.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -11,9 +11,9 @@
 //! | offset, `CHANGING` | the reference is being counted, or taken off the count | leaves the count alone |
 //! | offset | one of the object's references is this party's | releases it |
 //!
-//! `CHANGING` lasts for one instruction on another word, so a kill there leaves in doubt whether the
-//! count has the reference. Of the two mistakes the harmless one is made: the object stays until
-//! the family ends.
+//! `CHANGING` lasts for one instruction on another word, so a kill there leaves in doubt whether
+//! the count has the reference. Of the two mistakes the harmless one is made: the object stays
+//! until the family ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

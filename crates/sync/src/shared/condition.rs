@@ -88,8 +88,8 @@ impl WaiterRow {
         (0..MAX_WAITERS).filter(free).find_map(claim).ok_or(Full)
     }
 
-    /// Notifies the `n` who have waited longest, of those that live. The caller, `me`, has `lock`: who
-    /// is notified sleeps on until it can be had. How many there were.
+    /// Notifies the `n` who have waited longest, of those that live. The caller, `me`, has `lock`:
+    /// who is notified sleeps on until it can be had. How many there were.
     pub fn notify(
         &self,
         n: usize,

@@ -1,9 +1,9 @@
 //! One wait for something that processes share: cut into slices, so that a death is noticed.
 //!
 //! A thread sleeps at most a tenth of a second at a time. What a kill took away, a wake-up or the
-//! one who was to give it, is found at the end of a slice. A wait for a lock without a deadline that
-//! has lasted that long is entered in its process's table of long waits (`waits.rs`), and looks for
-//! a cycle from then on.
+//! one who was to give it, is found at the end of a slice. A wait for a lock without a deadline
+//! that has lasted that long is entered in its process's table of long waits (`waits.rs`), and
+//! looks for a cycle from then on.
 //!
 //! It sleeps in [`sleep`], as all waits: signals and nudges end it.
 

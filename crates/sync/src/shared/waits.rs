@@ -11,8 +11,8 @@
 //! later one of the same thread differ.
 //!
 //! Dies the process, its table stays as it was until it is buried: whoever follows it asks whether
-//! the process lives, at the end. A reader may find anything where a table was: it trusts nothing it
-//! has not read twice, and every offset is checked before it is followed.
+//! the process lives, at the end. A reader may find anything where a table was: it trusts nothing
+//! it has not read twice, and every offset is checked before it is followed.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 

@@ -58,8 +58,8 @@ impl LockWord {
         self.swap_if(0, held(me, hold) | WAITED, Ordering::Acquire)
     }
 
-    /// Takes the lock, calling `sleep` with the value to sleep on while others have it. `Some`: from
-    /// an owner that died with it.
+    /// Takes the lock, calling `sleep` with the value to sleep on while others have it. `Some`:
+    /// from an owner that died with it.
     ///
     /// # Errors
     /// What `sleep` left with.
@@ -152,8 +152,8 @@ impl LockWord {
         manyhands_sys::futex::low_half::<manyhands_sys::futex::Shared>(&self.word).wake_one();
     }
 
-    /// Makes who sleeps on `sleeper`, if anybody, sleep for this lock from now on: it must take it by
-    /// [`LockWord::take_after_sleep`]. False: `me` does not have the lock, so nothing was done.
+    /// Makes who sleeps on `sleeper`, if anybody, sleep for this lock from now on: it must take it
+    /// by [`LockWord::take_after_sleep`]. False: `me` does not have the lock, so nothing was done.
     #[cfg(not(loom))]
     pub fn adopt(
         &self,

@@ -1,4 +1,5 @@
-//! `manyhands._runtime.SharedDict`: what `manyhands.multiprocessing.managers.DictProxy` derives from.
+//! `manyhands._runtime.SharedDict`: what `manyhands.multiprocessing.managers.DictProxy` derives
+//! from.
 
 use std::sync::Arc;
 
@@ -294,8 +295,8 @@ impl SharedDict {
         done.map_err(|error| out_of_memory(&error))
     }
 
-    /// Adds `n` to the int that `key` has, or to 0; the sum. None: it has something else, or the sum
-    /// takes more than 64 bits.
+    /// Adds `n` to the int that `key` has, or to 0; the sum. None: it has something else, or the
+    /// sum takes more than 64 bits.
     fn _add(&self, key: &Bound<'_, PyAny>, n: i64) -> PyResult<Option<i64>> {
         let py = key.py();
         self.adding(key, |packed| {

@@ -11,11 +11,11 @@
 //! such a key is new it is compared with all of its sort by `==`. That costs as many unpicklings as
 //! the dict has keys of this sort.
 //!
-//! A key that is listed otherwise than it is compared (True as True, not as 1) has the bytes of that
-//! as well.
+//! A key that is listed otherwise than it is compared (True as True, not as 1) has the bytes of
+//! that as well.
 //!
-//! Not-a-number is equal to itself here; the standard dict tells by identity, which no other process
-//! can.
+//! Not-a-number is equal to itself here; the standard dict tells by identity, which no other
+//! process can.
 
 use std::sync::Arc;
 
@@ -169,15 +169,16 @@ fn encode(
 #[cold]
 fn simple_equal<'py>(key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = key.py();
+    // A number of any class may equal one of these; a text only if its class is derived.
     let classes = [
-        ("__index__", py.get_type::<PyInt>().into_any()),
-        ("__float__", py.get_type::<PyFloat>().into_any()),
-        ("isalpha", py.get_type::<PyString>().into_any()),
-        ("hex", py.get_type::<PyBytes>().into_any()),
+        (Some("__index__"), py.get_type::<PyInt>().into_any()),
+        (Some("__float__"), py.get_type::<PyFloat>().into_any()),
+        (None, py.get_type::<PyString>().into_any()),
+        (None, py.get_type::<PyBytes>().into_any()),
     ];
-    for (mark, class) in classes {
-        let is_derived = key.is_instance(&class)?;
-        if !is_derived && (!mark.starts_with('_') || !key.hasattr(mark)?) {
+    for (conversion, class) in classes {
+        let converts = conversion.map_or(Ok(false), |name| key.hasattr(name))?;
+        if !converts && !key.is_instance(&class)? {
             continue;
         }
         // A number too large for a float, or a class that refuses: it equals none.

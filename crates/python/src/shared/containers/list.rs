@@ -1,4 +1,5 @@
-//! `manyhands._runtime.SharedList`: what `manyhands.multiprocessing.managers.ListProxy` derives from.
+//! `manyhands._runtime.SharedList`: what `manyhands.multiprocessing.managers.ListProxy` derives
+//! from.
 
 use std::sync::Arc;
 
