@@ -111,8 +111,10 @@ def test_an_event_wakes_all_who_wait(mp, fork, start):
 
 def test_so_many_are_notified_as_was_asked_for(mp, fork, start, until):
     condition, sleeping, woken = mp.Condition(), mp.Semaphore(0), mp.Semaphore(0)
+    # First the forks: the standard lock does not survive that a thread has it meanwhile.
     for _ in range(3):
         fork(lock_roles.wait_in, condition, sleeping, woken)
+    for _ in range(3):
         start(lock_roles.wait_in, condition, sleeping, woken)
     for _ in range(6):
         sleeping.acquire()
