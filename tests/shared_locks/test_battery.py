@@ -97,13 +97,14 @@ def test_an_event_wakes_all_who_wait(mp, fork, start):
         ready.release()
         assert event.wait()
 
-    for _ in range(3):
-        fork(wait)
+    children = [fork(wait) for _ in range(3)]
     waiting = [start(event.wait) for _ in range(3)]
     for _ in range(3):
         ready.acquire()
     event.set()
     assert all(each.result() for each in waiting)
+    # Who comes late must still find it set.
+    assert [fork.reap(child) for child in children] == [0, 0, 0]
     assert event.wait() and event.is_set()
     event.clear()
     assert not event.is_set()
@@ -111,8 +112,10 @@ def test_an_event_wakes_all_who_wait(mp, fork, start):
 
 def test_so_many_are_notified_as_was_asked_for(mp, fork, start, until):
     condition, sleeping, woken = mp.Condition(), mp.Semaphore(0), mp.Semaphore(0)
+    # First the forks: the standard lock does not survive that a thread has it meanwhile.
     for _ in range(3):
         fork(lock_roles.wait_in, condition, sleeping, woken)
+    for _ in range(3):
         start(lock_roles.wait_in, condition, sleeping, woken)
     for _ in range(6):
         sleeping.acquire()
