@@ -28,28 +28,27 @@ def use_nested(shared):
     shared["visitors"].append(multiprocessing.current_process().name)
 
 
-if __name__ == "__main__":
-    with multiprocessing.Manager() as manager:
-        counts, order = manager.dict(), manager.list()
-        settings = manager.Namespace(step=1)
-        processes = [
-            multiprocessing.Process(target=count_words, args=(counts, order, settings, number))
-            for number in range(N_PROCESSES)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        print("words:", counts["to"], counts["be"], counts["question"])
-        print("processes that counted:", sorted(order), counts["begun"], counts["done"])
-
-        shared = manager.dict(visitors=manager.list())
-        process = multiprocessing.Process(target=use_nested, args=(shared,), name="guest")
+with multiprocessing.Manager() as manager:
+    counts, order = manager.dict(), manager.list()
+    settings = manager.Namespace(step=1)
+    processes = [
+        multiprocessing.Process(target=count_words, args=(counts, order, settings, number))
+        for number in range(N_PROCESSES)
+    ]
+    for process in processes:
         process.start()
+    for process in processes:
         process.join()
-        print("visitors:", shared["visitors"])
+    print("words:", counts["to"], counts["be"], counts["question"])
+    print("processes that counted:", sorted(order), counts["begun"], counts["done"])
 
-        expected = (8, 8, 4, [0, 1, 2, 3], 4, ["guest"])
-        found = (counts["to"], counts["be"], counts["question"], sorted(order), counts["done"])
-        if (*found, shared["visitors"][:]) != expected:
-            sys.exit("this should never happen")
+    shared = manager.dict(visitors=manager.list())
+    process = multiprocessing.Process(target=use_nested, args=(shared,), name="guest")
+    process.start()
+    process.join()
+    print("visitors:", shared["visitors"])
+
+    expected = (8, 8, 4, [0, 1, 2, 3], 4, ["guest"])
+    found = (counts["to"], counts["be"], counts["question"], sorted(order), counts["done"])
+    if (*found, shared["visitors"][:]) != expected:
+        sys.exit("this should never happen")

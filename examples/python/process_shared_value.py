@@ -56,11 +56,10 @@ def run(count):
     return counter
 
 
-if __name__ == "__main__":
-    multiprocessing.set_lost_update_mode("report")
-    for count in (count_unsynchronised, count_with_the_lock, count_atomically):
-        counter = run(count)
-        n_lost = counter.statistics()["lost_updates"]
-        print(f"{count.__name__}: {counter.value}, updates seen lost: {n_lost}", flush=True)
-        if count is not count_unsynchronised and (counter.value, n_lost) != (450, 0):
-            sys.exit("this should never happen")
+multiprocessing.set_lost_update_mode("report")
+for count in (count_unsynchronised, count_with_the_lock, count_atomically):
+    counter = run(count)
+    n_lost = counter.statistics()["lost_updates"]
+    print(f"{count.__name__}: {counter.value}, updates seen lost: {n_lost}", flush=True)
+    if count is not count_unsynchronised and (counter.value, n_lost) != (450, 0):
+        sys.exit("this should never happen")
