@@ -80,3 +80,24 @@ def test_messages_and_descriptors_do_not_disturb_each_other(module):
         received = reduction.recv_handle(there)
         assert os.read(received, 100) == b"%d" % n
         os.close(received)
+
+
+def test_a_program_may_use_up_the_free_numbers_while_another_asks(connection, fork):
+    def receive(there, text):
+        # Were a thread of ours to open something meanwhile, this would overwrite it.
+        for number in range(256):
+            if not os.path.exists(f"/proc/self/fd/{number}"):
+                os.dup2(there.fileno(), number)
+        os.write(reduction.recv_handle(there), text)
+
+    for n in range(50):
+        text = str(n).encode()
+        here, there = connection.Pipe()
+        reader, writer = os.pipe()
+        pid = fork(receive, there, text)
+        there.close()
+        reduction.send_handle(here, writer, pid)
+        os.close(writer)
+        assert os.read(reader, 100) == text
+        os.close(reader)
+        here.close()

@@ -20,10 +20,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::door::{self, Door};
+use manyhands_sys::door::{self, Door, Question};
 use manyhands_sys::event::{EventFd, poll};
 use manyhands_sys::per_process::PerProcess;
-use manyhands_sys::socket::MessageSocket;
 
 use super::end::End;
 
@@ -147,16 +146,12 @@ pub fn linger(at_most: Duration) {
 
 /// Asks the process behind a door.
 fn ask(number: u64, key: Key) -> Option<Companion> {
-    let socket = Door::knock(number).ok()?;
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&key[0].to_ne_bytes());
     bytes[8..].copy_from_slice(&key[1].to_ne_bytes());
-    socket.send(&bytes, &[]).ok()?;
     // A process that is stopped does not answer: not to wait for it is worse only for it.
-    poll(&[socket.as_fd()], Some(Deadline::after(PATIENCE))).ok()?;
-    let answer = socket.try_receive().ok()??;
-    let sockets = <[OwnedFd; 2]>::try_from(answer.fds).ok()?;
-    Some(Companion::made(sockets))
+    let fds = Door::ask(number, &bytes, Deadline::after(PATIENCE)).ok()??;
+    Some(Companion::made(<[OwnedFd; 2]>::try_from(fds).ok()?))
 }
 
 /// Offers the sockets at this process's door; its number.
@@ -205,27 +200,25 @@ fn keep(door: &Door, is_over: &EventFd) {
         if ready.contains(&0) {
             return;
         }
-        if ready.contains(&1)
-            && let Ok(Some(socket)) = door.let_in()
-        {
-            // Who knocks and says nothing is not waited for: it asks at once or is no relative.
-            let _ = answer(&socket);
+        if let Ok(Some(question)) = door.question() {
+            let _ = answer(door, &question);
         }
     }
 }
 
-fn answer(socket: &MessageSocket) -> Option<()> {
-    poll(&[socket.as_fd()], Some(Deadline::after(PATIENCE))).ok()?;
-    let question = socket.try_receive().ok()??;
-    let bytes = <[u8; 16]>::try_from(question.bytes).ok()?;
+fn answer(door: &Door, question: &Question) -> Option<()> {
+    let bytes = <[u8; 16]>::try_from(question.bytes.as_slice()).ok()?;
     let half = |at: usize| {
         let mut part = [0; 8];
         part.copy_from_slice(&bytes[at..at + 8]);
         u64::from_ne_bytes(part)
     };
     let key = [half(0), half(8)];
-    let companion = lock().offers.get(&key).map(Arc::clone)?;
-    socket.send(&[1], &[companion.socket(0), companion.socket(1)]).ok()?;
+    let Some(companion) = lock().offers.get(&key).map(Arc::clone) else {
+        // Not to let it wait.
+        return door.answer(question, &[]).ok();
+    };
+    door.answer(question, &[companion.socket(0), companion.socket(1)]).ok()?;
     companion.is_given.store(true, Ordering::Release);
     // One is the doorkeeper's, one ours: then it was kept for this one.
     let mut keeper = lock();
