@@ -19,6 +19,7 @@ use rustix::net::{
 };
 
 use crate::clock::Deadline;
+use crate::descriptor::out_of_the_way;
 use crate::event::poll;
 use crate::socket::MessageSocket;
 
@@ -45,7 +46,7 @@ const REPEAT: Duration = Duration::from_millis(100);
 impl Door {
     /// Opens a door with this number, which nobody else has.
     pub fn open(number: u64) -> io::Result<Self> {
-        let fd = datagram()?;
+        let fd = out_of_the_way(datagram()?);
         sockopt::set_socket_passcred(&fd, true)?;
         rustix::net::bind(&fd, &address(number)?)?;
         Ok(Self { fd })
