@@ -19,6 +19,7 @@ __all__ = [
     "ChildProcess",
     "Condition",
     "ConnectionCore",
+    "ContainerBlock",
     "Event",
     "FutureCore",
     "Gatherer",
@@ -441,6 +442,12 @@ class SharedDict:
     def _close_gate(self, timeout: float | None = None) -> bool: ...
     def _open_gate(self) -> None: ...
     def statistics(self) -> dict[str, int]: ...
+
+@final
+class ContainerBlock:
+    def __new__(cls, container: SharedDict | SharedList, timeout: float | None = None) -> Self: ...
+    def __enter__(self) -> Any: ...
+    def __exit__(self, exc_type: object, exc_value: object, traceback: object, /) -> None: ...
 
 @final
 class SharedKeyIterator:
