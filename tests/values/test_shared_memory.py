@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import sys
+import threading
 
 import pytest
 from manyhands import multiprocessing
@@ -203,3 +204,33 @@ def test_a_list_with_a_name_of_ones_own_is_a_standard_one():
     finally:
         shared.shm.close()
         shared.shm.unlink()
+
+
+def test_a_block_made_while_others_lose_their_names_is_kept():
+    def come_and_go():
+        while not is_over.is_set():
+            block = SharedMemory(create=True, size=16)
+            block.close()
+            block.unlink()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    is_over = threading.Event()
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    try:
+        for thread in threads:
+            thread.start()
+        names = []
+        for _ in range(300):
+            block = SharedMemory(create=True, size=16)
+            block.close()
+            names.append(block.name)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(before)
+    for name in names:
+        block = SharedMemory(name=name)
+        block.close()
+        block.unlink()

@@ -183,8 +183,14 @@ class _Links:
             self._next_look = max(16, 2 * len(self._linked))
 
     def look(self) -> None:
-        """Lets go what has no name any more."""
-        self._linked = [memory for memory in self._linked if not memory.is_unlinked]
+        """Lets go what has no name any more.
+
+        Takes no lock, for it is called by destructors too, which may interrupt it. Nothing is ever
+        put in the list's place: what others add meanwhile is in it.
+        """
+        for memory in [memory for memory in self._linked if memory.is_unlinked]:
+            with contextlib.suppress(ValueError):  # Another look was faster.
+                self._linked.remove(memory)
 
 
 _links = _Links()
