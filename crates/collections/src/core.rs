@@ -96,8 +96,14 @@ pub(crate) fn root(object: &Object) -> &Root {
 /// out is all that counts: the compiler is told to keep it.
 #[inline]
 pub(crate) fn publish(word: &AtomicU64, value: u64) {
+    publish_by(|| word.store(value, Ordering::Release));
+}
+
+/// The same for a word of another size, stored with Release by `store`.
+#[inline]
+pub(crate) fn publish_by(store: impl FnOnce()) {
     compiler_fence(Ordering::SeqCst);
-    word.store(value, Ordering::Release);
+    store();
     compiler_fence(Ordering::SeqCst);
 }
 

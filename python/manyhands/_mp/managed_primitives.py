@@ -7,7 +7,6 @@ accepts, and what it raises.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from multiprocessing import managers as _standard_module
 from typing import Any
@@ -120,15 +119,8 @@ class ConditionProxy(AcquirerProxy, _standard.ConditionProxy):  # type: ignore[m
 
     def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
         """Sleeps until `predicate` is true, at most `timeout` seconds; what it returned last."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        result = predicate()
-        while not result:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                break
-            self.wait(left)
-            result = predicate()
-        return result
+        with self._must_hold("wait on"):
+            return self._primitive.wait_for(predicate, timeout)
 
     @contextlib.contextmanager
     def _must_hold(self, what: str) -> Iterator[None]:

@@ -33,29 +33,8 @@ from manyhands._process_pool import _START_METHODS, _start_method
 
 from .pool_imap import IMapIterator, IMapUnorderedIterator
 from .pool_input import CONTAINERS, Input, InputError, guarded
-from .pool_results import ApplyResult, AsyncResult, MapResult, PoolTerminated, wait_for
+from .pool_results import ApplyResult, MapResult, wait_for
 from .pool_workers import ProcessWorkers, ThreadWorkers
-
-__all__ = [
-    "CLOSE",
-    "INIT",
-    "RUN",
-    "TERMINATE",
-    "ApplyResult",
-    "AsyncResult",
-    "ExceptionWithTraceback",
-    "IMapIterator",
-    "IMapUnorderedIterator",
-    "MapResult",
-    "MaybeEncodingError",
-    "Pool",
-    "PoolTerminated",
-    "RemoteTraceback",
-    "ThreadPool",
-    "mapstar",
-    "rebuild_exc",
-    "starmapstar",
-]
 
 INIT = "INIT"
 RUN = "RUN"

@@ -2,8 +2,8 @@
 
 Guarantees: at most `WINDOW` tasks are on their way, so inputs may be infinite; a list, tuple,
 range… is read by the thread that takes the results, anything else by a thread of its own, so that
-a slow input delays no result. One thread at a time reads; who comes meanwhile leaves it the work and
-goes on, so no destructor ever waits here.
+a slow input delays no result. One thread at a time reads; who comes meanwhile leaves it the work
+and goes on, so no destructor ever waits here.
 
 An input is *open* until its last task is submitted, it raised, or it was stopped; then it has
 *ended*. Closing the pool ends no input; joining it reads what is left without a bound.

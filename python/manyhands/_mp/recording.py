@@ -3,7 +3,7 @@
 A value travels by a queue in the family heap, which is made for it, so it may name shared objects
 and its large buffers are not copied; an error travels in the papers.
 
-`Recorder` is the child's side, `outcome_of` the parent's. Recording never changes how the process
+`Recorder` is the child's side, `error_of` the parent's. Recording never changes how the process
 ends: what cannot be pickled is only missing.
 """
 

@@ -15,20 +15,19 @@ from manyhands._mp.pool import (
     RUN,
     TERMINATE,
     ApplyResult,
-    AsyncResult,
     ExceptionWithTraceback,
     IMapIterator,
     IMapUnorderedIterator,
     MapResult,
     MaybeEncodingError,
     Pool,
-    PoolTerminated,
     RemoteTraceback,
     ThreadPool,
     mapstar,
     rebuild_exc,
     starmapstar,
 )
+from manyhands._mp.pool_results import AsyncResult, PoolTerminated
 
 __all__ = [
     "CLOSE",

@@ -6,7 +6,7 @@ use manyhands_shm::{OpenError, OutOfMemory};
 use manyhands_sys::atomic::Ordering;
 
 use super::table::{State, place, record_at, wanted};
-use crate::core::{Inside, publish};
+use crate::core::{Inside, publish, publish_by};
 use crate::record::{Draft, Value};
 use crate::table::{Table, room_for};
 
@@ -147,9 +147,7 @@ impl<'a> ListGuard<'a> {
         let word = place(&self.table, state.which, state.start + idx);
         let old = word.load(Ordering::Relaxed);
         // Release: the record is written before it is linked.
-        std::sync::atomic::compiler_fence(Ordering::SeqCst);
-        word.store(at, Ordering::Release);
-        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        publish_by(|| word.store(at, Ordering::Release));
         self.inside.retired(&self.table, old);
     }
 

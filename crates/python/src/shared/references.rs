@@ -23,15 +23,12 @@ pub struct References {
     generation: Generation,
 }
 
-/// Bytes of a handle in a list.
-const HANDLE_LEN: usize = 24;
-
 #[pymethods]
 impl References {
     /// Takes over what was left with a list of handles.
     #[staticmethod]
     fn take_over(handles: &[u8]) -> PyResult<Self> {
-        let (list, []) = handles.as_chunks::<HANDLE_LEN>() else {
+        let (list, []) = handles.as_chunks::<{ Handle::LEN }>() else {
             return Err(PyValueError::new_err("that is no list of handles"));
         };
         let handles: Vec<Handle> =
