@@ -11,6 +11,7 @@ import time
 from multiprocessing import resource_sharer
 
 import pytest
+from background import WHEN_ASLEEP
 
 
 def test_a_forked_process_answers(module, fork):
@@ -213,15 +214,15 @@ def test_a_sender_that_is_killed_in_a_large_message_costs_only_that(connection, 
 
 
 def test_ctrl_c_ends_a_wait_and_the_connection_works_on(module, program):
-    source = f"""
-import os, signal, threading
+    source = f"""{WHEN_ASLEEP}
+import os, signal
 from {module.__name__} import Pipe
 a, b = Pipe()
 def raiser(*args): raise KeyboardInterrupt
 signal.signal(signal.SIGINT, raiser)
 for wait in (a.recv, lambda: a.poll(None), lambda: a.recv_bytes_into(bytearray(9))):
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     try:
+        when_asleep(lambda: os.kill(os.getpid(), signal.SIGINT))
         wait()
     except KeyboardInterrupt:
         pass
@@ -235,12 +236,12 @@ assert a.recv() == "on"
 
 
 def test_ctrl_c_in_a_large_message_loses_only_that(connection, program):
-    ended = program("""
-import os, signal, threading
+    ended = program(f"""{WHEN_ASLEEP}
+import os, signal
 from manyhands.multiprocessing.connection import Pipe
 a, b = Pipe()
-threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
+    when_asleep(lambda: os.kill(os.getpid(), signal.SIGINT))
     a.send_bytes(bytes(10_000_000))
 except KeyboardInterrupt:
     pass

@@ -3,18 +3,19 @@
 import signal
 
 import pytest
+from background import WHEN_ASLEEP
 
-PROLOGUE = """
+PROLOGUE = (
+    WHEN_ASLEEP
+    + """
 import sys, threading, time
 from manyhands.multiprocessing.synchronize import *
 
 def ready():
-    # Told from another thread, when the main thread is (almost surely) where it will be hit.
     def tell():
-        time.sleep(0.2)
         print("READY", flush=True)
         time.sleep(300)
-    threading.Thread(target=tell, daemon=True).start()
+    when_asleep(tell)
 
 def held(lock):
     taken = threading.Event()
@@ -42,6 +43,7 @@ def interrupted(wait, *args):
     except KeyboardInterrupt:
         return True
 """
+)
 
 PLACES = {
     "Lock.acquire": "held(Lock()).acquire()",

@@ -4,25 +4,27 @@ import os
 import signal
 
 import pytest
+from background import WHEN_ASLEEP
 from manyhands import multiprocessing
 from manyhands.multiprocessing.queues import JoinableQueue, Queue
 
-PROLOGUE = """
+PROLOGUE = (
+    WHEN_ASLEEP
+    + """
 import sys, time, threading, os
 from manyhands.multiprocessing.queues import *
 
 def ready():
-    # Told from another thread, when the main thread is (almost surely) where it will be hit.
     def tell():
-        time.sleep(0.2)
         print("READY", flush=True)
         time.sleep(300)
-    threading.Thread(target=tell, daemon=True).start()
+    when_asleep(tell)
 
 def full():
     queue = JoinableQueue(1); queue.put(1)
     return queue
 """
+)
 
 PLACES = {
     "get": "q = Queue(); ready(); q.get()",

@@ -18,6 +18,23 @@ WATCHDOG_S = 60
 PACKAGE_ROOT = str(pathlib.Path(manyhands.__file__).resolve().parents[1])
 
 
+#: For the source of a program: `when_asleep(then)` calls `then` in a thread once the main thread
+#: has been asleep in the kernel at many looks in a row, with the GIL free between them.
+WHEN_ASLEEP = """
+def when_asleep(then):
+    import pathlib, threading, time
+    task = pathlib.Path(f"/proc/self/task/{threading.main_thread().native_id}/stat")
+    def watch():
+        n_looks = 0
+        while n_looks < 20:
+            state = task.read_text().rpartition(")")[2].split()[0]
+            n_looks = n_looks + 1 if state == "S" else 0
+            time.sleep(0.001)
+        then()
+    threading.Thread(target=watch, daemon=True).start()
+"""
+
+
 class Running:
     """A call in a thread of its own."""
 
