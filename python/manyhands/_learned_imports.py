@@ -55,7 +55,7 @@ _TRIAL_NICENESS = 5
 _MOST_NAMES = 20_000
 
 #: Packages with state of their own for each process.
-_NEVER = frozenset({"__main__", "__mp_main__", "concurrent", "manyhands", "multiprocessing"})
+_NEVER = frozenset({"__main__", "__mp_main__", "concurrent", "multiprocessing"})
 
 
 class ImportReporter:
@@ -288,6 +288,8 @@ def _surroundings_are(expected: tuple[Any, ...]) -> bool:
 
 def _is_installed(package: str) -> bool:
     """Whether it belongs to the standard library or was installed, so is not the program's own."""
+    if package == __package__:
+        return True  # Wherever it lies: nothing of ours minds a fork.
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError, AttributeError):

@@ -20,6 +20,8 @@ from . import _runtime, _worker
 from ._learned_imports import ImportLearner
 from .install import install
 
+#: What a process needs from us besides, `queues` for what it returns. The rest can be learned.
+_REST = ("_by_value", "_forward", "_mp.child", "multiprocessing.context", "multiprocessing.queues")
 #: How long the first launches of a fresh template may take to come, in seconds.
 _FIRST_RUSH_S = 0.1
 
@@ -113,7 +115,7 @@ def _become(launch: _runtime.Launch, inherited: _worker.Inherited | None) -> NoR
 
 def _import_rest() -> None:
     """Import what tasks may need, so that no worker has to, and no task's time goes into it."""
-    for name in ("_by_value", "_forward", "_mp.child", "multiprocessing.context"):
+    for name in _REST:
         importlib.import_module(f"manyhands.{name}")
     _freeze()
 

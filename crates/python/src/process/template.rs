@@ -95,7 +95,8 @@ impl TemplateServer {
         // SAFETY: the caller's descriptors stay open during this call.
         let others: Vec<_> =
             others.into_iter().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) }).collect();
-        let timeout = timeout.map(|timeout| Duration::try_from_secs_f64(timeout).unwrap_or_default());
+        let timeout =
+            timeout.map(|timeout| Duration::try_from_secs_f64(timeout).unwrap_or_default());
         Ok(py.detach(|| self.with(|server| server.wait_for_launch(&others, timeout)))?)
     }
 
