@@ -31,6 +31,8 @@ __all__ = [
     "dumps_chunk",
     "dumps_exception",
     "dumps_function",
+    "dumps_main",
+    "dumps_message",
     "dumps_result",
     "dumps_unexplained",
     "dumps_whole_call",
@@ -91,6 +93,36 @@ def dumps_result(obj: Any, buffers: list[Any] | None) -> bytes:
 
 def _is_nested(obj: Any) -> bool:
     return isinstance(obj, types.FunctionType) and "<" in obj.__qualname__
+
+
+def dumps_message(obj: Any, buffers: list[Any] | None) -> bytes:
+    """Pickle what a queue, pipe or manager carries: to whom is not known.
+
+    As `dumps`, but a class or function of ``__main__`` that the reader has already is the reader's
+    own, see `_main_objects`.
+    """
+    n_before = len(buffers) if buffers is not None else 0
+    if not _any_module_by_value():
+        callback = buffers.append if buffers is not None else None
+        try:
+            data = pickle.dumps(obj, 5, buffer_callback=callback)
+            if b"__main__" not in data:
+                return data
+        except _REFUSALS:
+            pass
+        if buffers is not None:
+            del buffers[n_before:]
+    return dumps_main(obj, buffers)
+
+
+def dumps_main(obj: Any, buffers: list[Any] | None) -> bytes:
+    """As `dumps_message`, for what plain pickle refuses or names ``__main__`` in."""
+    from . import _main_objects
+
+    try:
+        return _main_objects.dumps(obj, buffers)
+    except Exception as error:
+        _raise(_diagnose().explain(obj, error), error)
 
 
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], buffers: list[Any] | None) -> bytes:

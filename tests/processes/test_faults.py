@@ -58,7 +58,10 @@ def test_a_killed_template_costs_nothing_but_the_reason_of_a_death():
     assert later.result() == 1
     running.kill()
     running.join()
-    assert running.exitcode in (255, -signal.SIGKILL)
+    # Linux before 6.15 does not tell if somebody else has reaped the process.
+    kernel_tells = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
+    known = {-signal.SIGKILL} if kernel_tells else {-signal.SIGKILL, 255}
+    assert running.exitcode in known
     assert not running.is_alive()
 
 
