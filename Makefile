@@ -104,7 +104,8 @@ bench-python: build $(VENV)/.bench-installed
 	$(BIN)/python benches/run.py $(ARGS)
 
 # CPython's own tests run in virtual environments of their own: a .pth file there puts ours into
-# every interpreter that the tests start. Of 3.11 no test of concurrent.futures is installed.
+# every interpreter that the tests start. Of 3.11 no test of concurrent.futures is installed, and of
+# multiprocessing's no suites: conformance/mp_*.py are those.
 # (SUITES="test.test_queue" ARGS="--match Lifo" selects)
 CONFORMANCE := .conformance/build
 SUITES := test.test_concurrent_futures test.test_queue test.test_threading test.test_threading_local \
@@ -116,7 +117,8 @@ conformance: ## CPython 3.13's own tests of what we replace, on ours
 	$(CONFORMANCE)/bin/python conformance/run.py --shim manyhands_shim \
 		$(addprefix --exclude ,$(wildcard conformance/*.exclude.txt)) $(ARGS) $(SUITES)
 
-conformance-3.11: SUITES := $(filter-out test.test_concurrent_futures test.test_multiprocessing%,$(SUITES))
+conformance-3.11: SUITES := test.test_queue test.test_threading test.test_threading_local \
+	mp_fork mp_spawn mp_forkserver test.test_multiprocessing_main_handling
 conformance-3.11: CONFORMANCE := .conformance/build-3.11
 conformance-3.11: PYTHON_CONFORMANCE = $(shell $(FIND_PYTHON) 3.11)
 conformance-3.11: conformance ## CPython 3.11's own tests of what we replace, on ours

@@ -80,3 +80,26 @@ def test_messages_and_descriptors_do_not_disturb_each_other(module):
         received = reduction.recv_handle(there)
         assert os.read(received, 100) == b"%d" % n
         os.close(received)
+
+
+@pytest.mark.parametrize("sender_asks_first", [True, False])
+def test_a_program_may_use_up_the_numbers_that_were_free(connection, fork, sender_asks_first):
+    here, there = connection.Pipe()
+
+    def receive():
+        # What the first question for the descriptor opens must not lie where it would fall victim.
+        for number in range(256):
+            if not os.path.exists(f"/proc/self/fd/{number}"):
+                os.dup2(there.fileno(), number)
+        there.send("done")
+        os.write(reduction.recv_handle(there), b"through a crowd")
+
+    if sender_asks_first:
+        here.fileno()
+    pid = fork(receive)
+    assert here.recv() == "done"
+    reader, writer = os.pipe()
+    reduction.send_handle(here, writer, pid)
+    os.close(writer)
+    assert os.read(reader, 100) == b"through a crowd"
+    os.close(reader)

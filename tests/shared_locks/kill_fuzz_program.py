@@ -170,6 +170,9 @@ def main(kind, n_kills, seed):
         subject.step(True)
         steps[0] += 1
 
+    def by_children():
+        return sum(steps[1:])
+
     def end(pid):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -178,10 +181,9 @@ def main(kind, n_kills, seed):
     for _ in range(N_PROCESSES):
         start()
     for _ in range(n_kills):
-        # Work went on: of those that were there, all together have made a few steps.
-        before = sum(steps)
-        wanted = before + chance.randrange(1, 40)
-        while sum(steps) < wanted:
+        # Work goes on: those that are there make a few steps, all together.
+        wanted = by_children() + chance.randrange(1, 40)
+        while by_children() < wanted:
             step_of_parent()
         victim = children.pop(chance.randrange(N_PROCESSES))
         end(victim)
@@ -190,7 +192,7 @@ def main(kind, n_kills, seed):
         end(child)
     step_of_parent()
     subject.check()
-    print(json.dumps({"steps": sum(steps), "by_children": sum(steps) - steps[0], "torn": words[5]}))
+    print(json.dumps({"steps": sum(steps), "by_children": by_children(), "torn": words[5]}))
 
 
 if __name__ == "__main__":

@@ -1,47 +1,120 @@
-//! Meeting a relative that has no socket in common with us: a listener with a number for a name,
-//! and pairs of sockets to be handed over there.
+//! Meeting a relative that has no socket in common with us: a place with a number for a name where
+//! others ask, and get descriptors for an answer.
 //!
 //! The names are of the abstract namespace: nothing is left in the file system, and a name ends
-//! with its listener. Only processes of the same user are listened to.
+//! with its door. Only processes of the same user are listened to.
+//!
+//! Who keeps a door opens no descriptor to answer: programs that look for free numbers, and use
+//! them, must not meet with one that another thread has for a moment.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, UCred,
+    sockopt,
 };
 
+use crate::clock::Deadline;
+use crate::descriptor::out_of_the_way;
+use crate::event::poll;
 use crate::socket::MessageSocket;
 
-/// Where relatives knock.
+/// Where relatives ask.
 #[derive(Debug)]
 pub struct Door {
     fd: OwnedFd,
 }
 
+/// What somebody asked.
+#[derive(Debug)]
+pub struct Question {
+    /// The bytes sent.
+    pub bytes: Vec<u8>,
+    from: SocketAddrUnix,
+}
+
+/// The longest question in bytes.
+pub const MAX_QUESTION: usize = 64;
+
+/// After so long without an answer the question is asked again, which tells if the door is gone.
+const REPEAT: Duration = Duration::from_millis(100);
+
 impl Door {
     /// Opens a door with this number, which nobody else has.
     pub fn open(number: u64) -> io::Result<Self> {
-        let fd = seqpacket()?;
+        let fd = out_of_the_way(datagram()?);
+        sockopt::set_socket_passcred(&fd, true)?;
         rustix::net::bind(&fd, &address(number)?)?;
-        rustix::net::listen(&fd, 64)?;
         Ok(Self { fd })
     }
 
-    /// Lets one in who knocked; `None`: it is another user's process.
-    pub fn let_in(&self) -> io::Result<Option<MessageSocket>> {
-        let fd = rustix::net::accept_with(&self.fd, SocketFlags::CLOEXEC)?;
-        let peer = rustix::net::sockopt::socket_peercred(&fd)?;
-        Ok((peer.uid == rustix::process::geteuid()).then(|| MessageSocket::from_fd(fd)))
+    /// The next question, without waiting; `None`: there is none from a process of this user.
+    pub fn question(&self) -> io::Result<Option<Question>> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut bytes = vec![0; MAX_QUESTION];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let received = match rustix::net::recvmsg(&self.fd, &mut parts, &mut ancillary, flags) {
+            Err(rustix::io::Errno::AGAIN) => return Ok(None),
+            received => received?,
+        };
+        let is_ours = |sender: UCred| sender.uid == rustix::process::geteuid();
+        let is_relative = ancillary.drain().any(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(sender) => is_ours(sender),
+            _ => false,
+        });
+        let from = received.address.and_then(|address| SocketAddrUnix::try_from(address).ok());
+        bytes.truncate(received.bytes);
+        Ok(from.filter(|_| is_relative).map(|from| Question { bytes, from }))
     }
 
-    /// Knocks at another process's door.
-    pub fn knock(number: u64) -> io::Result<MessageSocket> {
-        let fd = seqpacket()?;
+    /// Answers with descriptors, or none. Who does not listen any more is not waited for.
+    pub fn answer(&self, question: &Question, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_ANSWER))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(fds.len() <= MAX_ANSWER, "an answer beyond its bounds");
+        if !fds.is_empty() {
+            ancillary.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let parts = [IoSlice::new(&[1])];
+        rustix::net::sendmsg_addr(&self.fd, &question.from, &parts, &mut ancillary, flags)?;
+        Ok(())
+    }
+
+    /// Asks at another process's door and waits for the answer; `None`: there was none in time.
+    ///
+    /// # Errors
+    /// If there is no such door, or none any more.
+    pub fn ask(number: u64, bytes: &[u8], until: Deadline) -> io::Result<Option<Vec<OwnedFd>>> {
+        assert!(bytes.len() <= MAX_QUESTION, "a question beyond its bounds");
+        let fd = datagram()?;
+        // The system finds a name to be answered by.
+        rustix::net::bind(&fd, &SocketAddrUnix::new_unnamed())?;
         rustix::net::connect(&fd, &address(number)?)?;
-        Ok(MessageSocket::from_fd(fd))
+        let socket = MessageSocket::from_fd(fd);
+        while !until.has_passed() {
+            match rustix::net::send(&socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                // Full of the questions of others: its keeper is slow.
+                Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let end = Deadline::after(REPEAT).min(until);
+            if !poll(&[socket.as_fd()], Some(end))?.is_empty() {
+                return Ok(socket.try_receive()?.map(|answer| answer.fds));
+            }
+        }
+        Ok(None)
     }
 }
+
+/// The most descriptors an answer carries.
+const MAX_ANSWER: usize = 8;
 
 impl AsFd for Door {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -49,8 +122,8 @@ impl AsFd for Door {
     }
 }
 
-fn seqpacket() -> io::Result<OwnedFd> {
-    let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+fn datagram() -> io::Result<OwnedFd> {
+    let (kind, flags) = (SocketType::DGRAM, SocketFlags::CLOEXEC);
     Ok(rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?)
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 
 use crate::clock::Deadline;
+use crate::descriptor;
 
 /// A counter that makes a [`poll`] return.
 #[derive(Debug)]
@@ -18,6 +19,11 @@ impl EventFd {
     pub fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Self { fd: rustix::event::eventfd(0, flags)? })
+    }
+
+    /// The same under a number that is not in a program's way.
+    pub fn out_of_the_way(self) -> Self {
+        Self { fd: descriptor::out_of_the_way(self.fd) }
     }
 
     /// In a forked child, which has the counter in common with its parent: one of its own, under

@@ -12,6 +12,7 @@ compile_error!("manyhands runs on Linux only for now: it needs memfd, pidfd and 
 pub mod atomic;
 pub mod census;
 pub mod clock;
+pub mod descriptor;
 pub mod door;
 pub mod event;
 pub mod fork;

@@ -20,10 +20,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::door::{self, Door};
+use manyhands_sys::descriptor::out_of_the_way;
+use manyhands_sys::door::{self, Door, Question};
 use manyhands_sys::event::{EventFd, poll};
 use manyhands_sys::per_process::PerProcess;
-use manyhands_sys::socket::MessageSocket;
 
 use super::end::End;
 
@@ -77,9 +77,9 @@ impl Companion {
             if number != 0
                 && let Some(given) = ask(number, key)
             {
-                return Ok(Arc::new(given));
+                return Ok(Arc::new(Self::new(given, end)));
             }
-            let made = Arc::new(Self::made(door::stream_pair()?));
+            let made = Arc::new(Self::new(door::stream_pair()?, end));
             let mine = offer(key, &made)?;
             let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
             match number_word.compare_exchange(number, mine, success, failure) {
@@ -94,7 +94,12 @@ impl Companion {
         Err(io::Error::other("the other processes of this pipe are busy ending"))
     }
 
-    const fn made(sockets: [OwnedFd; 2]) -> Self {
+    fn new([a, b]: [OwnedFd; 2], end: &End) -> Self {
+        // The program gets the one of its own side.
+        let sockets = match end.side() {
+            0 => [a, out_of_the_way(b)],
+            _ => [out_of_the_way(a), b],
+        };
         Self { sockets, is_given: AtomicBool::new(false) }
     }
 
@@ -146,17 +151,13 @@ pub fn linger(at_most: Duration) {
 }
 
 /// Asks the process behind a door.
-fn ask(number: u64, key: Key) -> Option<Companion> {
-    let socket = Door::knock(number).ok()?;
+fn ask(number: u64, key: Key) -> Option<[OwnedFd; 2]> {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&key[0].to_ne_bytes());
     bytes[8..].copy_from_slice(&key[1].to_ne_bytes());
-    socket.send(&bytes, &[]).ok()?;
     // A process that is stopped does not answer: not to wait for it is worse only for it.
-    poll(&[socket.as_fd()], Some(Deadline::after(PATIENCE))).ok()?;
-    let answer = socket.try_receive().ok()??;
-    let sockets = <[OwnedFd; 2]>::try_from(answer.fds).ok()?;
-    Some(Companion::made(sockets))
+    let fds = Door::ask(number, &bytes, Deadline::after(PATIENCE)).ok()??;
+    <[OwnedFd; 2]>::try_from(fds).ok()
 }
 
 /// Offers the sockets at this process's door; its number.
@@ -168,7 +169,7 @@ fn offer(key: Key, companion: &Arc<Companion>) -> io::Result<u64> {
     }
     let number = RandomState::new().hash_one((std::process::id(), key)) | 1;
     let open = Door::open(number).and_then(|door| {
-        let is_over = Arc::new(EventFd::new()?);
+        let is_over = Arc::new(EventFd::new()?.out_of_the_way());
         let seen = Arc::clone(&is_over);
         let builder = std::thread::Builder::new().name("manyhands-door".into());
         let thread = builder.stack_size(128 << 10).spawn(move || keep(&door, &seen))?;
@@ -205,27 +206,25 @@ fn keep(door: &Door, is_over: &EventFd) {
         if ready.contains(&0) {
             return;
         }
-        if ready.contains(&1)
-            && let Ok(Some(socket)) = door.let_in()
-        {
-            // Who knocks and says nothing is not waited for: it asks at once or is no relative.
-            let _ = answer(&socket);
+        if let Ok(Some(question)) = door.question() {
+            let _ = answer(door, &question);
         }
     }
 }
 
-fn answer(socket: &MessageSocket) -> Option<()> {
-    poll(&[socket.as_fd()], Some(Deadline::after(PATIENCE))).ok()?;
-    let question = socket.try_receive().ok()??;
-    let bytes = <[u8; 16]>::try_from(question.bytes).ok()?;
+fn answer(door: &Door, question: &Question) -> Option<()> {
+    let bytes = <[u8; 16]>::try_from(question.bytes.as_slice()).ok()?;
     let half = |at: usize| {
         let mut part = [0; 8];
         part.copy_from_slice(&bytes[at..at + 8]);
         u64::from_ne_bytes(part)
     };
     let key = [half(0), half(8)];
-    let companion = lock().offers.get(&key).map(Arc::clone)?;
-    socket.send(&[1], &[companion.socket(0), companion.socket(1)]).ok()?;
+    let Some(companion) = lock().offers.get(&key).map(Arc::clone) else {
+        // Not to let it wait.
+        return door.answer(question, &[]).ok();
+    };
+    door.answer(question, &[companion.socket(0), companion.socket(1)]).ok()?;
     companion.is_given.store(true, Ordering::Release);
     // One is the doorkeeper's, one ours: then it was kept for this one.
     let mut keeper = lock();

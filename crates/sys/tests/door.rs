@@ -1,0 +1,76 @@
+//! Asking at a door, and what comes of it.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use manyhands_sys::clock::Deadline;
+use manyhands_sys::door::{self, Door, Question};
+use manyhands_sys::event::poll;
+
+/// A number that no other test has.
+fn number(n: u64) -> u64 {
+    u64::from(std::process::id()) << 8 | n
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(30))
+}
+
+fn next_question(door: &Door) -> Question {
+    poll(&[door.as_fd()], Some(soon())).expect("to wait");
+    door.question().expect("to receive").expect("a question of this user")
+}
+
+#[test]
+fn who_asks_gets_descriptors() {
+    let door = Door::open(number(1)).unwrap();
+    let [mine, theirs] = door::stream_pair().unwrap();
+    let given = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| Door::ask(number(1), b"the pair?", soon()));
+        let question = next_question(&door);
+        assert_eq!(question.bytes, b"the pair?");
+        door.answer(&question, &[theirs.as_fd()]).unwrap();
+        asked.join().unwrap().unwrap().expect("in time")
+    });
+    door::send_byte(&given[0], 7);
+    assert_eq!(door::peek(&mine), Some(7));
+}
+
+#[test]
+fn an_answer_may_have_no_descriptors() {
+    let door = Door::open(number(2)).unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| Door::ask(number(2), b"?", soon()));
+        door.answer(&next_question(&door), &[]).unwrap();
+        assert!(asked.join().unwrap().unwrap().expect("in time").is_empty());
+    });
+}
+
+#[test]
+fn a_door_that_is_not_there_is_told() {
+    assert!(Door::ask(number(3), b"?", soon()).is_err());
+}
+
+#[test]
+fn a_door_that_is_closed_while_somebody_waits_is_told() {
+    let door = Door::open(number(4)).unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| Door::ask(number(4), b"?", soon()));
+        next_question(&door);
+        drop(door);
+        assert!(asked.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn who_gets_no_answer_goes_on_at_the_deadline() {
+    let _door = Door::open(number(5)).unwrap();
+    let until = Deadline::after(Duration::from_millis(1));
+    assert!(matches!(Door::ask(number(5), b"?", until), Ok(None)));
+}
+
+#[test]
+fn a_door_at_which_nobody_asked_has_no_question() {
+    let door = Door::open(number(6)).unwrap();
+    assert!(door.question().unwrap().is_none());
+}
