@@ -29,7 +29,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from . import _by_value, _captured, _runtime
+from . import _by_value, _captured, _pickling, _runtime
 from ._by_value import MAIN
 
 __all__ = ["begin_anew", "dumps"]
@@ -64,7 +64,7 @@ def dumps(obj: Any, buffers: list[Any] | None) -> bytes:
     n_before = len(buffers) if buffers is not None else 0
     callback = None if buffers is None else buffers.append
     try:
-        if not _by_value._cp._PICKLE_BY_VALUE_MODULES:
+        if not _pickling.any_module_by_value():
             with io.BytesIO() as file:
                 _MessagePickler(file, callback).dump(obj)
                 return file.getvalue()
@@ -183,7 +183,7 @@ def _classes(cls: type) -> list[type]:
 
 def _globals(obj: Any) -> list[str]:
     """Names of the global variables of ``__main__`` that come with it."""
-    functions = [obj] if isinstance(obj, types.FunctionType) else []
+    functions: list[Any] = [obj] if isinstance(obj, types.FunctionType) else []
     if not functions:
         for part in _parts(obj):
             functions += [getattr(part, name, None) for name in _HOLD_FUNCTIONS]

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from ._exception_pickling import dumps_exception, loads_exception
 
 __all__ = [
+    "any_module_by_value",
     "dumps",
     "dumps_call",
     "dumps_chunk",
@@ -102,7 +103,7 @@ def dumps_message(obj: Any, buffers: list[Any] | None) -> bytes:
     own, see `_main_objects`.
     """
     n_before = len(buffers) if buffers is not None else 0
-    if not _any_module_by_value():
+    if not any_module_by_value():
         callback = buffers.append if buffers is not None else None
         try:
             data = pickle.dumps(obj, 5, buffer_callback=callback)
@@ -188,7 +189,7 @@ def dumps_function(fn: Callable[..., Any]) -> tuple[bytes, Any]:
     >>> loads(dumps_function(len)[0]) is len, dumps_function(len)[1]
     (True, None)
     """
-    if not _any_module_by_value():
+    if not any_module_by_value():
         try:
             data = pickle.dumps(fn, 5)
         except _REFUSALS:
@@ -263,7 +264,7 @@ def dumps_unexplained(obj: Any, buffers: list[Any] | None, to_parent: bool = Fal
     """As `dumps`, but errors are the pickler's own: for objects that are expected to fail."""
     callback = buffers.append if buffers is not None else None
     n_before = len(buffers) if buffers is not None else 0
-    if not _any_module_by_value():
+    if not any_module_by_value():
         try:
             data = pickle.dumps(obj, 5, buffer_callback=callback)
             if b"__main__" not in data:
@@ -299,7 +300,7 @@ def _raise(explained: BaseException, error: BaseException) -> NoReturn:
     raise explained from error
 
 
-def _any_module_by_value() -> bool:
+def any_module_by_value() -> bool:
     """Whether the program told cloudpickle to send some module by value."""
     module = sys.modules.get("cloudpickle.cloudpickle")
     return module is not None and bool(module._PICKLE_BY_VALUE_MODULES)

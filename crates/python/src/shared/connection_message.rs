@@ -6,8 +6,8 @@
 //! | `OBJECT` | an object as `process/codec.rs` lays it out |
 //! | `BYTES` | the content of an object that is exactly `bytes`, which needs no pickler |
 //!
-//! Objects are pickled with the reducers that programs register with `multiprocessing.reduction`; what
-//! plain pickle refuses, or names `__main__` in, by `manyhands/_main_objects.py`.
+//! Objects are pickled with the reducers that programs register with `multiprocessing.reduction`;
+//! what plain pickle refuses, or names `__main__` in, by `manyhands/_main_objects.py`.
 
 use manyhands_shm::Carried;
 use pyo3::prelude::*;
