@@ -1,5 +1,6 @@
 """Processes, templates and parents that are killed, starts that fail, forks in the middle."""
 
+import gc
 import os
 import pickle
 import random
@@ -92,6 +93,7 @@ def test_a_start_that_fails_leaves_nothing_and_can_be_repeated(context):
     if context.get_start_method() == "fork":
         pytest.skip("nothing is pickled for a fork")
     heap_user = multiprocessing.SimpleQueue()  # Else the family heap, too, comes and goes.
+    gc.collect()  # The process of the test before may hang on the traceback of its failure.
     n_fds = len(os.listdir("/proc/self/fd"))
     glass = Unpicklable()
     process = context.Process(target=print, args=(glass,))
