@@ -84,7 +84,7 @@ pub fn open(py: Python<'_>, name: &[u8], kind: &'static Kind) -> PyResult<Object
 /// # Errors
 /// MemoryError; OSError if there is no shared memory.
 pub fn create(kind: &'static Kind, len: u64) -> PyResult<Object> {
-    let heap = manyhands_shm::family::heap()?;
+    let heap = manyhands_shm::family::kept_heap()?;
     Object::create(&heap, kind, len).map_err(|error| out_of_memory(&error))
 }
 
