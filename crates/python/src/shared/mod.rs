@@ -6,6 +6,7 @@
 
 pub mod array;
 pub mod barrier;
+mod block;
 pub mod condition;
 pub mod connection;
 pub mod connection_message;
@@ -56,6 +57,12 @@ pub fn register() {
     manyhands_shm::object::register(KINDS);
     manyhands_shm::object::register(&manyhands_queue::pipe::KINDS);
     manyhands_shm::object::register(&manyhands_collections::KINDS);
+}
+
+/// Makes `with` on shared locks fast; called when the module is imported.
+pub fn prepare_classes(py: Python<'_>) -> PyResult<()> {
+    block::bind_once::<lock::SharedLock>(py)?;
+    block::bind_once::<rlock::SharedRLock>(py)
 }
 
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.
