@@ -271,7 +271,12 @@ impl Waiting<'_> {
         if self.is_time_to_look() {
             return if self.look(lock) { Look::Leave(Wait::Stuck) } else { Look::AtOwner };
         }
-        self.sleep(word, expected).end().map_or(Look::Again, Look::Leave)
+        match self.sleep(word, expected).end() {
+            None => Look::Again,
+            // Also who never waits long, and comes again and again, gets the lock of a dead owner.
+            Some(end @ Wait::TimedOut) => Look::LookAndLeave(end),
+            Some(end) => Look::Leave(end),
+        }
     }
 }
 
