@@ -91,7 +91,7 @@ impl SharedWaiters {
         let lock = lock_of(lock)?;
         check_owned(&lock, "lock is not owned")?;
         let me = lock.me();
-        Ok(py.detach(|| self.row().notify(n, &self.family, lock.state(), me)))
+        Ok(py.detach(|| self.row().notify(n, &self.family, Some((lock.state(), me)))))
     }
 
     fn count(&self) -> usize {
