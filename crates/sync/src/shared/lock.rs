@@ -126,6 +126,11 @@ impl SharedLock {
     /// it has, so this is for who is about to go without the lock.
     #[cold]
     pub fn try_take_over(&self, me: Owner, hold: Hold, parties: &(impl Parties + ?Sized)) -> bool {
+        let is_dead = |owner: Owner| owner.party != me.party && !parties.is_alive(owner.party);
+        // A living owner is not made to wake anybody.
+        if !self.owner().is_some_and(is_dead) {
+            return false;
+        }
         let mut has_looked = false;
         let look_once = |_: &AtomicU64, _| match std::mem::replace(&mut has_looked, true) {
             false => Look::AtOwner,

@@ -61,6 +61,18 @@ use crate::shared::travel;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// What is no plain data does not go in:
+///
+/// ```compile_fail
+/// let words = manyhands::SharedMutex::new(vec!["rice"]);
+/// ```
+/// ```compile_fail
+/// let flag = manyhands::SharedMutex::new(true);
+/// ```
+/// ```compile_fail
+/// let place = manyhands::SharedMutex::new(&1_u32);
+/// ```
 pub struct SharedMutex<T> {
     at: Located<SharedLock>,
     /// Goes from thread to thread as a std mutex would.
