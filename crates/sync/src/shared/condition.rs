@@ -8,7 +8,7 @@
 //!
 //! A notification is one compare-and-swap from *waiting* to *notified*, giving up one to *free*: so
 //! each notification goes to exactly one waiter that is there. The tickets that order the waiters
-//! are written before the word, and under the lock of the condition, as everything but giving up.
+//! are written before the word, and under the lock of the condition.
 //! A waiter whose process ended takes no notification with it, if that was noticed; dies it with
 //! one it is as if it had died just after.
 //!

@@ -122,8 +122,8 @@ impl SharedLock {
         is_taken
     }
 
-    /// Takes the lock from an owner whose process has ended, without a wait. Asks the kernel whether
-    /// it has, so this is for who is about to go without the lock.
+    /// Takes the lock from an owner whose process has ended, without a wait. Asks the kernel about
+    /// it, so this is for who is about to go without the lock.
     #[cold]
     pub fn try_take_over(&self, me: Owner, hold: Hold, parties: &(impl Parties + ?Sized)) -> bool {
         let is_dead = |owner: Owner| owner.party != me.party && !parties.is_alive(owner.party);

@@ -113,9 +113,15 @@ impl<S: State> Located<S> {
         unsafe { self.state.as_ref() }
     }
 
-    /// The object that is counted.
-    pub(super) fn object(&self) -> &Object {
-        &self.object
+    /// Where the object's bytes begin: with the state.
+    #[inline]
+    pub(super) fn payload(&self) -> NonNull<u8> {
+        self.state.cast()
+    }
+
+    /// How many bytes that are.
+    pub(super) fn len(&self) -> u64 {
+        self.object.len()
     }
 
     /// Who is alive.

@@ -75,6 +75,8 @@ use crate::shared::travel;
 /// ```
 pub struct SharedMutex<T> {
     at: Located<SharedLock>,
+    /// Where the lock lies, the same for all of the family.
+    lock_at: u64,
     /// Goes from thread to thread as a std mutex would.
     data: PhantomData<std::sync::Mutex<T>>,
 }
@@ -83,6 +85,8 @@ pub struct SharedMutex<T> {
 #[must_use = "the mutex is given back when the guard is dropped"]
 pub struct SharedMutexGuard<'a, T: Pod> {
     mutex: &'a SharedMutex<T>,
+    /// The thread that has it.
+    owner: Owner,
     /// An owner that died with the mutex, while it is undecided whether this one mends the data.
     untold: Option<Owner>,
     /// Who takes a lock gives it back.
@@ -131,7 +135,7 @@ impl<T: Pod> SharedMutex<T> {
     }
 
     fn with_name(name: Option<&str>, value: T) -> Result<Self, ShareError> {
-        let mutex = Self { at: Located::create(Self::LEN)?, data: PhantomData };
+        let mutex = Self::of(Located::create(Self::LEN)?);
         mutex.state().set_up(false, 0, name);
         // SAFETY: in the object, aligned, and nobody else knows it yet.
         unsafe { mutex.data().write(value) };
@@ -154,7 +158,7 @@ impl<T: Pod> SharedMutex<T> {
         if !self.state().try_lock(me, Hold::Scoped) {
             self.wait(me, here, None);
         }
-        self.guard(here)
+        self.guard(me, here)
     }
 
     /// Takes the mutex if it is free, or its owner is dead; `None`: somebody has it.
@@ -173,7 +177,7 @@ impl<T: Pod> SharedMutex<T> {
         let here = Location::caller();
         let me = self.at.me();
         let taken = self.state().try_lock(me, Hold::Scoped) || self.try_take_over(me);
-        taken.then(|| self.guard(here))
+        taken.then(|| self.guard(me, here))
     }
 
     /// Takes the mutex unless that takes longer than `timeout`: then `None`.
@@ -186,7 +190,7 @@ impl<T: Pod> SharedMutex<T> {
             || self.wait(me, here, deadline)
             // A wait shorter than its first slice has not looked at the owner.
             || self.try_take_over(me);
-        taken.then(|| self.guard(here))
+        taken.then(|| self.guard(me, here))
     }
 
     /// How much it was used, by all processes.
@@ -204,7 +208,7 @@ impl<T: Pod> SharedMutex<T> {
             };
             block_for_lock(&self.at, here, None, step);
         }
-        self.guard(here)
+        self.guard(me, here)
     }
 
     #[cold]
@@ -226,10 +230,10 @@ impl<T: Pod> SharedMutex<T> {
 
     /// The calling thread has the lock.
     #[inline]
-    fn guard(&self, here: &'static Location<'static>) -> Locked<'_, T> {
-        held::note(self.lock_at(), here);
+    fn guard(&self, me: Owner, here: &'static Location<'static>) -> Locked<'_, T> {
+        held::note(self.lock_at, here);
         let untold = self.state().take_note();
-        let guard = SharedMutexGuard { mutex: self, untold, not_send: PhantomData };
+        let guard = SharedMutexGuard { mutex: self, owner: me, untold, not_send: PhantomData };
         match untold {
             None => Ok(guard),
             Some(dead) => Err(self.owner_died(guard, dead)),
@@ -242,7 +246,7 @@ impl<T: Pod> SharedMutex<T> {
         guard: SharedMutexGuard<'a, T>,
         dead: Owner,
     ) -> OwnerDied<SharedMutexGuard<'a, T>> {
-        let what = held::name_of(self.state(), self.lock_at());
+        let what = held::name_of(self.state(), self.lock_at);
         OwnerDied::new(guard, self.at.family().pid_of(dead.party), what)
     }
 
@@ -252,22 +256,22 @@ impl<T: Pod> SharedMutex<T> {
     }
 
     #[inline]
-    fn lock_at(&self) -> u64 {
-        self.at.family().offset_of(self.state())
-    }
-
-    #[inline]
     fn data(&self) -> NonNull<T> {
         // SAFETY: `with_name` and `open` saw to it that the object has the data there.
-        unsafe { self.at.object().payload().byte_add(DATA_AT).cast() }
+        unsafe { self.at.payload().byte_add(DATA_AT).cast() }
+    }
+
+    fn of(at: Located<SharedLock>) -> Self {
+        let lock_at = at.family().offset_of(at.state());
+        Self { at, lock_at, data: PhantomData }
     }
 
     fn open(handle: Handle) -> Result<Self, OpenError> {
         let at = Located::<SharedLock>::open(handle)?;
-        if at.object().len() != Self::LEN {
+        if at.len() != Self::LEN {
             return Err(OpenError::Malformed);
         }
-        Ok(Self { at, data: PhantomData })
+        Ok(Self::of(at))
     }
 }
 
@@ -308,14 +312,14 @@ impl<T: Pod> Drop for SharedMutexGuard<'_, T> {
         if let Some(dead) = self.untold {
             state.leave_note(dead);
         }
-        held::forget(self.mutex.lock_at());
-        let _ = state.unlock(self.mutex.at.me());
+        held::forget(self.mutex.lock_at);
+        let _ = state.unlock(self.owner);
     }
 }
 
 impl<T> Clone for SharedMutex<T> {
     fn clone(&self) -> Self {
-        Self { at: self.at.clone(), data: PhantomData }
+        Self { at: self.at.clone(), lock_at: self.lock_at, data: PhantomData }
     }
 }
 
