@@ -92,6 +92,10 @@ def test_a_value_and_an_array():
         assert str(pickle.loads(pickle.dumps(numbers))) == "array('i', [10, 7, 8])"
         with pytest.raises(IndexError):
             numbers[3]
+        for change in ((0, 2**40), (slice(1, 2), [2**40])):
+            with pytest.raises(OverflowError):
+                numbers.__setitem__(*change)
+        assert list(numbers) == [10, 7, 8]
         with pytest.raises(TypeError):
             manager.Array("i", ["a"])
 

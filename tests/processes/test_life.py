@@ -192,6 +192,18 @@ def test_a_process_starts_once_and_by_its_maker_only(context):
         unstarted.join()
     with pytest.raises(ValueError, match="not started"):
         _ = unstarted.sentinel
+    for end in (unstarted.terminate, unstarted.kill, unstarted.interrupt):
+        with pytest.raises(AssertionError, match="call start"):
+            end()
+
+
+def test_a_timeout_is_a_number(context):
+    process = context.Process(target=int)
+    process.start()
+    with pytest.raises(ValueError, match="not nan"):
+        process.join(float("nan"))
+    process.join(float("inf"))
+    assert process.exitcode == 0
 
 
 def relatives():

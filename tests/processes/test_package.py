@@ -32,6 +32,20 @@ def test_every_submodule_and_its_public_names_are_there(name):
     assert [each for each in names if not hasattr(ours, each)] == []
 
 
+SUBMODULE_ATTRIBUTES = f"""
+    from manyhands import multiprocessing
+    for name in {[name.partition(".")[2] for name in SUBMODULES if name.count(".") == 1]}:
+        getattr(multiprocessing, name)
+    from multiprocessing import util
+    print(multiprocessing.util.Finalize is util.Finalize)
+"""
+
+
+def test_submodules_are_attributes_without_being_imported(program):
+    status, out, err = program(textwrap.dedent(SUBMODULE_ATTRIBUTES)).wait()
+    assert (status, out.split()) == (0, ["True"]), err
+
+
 @pytest.mark.parametrize("method", ["template", "spawn", "fork", "forkserver"])
 def test_a_context_is_of_the_standard_kind(method):
     context = multiprocessing.get_context(method)

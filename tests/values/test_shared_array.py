@@ -105,6 +105,22 @@ def test_python_objects_are_refused():
         shared_array(-1)
 
 
+def test_a_shape_that_is_none_is_refused():
+    with pytest.raises(TypeError, match="integer"):
+        shared_array("x")
+    with pytest.raises(MemoryError, match="more bytes"):
+        shared_array((2**62,))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_of_it_is_ordinary_memory(copied):
+    array = shared_array(3)
+    other = copied(array)
+    other[:] = 1
+    assert not other.is_shared
+    assert array.tolist() == [0, 0, 0]
+
+
 def test_records_are_fine():
     array = shared_array(2, [("a", "i4"), ("b", "f8")])
     array["b"][1] = 2.5

@@ -10,6 +10,7 @@ moment stay locked in the copy; use the template.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -25,6 +26,8 @@ from .queues import SimpleQueue
 _util: Any = _util_module
 
 _UNKNOWN_EXITCODE = 255
+#: `poll` counts milliseconds in 31 bits: what is to last longer, 24 days, lasts for ever.
+_LONGEST_WAIT_S = 2_000_000
 
 
 class ForkedPopen:
@@ -156,9 +159,13 @@ class ForkedPopen:
 
 
 def _is_readable(fd: int, timeout: float | None) -> bool:
+    if timeout is not None:
+        if math.isnan(timeout):
+            raise ValueError("a timeout must be a number of seconds or None, not nan")
+        timeout = max(0.0, timeout) * 1000 if timeout < _LONGEST_WAIT_S else None
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
+    return bool(poll.poll(timeout))
 
 
 def _close(sentinel: int, papers: Papers) -> None:

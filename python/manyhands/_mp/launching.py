@@ -216,7 +216,7 @@ def _launcher(method: str) -> Any:
         _owner_pid = os.getpid()
         # After the processes have been joined, which happens between priorities 0 and below.
         _util.Finalize(None, _stop_templates, exitpriority=-100)
-    key = (_preload, spawn.get_executable(), is_installed())
+    key = (_preload, spawn.get_executable(), is_installed(), _launchers.learns())
     if key not in _templates:
         _templates[key] = _launchers.template(_preload)
     return _templates[key]

@@ -179,4 +179,7 @@ class ArrayProxy(ManagedObject, _standard.ArrayProxy):  # type: ignore[misc]
         return array.array(self._typecode, values) if isinstance(index, slice) else values
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._numbers[index] = list(value) if isinstance(index, slice) else value
+        # Refuses what the standard manager's array refuses: a value that the type cannot hold.
+        is_slice = isinstance(index, slice)
+        values = array.array(self._typecode, value if is_slice else [value]).tolist()
+        self._numbers[index] = values if is_slice else values[0]

@@ -115,8 +115,23 @@ class BaseProcess(_standard.BaseProcess):  # type: ignore[misc]
 
     def interrupt(self) -> None:
         """Sends SIGINT, which raises KeyboardInterrupt in the process. As in Python 3.14."""
-        self._check_closed()
+        self._check_started("interrupt")
         self._popen.interrupt()
+
+    def terminate(self) -> None:
+        """Sends SIGTERM.
+
+        Raises:
+            AssertionError: it was not started.
+            ValueError: it was closed.
+        """
+        self._check_started("terminate")
+        self._popen.terminate()
+
+    def kill(self) -> None:
+        """Sends SIGKILL; raises as `terminate`."""
+        self._check_started("kill")
+        self._popen.kill()
 
     def result(self, timeout: float | None = None) -> Any:
         """What `run` returned, waited for.
@@ -197,6 +212,11 @@ class BaseProcess(_standard.BaseProcess):  # type: ignore[misc]
         except OSError:
             pass  # It has just ended.
         return found
+
+    def _check_started(self, what: str) -> None:
+        self._check_closed()
+        if self._popen is None:
+            raise AssertionError(f"can only {what} a started process: call start() first")
 
     def _join(self, timeout: float | None) -> None:
         # Not `join`, which a subclass may have changed.

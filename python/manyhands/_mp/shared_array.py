@@ -9,6 +9,9 @@ Does not do: guard against two processes that write the same element; use a lock
 
 from __future__ import annotations
 
+import math
+import operator
+import sys
 from typing import Any
 
 import numpy as np
@@ -44,7 +47,7 @@ class SharedArray(np.ndarray):
         return self.__reduce_ex__(2)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return np.array(self)
+        return self.copy()
 
 
 def shared_array(shape: Any, dtype: Any = float) -> SharedArray:
@@ -71,12 +74,13 @@ def shared_array(shape: Any, dtype: Any = float) -> SharedArray:
     dtype = np.dtype(dtype)
     if dtype.hasobject:
         raise TypeError(f"an array of {dtype} holds Python objects, which processes cannot share")
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    lengths = (shape,) if isinstance(shape, int | np.integer) else shape
+    shape = tuple(operator.index(length) for length in lengths)
     if any(length < 0 for length in shape):
         raise ValueError(f"a shape has no negative lengths: {shape}")
-    n_bytes = dtype.itemsize
-    for length in shape:
-        n_bytes *= int(length)
+    n_bytes = dtype.itemsize * math.prod(shape)
+    if n_bytes > sys.maxsize:
+        raise MemoryError(f"an array of {shape} has more bytes than a machine can address")
     return _open(Memory(n_bytes), shape, dtype, 0, None)
 
 

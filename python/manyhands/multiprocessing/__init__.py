@@ -13,6 +13,8 @@ Mirrors https://docs.python.org/3/library/multiprocessing.html. Differences: doc
 1024
 """
 
+import importlib
+
 from manyhands.multiprocessing import context, process, reduction
 
 # As in the standard module: every public attribute of the default context is a name here.
@@ -23,8 +25,33 @@ globals().update((name, getattr(context._default_context, name)) for name in __a
 SUBDEBUG = 5
 SUBWARNING = 25
 
+_SUBMODULES = frozenset(
+    {
+        "connection",
+        "dummy",
+        "forkserver",
+        "heap",
+        "managers",
+        "pool",
+        "popen_fork",
+        "popen_forkserver",
+        "popen_spawn_posix",
+        "queues",
+        "resource_sharer",
+        "resource_tracker",
+        "shared_memory",
+        "sharedctypes",
+        "spawn",
+        "synchronize",
+        "util",
+    }
+)
+
 
 def __getattr__(name: str) -> object:
+    # Those that the standard module has as soon as something used them, programs count on.
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name == "HandleError":
         from manyhands._shared_errors import HandleError
 
