@@ -104,6 +104,29 @@ def test_a_timed_acquisition_takes_over_as_well(make, fork):
     lock.release()
 
 
+def test_an_acquisition_that_does_not_wait_takes_over_as_well(make, fork):
+    lock = make(owner_died="ignore")
+    for how in [(False,), (True, 0), (True, 0.001)]:
+        orphan(lock, fork)
+        assert lock.acquire(*how), how
+        lock.release()
+
+
+def test_an_acquisition_that_does_not_wait_leaves_a_living_owner_alone(make, fork):
+    lock, taken, enough = make(), multiprocessing.Event(), multiprocessing.Event()
+
+    def hold():
+        with lock:
+            taken.set()
+            enough.wait()
+
+    owner = fork(hold)
+    taken.wait()
+    assert not lock.acquire(False) and not lock.acquire(True, 0.001)
+    enough.set()
+    assert fork.reap(owner) == 0
+
+
 def test_the_process_has_a_mode(make, fork):
     before, lock = owner_died_mode(), make()
     try:

@@ -38,6 +38,8 @@ pub(crate) struct Entry {
     pub(crate) holds_at: AtomicU64,
     /// A table of its long waits, see [`Heap::party_waits`]; 0: none yet.
     waits_at: AtomicU64,
+    /// The pid of who used the entry last, for who finds its number in a lock.
+    last_pid: AtomicU32,
 }
 
 #[cfg(not(loom))]
@@ -104,6 +106,7 @@ impl Heap {
             // Acquire: meets the Release of `free_entry`.
             let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
             entry.word.compare_exchange(word, after, success, failure).ok()?;
+            entry.last_pid.store(0, Ordering::Relaxed);
             entry.launcher.store(self.me().number(), Ordering::Release);
             Some(Party(number))
         })
@@ -126,10 +129,24 @@ impl Heap {
         }
     }
 
-    /// The process id of a party, if it has one already.
+    /// The process id of a party, if it has one already. Also of one that was buried, until its
+    /// place in the table is given to another.
     pub fn pid_of(&self, party: Party) -> Option<u32> {
-        let pid = self.entry(party)?.pid.load(Ordering::Acquire);
+        let pid = match self.entry(party) {
+            Some(entry) => entry.pid.load(Ordering::Acquire),
+            None => self.last_pid_of(party)?,
+        };
         (pid != 0).then_some(pid)
+    }
+
+    fn last_pid_of(&self, party: Party) -> Option<u32> {
+        let entry = self.entry_at(party.idx());
+        // What the word of a free entry is that this party used last.
+        let left = u64::from(party.number() >> IDX_BITS) << 32;
+        // Acquire: meets the Release of `free_entry`.
+        let is_its = || entry.word.load(Ordering::Acquire) == left;
+        let pid = is_its().then(|| entry.last_pid.load(Ordering::Acquire));
+        pid.filter(|_| is_its())
     }
 
     /// Whether the table knows the party: false once it was buried. A few loads.
@@ -193,7 +210,12 @@ impl Heap {
     /// The last step of a burial.
     pub(crate) fn free_entry(&self, party: Party) {
         let Some(entry) = self.entry(party) else { return };
-        entry.pid.store(0, Ordering::Relaxed);
+        let pid = entry.pid.load(Ordering::Relaxed);
+        // 0: another burial, which was cut short, has come further.
+        if pid != 0 {
+            entry.last_pid.store(pid, Ordering::Release);
+        }
+        entry.pid.store(0, Ordering::Release);
         entry.launcher.store(0, Ordering::Relaxed);
         entry.started.store(0, Ordering::Relaxed);
         entry.holds_at.store(0, Ordering::Relaxed);

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use manyhands_shm::Kind;
-use manyhands_shm::object::ids;
+use manyhands_shm::locks::LOCK;
 use manyhands_sync::shared::lock::SharedLock as State;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -12,9 +11,6 @@ use pyo3::types::{PyDict, PyTuple};
 use super::block::{Block, HasBlock};
 use super::held::LocalLock;
 use super::owner_died::policy_of;
-
-/// A lock as an object of the heap.
-pub static KIND: Kind = Kind { id: ids::LOCK, name: "lock", destroy: |_, _, _| {} };
 
 /// A lock that processes share.
 #[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
@@ -44,8 +40,8 @@ impl SharedLock {
         let _ = ctx;
         let policy = policy_of(owner_died)?;
         let object = match _handle {
-            Some(handle) => super::open(py, handle, &KIND)?,
-            None => super::create(&KIND, size_of::<State>() as u64)?,
+            Some(handle) => super::open(py, handle, &LOCK)?,
+            None => super::create(&LOCK, size_of::<State>() as u64)?,
         };
         let local = LocalLock::new(object);
         if _handle.is_none() {

@@ -39,22 +39,12 @@ use crate::errors::{self, error_of};
 use crate::interrupt::deadline_of;
 use crate::process::codec::out_of_memory;
 
-/// Every kind of object, for [`register`].
-static KINDS: &[&Kind] = &[
-    &barrier::KIND,
-    &condition::KIND,
-    &event::KIND,
-    &lock::KIND,
-    &manyhands_queue::shared::QUEUE,
-    &manyhands_shm::cell::KIND,
-    &rlock::KIND,
-    &semaphore::KIND,
-];
-
 /// Makes all kinds known to this process: also one that never uses a queue may be the one to end
 /// it.
 pub fn register() {
-    manyhands_shm::object::register(KINDS);
+    manyhands_shm::object::register(&[&manyhands_shm::cell::KIND]);
+    manyhands_shm::object::register(&manyhands_shm::locks::KINDS);
+    manyhands_shm::object::register(&[&manyhands_queue::shared::QUEUE]);
     manyhands_shm::object::register(&manyhands_queue::pipe::KINDS);
     manyhands_shm::object::register(&manyhands_collections::KINDS);
 }

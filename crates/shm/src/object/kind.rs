@@ -28,6 +28,7 @@ pub mod ids {
     pub const EVENT: u32 = 4;
     pub const CONDITION: u32 = 5;
     pub const BARRIER: u32 = 6;
+    pub const MUTEX: u32 = 7;
     pub const QUEUE: u32 = 8;
     pub const PIPE: u32 = 10;
     pub const PIPE_END: u32 = 11;

@@ -14,7 +14,7 @@ use manyhands_sys::futex::{Futex, Shared, low_half};
 use crate::deadlock::Surety;
 use crate::lock::{Hold, NotHeld};
 use crate::rlock::NotOwner;
-use crate::robust::Owner;
+use crate::robust::{Owner, Parties};
 use crate::shared::waiting::Waiting;
 use crate::shared::word::{LockWord, Look};
 use crate::sleep::Wait;
@@ -122,6 +122,24 @@ impl SharedLock {
         is_taken
     }
 
+    /// Takes the lock from an owner whose process has ended, without a wait. Asks the kernel about
+    /// it, so this is for who is about to go without the lock.
+    #[cold]
+    pub fn try_take_over(&self, me: Owner, hold: Hold, parties: &(impl Parties + ?Sized)) -> bool {
+        let is_dead = |owner: Owner| owner.party != me.party && !parties.is_alive(owner.party);
+        // A living owner is not made to wake anybody.
+        if !self.owner().is_some_and(is_dead) {
+            return false;
+        }
+        let mut has_looked = false;
+        let look_once = |_: &AtomicU64, _| match std::mem::replace(&mut has_looked, true) {
+            false => Look::AtOwner,
+            true => Look::Leave(()),
+        };
+        let taken = self.word.take(me, hold, |party| parties.is_alive(party), look_once);
+        taken.map(|dead| self.has_taken(dead)).is_ok()
+    }
+
     /// As [`LockWord::adopt`].
     pub fn adopt(&self, me: Owner, sleeper: &Futex<Shared>) -> bool {
         self.word.adopt(me, sleeper)
@@ -144,16 +162,21 @@ impl SharedLock {
         self.counters.waited(waiting.lasted_ns() - lasted_ns);
         match taken {
             Ok(dead) => {
-                if let Some(dead) = dead {
-                    // Before anything else: whoever comes after this process reads it.
-                    self.note.store(to_word(dead), Ordering::Relaxed);
-                }
-                self.depth.store(1, Ordering::Relaxed);
-                self.counters.acquired();
+                self.has_taken(dead);
                 Wait::Done
             }
             Err(end) => end,
         }
+    }
+
+    /// The caller has taken the lock, from an owner that died with it if there is one.
+    fn has_taken(&self, dead: Option<Owner>) {
+        if let Some(dead) = dead {
+            // Before anything else: whoever comes after this process reads it.
+            self.note.store(to_word(dead), Ordering::Relaxed);
+        }
+        self.depth.store(1, Ordering::Relaxed);
+        self.counters.acquired();
     }
 
     /// Holder: the owner that died with the lock, if nobody was told yet. Who asks is told.
