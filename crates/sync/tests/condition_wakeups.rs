@@ -130,7 +130,7 @@ impl Player<'_> {
             }
             2 => {
                 self.lock(None);
-                self.table.common.notify(1, &self.family, &self.table.lock, self.me());
+                self.table.common.notify(1, &self.family, Some((&self.table.lock, self.me())));
                 for _ in 0..self.random(2_000) {
                     std::hint::spin_loop();
                 }
@@ -151,7 +151,7 @@ impl Player<'_> {
             let turn = table.turn.load(Ordering::Relaxed);
             table.turn.store(turn + 1, Ordering::Relaxed);
             let next = (self.idx + 1) % N_PROCESSES;
-            table.own[next].notify(1, &self.family, &table.lock, self.me());
+            table.own[next].notify(1, &self.family, Some((&table.lock, self.me())));
             self.unlock();
             // Its last turn: as soon as another one of its own would be one too many.
             if turn + n >= N_TURNS {

@@ -85,8 +85,8 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// The wait does without what heals it after a death: for tests, in which nobody dies, and where
-    /// a wake-up that is lost is to show.
+    /// The wait does without what heals it after a death: for tests in which nobody dies and a
+    /// lost wake-up is to show.
     #[doc(hidden)]
     pub const fn without_slices(mut self) -> Self {
         self.slice = Duration::from_secs(1 << 20);
