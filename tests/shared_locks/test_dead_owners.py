@@ -44,6 +44,15 @@ def test_processes_of_every_kind_leave_their_locks(make, context):
     lock.release()
 
 
+@pytest.mark.parametrize("arguments", [(False,), (True, 0.001)], ids=["at once", "in a moment"])
+def test_who_never_waits_long_gets_the_lock_of_a_dead_owner(make, fork, arguments):
+    lock = make()
+    orphan(lock, fork)
+    with pytest.warns(OwnerDied):
+        assert lock.acquire(*arguments)
+    lock.release()
+
+
 def test_who_waits_when_the_owner_dies_gets_the_lock(make, fork, start):
     lock, taken = make(), multiprocessing.Event()
 

@@ -17,7 +17,10 @@ import signal
 from multiprocessing import util as _util_module
 from typing import Any
 
-from manyhands import _runtime
+from manyhands import (
+    _main_objects,  # noqa: F401 - a fork shares what it knows
+    _runtime,
+)
 
 from . import child as _child
 from .papers import LastWords, Papers

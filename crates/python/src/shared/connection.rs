@@ -54,7 +54,7 @@ struct Open {
 /// The two ends of a new pipe: as names for the constructor, which must be called at once.
 #[pyfunction]
 pub fn open_pipe<'py>(class_: &Bound<'py, PyType>, duplex: bool) -> PyResult<Bound<'py, PyTuple>> {
-    let heap = manyhands_shm::family::heap()?;
+    let heap = manyhands_shm::family::kept_heap()?;
     let ends = End::pair(&heap, duplex).map_err(|error| out_of_memory(&error))?;
     let py = class_.py();
     let make = |end: &End| class_.call1((PyBytes::new(py, &end.object().handle().to_bytes()),));

@@ -134,9 +134,7 @@ impl LocalLock {
         deadline: Option<Deadline>,
     ) -> PyResult<bool> {
         let step = |waiting: &mut Waiting<'_>| self.state().lock_slow(me, hold, waiting);
-        // A wait shorter than its first slice has not looked at the owner.
-        Ok(block_for_lock(py, self, deadline, step)?
-            || self.state().try_take_over(me, hold, &self.family))
+        block_for_lock(py, self, deadline, step)
     }
 
     /// Takes the lock back as it was, also if that takes a while and somebody wants to stop it.

@@ -8,6 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::block::{Block, HasBlock};
 use super::held::LocalLock;
 use super::owner_died::policy_of;
 
@@ -15,6 +16,13 @@ use super::owner_died::policy_of;
 #[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
 pub struct SharedLock {
     pub local: Arc<LocalLock>,
+    block: Option<Block>,
+}
+
+impl HasBlock for SharedLock {
+    fn block(&self) -> Option<&Block> {
+        self.block.as_ref()
+    }
 }
 
 #[pymethods]
@@ -39,7 +47,8 @@ impl SharedLock {
         if _handle.is_none() {
             local.state().set_up(false, policy, name);
         }
-        Ok(Self { local })
+        let twin = Bound::new(py, Self { local: Arc::clone(&local), block: None })?;
+        Ok(Self { local, block: Some(Block::of(twin)?) })
     }
 
     #[pyo3(signature = (block=true, timeout=None))]

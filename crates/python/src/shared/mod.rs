@@ -6,6 +6,7 @@
 
 pub mod array;
 pub mod barrier;
+mod block;
 pub mod condition;
 pub mod connection;
 pub mod connection_message;
@@ -48,6 +49,12 @@ pub fn register() {
     manyhands_shm::object::register(&manyhands_collections::KINDS);
 }
 
+/// Makes `with` on shared locks fast; called when the module is imported.
+pub fn prepare_classes(py: Python<'_>) -> PyResult<()> {
+    block::bind_once::<lock::SharedLock>(py)?;
+    block::bind_once::<rlock::SharedRLock>(py)
+}
+
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.
 ///
 /// # Errors
@@ -74,7 +81,7 @@ pub fn open(py: Python<'_>, name: &[u8], kind: &'static Kind) -> PyResult<Object
 /// # Errors
 /// MemoryError; OSError if there is no shared memory.
 pub fn create(kind: &'static Kind, len: u64) -> PyResult<Object> {
-    let heap = manyhands_shm::family::heap()?;
+    let heap = manyhands_shm::family::kept_heap()?;
     Object::create(&heap, kind, len).map_err(|error| out_of_memory(&error))
 }
 

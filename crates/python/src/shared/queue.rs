@@ -202,7 +202,7 @@ impl SharedQueueCore {
 
     /// Called once, by `__init__`. No limit: 0.
     fn _set_up(&self, maxsize: u64) -> PyResult<()> {
-        let heap = manyhands_shm::family::heap()?;
+        let heap = manyhands_shm::family::kept_heap()?;
         let queue = SharedQueue::create(&heap, maxsize).map_err(|error| out_of_memory(&error))?;
         self.queue.set(queue).map_err(|_| PyRuntimeError::new_err("a queue is made only once"))
     }

@@ -14,7 +14,7 @@ use manyhands_sys::futex::{Futex, Shared, low_half};
 use crate::deadlock::Surety;
 use crate::lock::{Hold, NotHeld};
 use crate::rlock::NotOwner;
-use crate::robust::{Owner, Parties};
+use crate::robust::Owner;
 use crate::shared::waiting::Waiting;
 use crate::shared::word::{LockWord, Look};
 use crate::sleep::Wait;
@@ -120,24 +120,6 @@ impl SharedLock {
             self.counters.acquired();
         }
         is_taken
-    }
-
-    /// Takes the lock from an owner whose process has ended, without a wait. Asks the kernel about
-    /// it, so this is for who is about to go without the lock.
-    #[cold]
-    pub fn try_take_over(&self, me: Owner, hold: Hold, parties: &(impl Parties + ?Sized)) -> bool {
-        let is_dead = |owner: Owner| owner.party != me.party && !parties.is_alive(owner.party);
-        // A living owner is not made to wake anybody.
-        if !self.owner().is_some_and(is_dead) {
-            return false;
-        }
-        let mut has_looked = false;
-        let look_once = |_: &AtomicU64, _| match std::mem::replace(&mut has_looked, true) {
-            false => Look::AtOwner,
-            true => Look::Leave(()),
-        };
-        let taken = self.word.take(me, hold, |party| parties.is_alive(party), look_once);
-        taken.map(|dead| self.has_taken(dead)).is_ok()
     }
 
     /// As [`LockWord::adopt`].
@@ -294,7 +276,12 @@ impl Waiting<'_> {
         if self.is_time_to_look() {
             return if self.look(lock) { Look::Leave(Wait::Stuck) } else { Look::AtOwner };
         }
-        self.sleep(word, expected).end().map_or(Look::Again, Look::Leave)
+        match self.sleep(word, expected).end() {
+            None => Look::Again,
+            // Also who never waits long, and comes again and again, gets the lock of a dead owner.
+            Some(end @ Wait::TimedOut) => Look::LookAndLeave(end),
+            Some(end) => Look::Leave(end),
+        }
     }
 }
 

@@ -176,7 +176,8 @@ impl<T: Pod> SharedMutex<T> {
     pub fn try_lock(&self) -> Option<Locked<'_, T>> {
         let here = Location::caller();
         let me = self.at.me();
-        let taken = self.state().try_lock(me, Hold::Scoped) || self.try_take_over(me);
+        let taken = self.state().try_lock(me, Hold::Scoped)
+            || self.wait(me, here, Some(Deadline::at_ns(0)));
         taken.then(|| self.guard(me, here))
     }
 
@@ -186,10 +187,7 @@ impl<T: Pod> SharedMutex<T> {
         let here = Location::caller();
         let me = self.at.me();
         let deadline = Some(Deadline::after(timeout));
-        let taken = self.state().try_lock(me, Hold::Scoped)
-            || self.wait(me, here, deadline)
-            // A wait shorter than its first slice has not looked at the owner.
-            || self.try_take_over(me);
+        let taken = self.state().try_lock(me, Hold::Scoped) || self.wait(me, here, deadline);
         taken.then(|| self.guard(me, here))
     }
 
@@ -221,11 +219,6 @@ impl<T: Pod> SharedMutex<T> {
     ) -> bool {
         let step = |waiting: &mut Waiting<'_>| self.state().lock_slow(me, Hold::Scoped, waiting);
         block_for_lock(&self.at, here, deadline, step)
-    }
-
-    #[cold]
-    fn try_take_over(&self, me: Owner) -> bool {
-        self.state().try_take_over(me, Hold::Scoped, self.at.family())
     }
 
     /// The calling thread has the lock.
