@@ -46,5 +46,5 @@ pub(crate) fn register_kinds() {
 /// The heap of this program's family.
 pub(crate) fn heap() -> io::Result<Arc<Heap>> {
     register_kinds();
-    family::heap()
+    family::kept_heap()
 }
