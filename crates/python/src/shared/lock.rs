@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use manyhands_shm::locks::LOCK;
-use manyhands_sync::shared::lock::SharedLock as State;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::block::{Block, HasBlock};
 use super::held::LocalLock;
-use super::owner_died::policy_of;
 
 /// A lock that processes share.
 #[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
@@ -38,15 +36,7 @@ impl SharedLock {
         _handle: Option<&[u8]>,
     ) -> PyResult<Self> {
         let _ = ctx;
-        let policy = policy_of(owner_died)?;
-        let object = match _handle {
-            Some(handle) => super::open(py, handle, &LOCK)?,
-            None => super::create(&LOCK, size_of::<State>() as u64)?,
-        };
-        let local = LocalLock::new(object);
-        if _handle.is_none() {
-            local.state().set_up(false, policy, name);
-        }
+        let local = LocalLock::make(py, &LOCK, owner_died, name, _handle)?;
         let twin = Bound::new(py, Self { local: Arc::clone(&local), block: None })?;
         Ok(Self { local, block: Some(Block::of(twin)?) })
     }
