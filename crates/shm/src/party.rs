@@ -34,6 +34,9 @@ pub(crate) struct Entry {
     launcher: AtomicU32,
     /// When the process started, see [`Identity`].
     started: AtomicU64,
+    /// Who takes over what the party publishes, and so buries it; 0: nobody in particular.
+    buried_by: AtomicU32,
+    _unused: AtomicU32,
     /// The first page of what it holds, see `object/holds.rs`; 0: nothing yet.
     pub(crate) holds_at: AtomicU64,
     /// A table of its long waits, see [`Heap::party_waits`]; 0: none yet.
@@ -109,6 +112,22 @@ impl Heap {
         })
     }
 
+    /// Only the caller's process buries `party`, as long as it lives itself: for who has to take
+    /// over first what the dead one had [left for it](crate::Block::leave_to_receiver). To be said
+    /// before the party's process is started.
+    pub fn reserve_burial(&self, party: Party) {
+        if let Some(entry) = self.entry(party) {
+            entry.buried_by.store(self.me().number(), Ordering::Release);
+        }
+    }
+
+    /// Whether somebody else who lives has reserved the burial of `party`.
+    fn is_reserved(&self, party: Party) -> bool {
+        let Some(entry) = self.entry(party) else { return false };
+        let reserved_for = Party(entry.buried_by.load(Ordering::Acquire));
+        reserved_for != Party::NOBODY && self.is_alive(reserved_for)
+    }
+
     /// The calling process is the party `me` from now on.
     pub(crate) fn settle(&self, me: Party) {
         let Some(entry) = self.entry(me) else { return };
@@ -175,10 +194,11 @@ impl Heap {
         })
     }
 
-    /// [Buries](Heap::bury) every party whose process has ended unnoticed.
+    /// [Buries](Heap::bury) every party whose process has ended unnoticed, except those whose burial
+    /// is [reserved](Heap::reserve_burial).
     pub fn bury_the_dead(self: &Arc<Self>) {
         for party in self.parties().collect::<Vec<_>>() {
-            if !self.is_alive(party) {
+            if !self.is_alive(party) && !self.is_reserved(party) {
                 self.bury(party);
             }
         }
@@ -195,6 +215,7 @@ impl Heap {
         let Some(entry) = self.entry(party) else { return };
         entry.pid.store(0, Ordering::Relaxed);
         entry.launcher.store(0, Ordering::Relaxed);
+        entry.buried_by.store(0, Ordering::Relaxed);
         entry.started.store(0, Ordering::Relaxed);
         entry.holds_at.store(0, Ordering::Relaxed);
         entry.waits_at.store(0, Ordering::Relaxed);
