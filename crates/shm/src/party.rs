@@ -13,6 +13,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use manyhands_sync::robust::Parties;
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -45,6 +46,11 @@ pub(crate) struct Entry {
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Entry>() == 64);
+
+/// For a family that is full: how often the dead are looked for, and how long another undertaker is
+/// waited for in between.
+const N_TRIES: u32 = 100;
+const PATIENCE: Duration = Duration::from_millis(5);
 
 const IDX_BITS: u32 = 12;
 const N_ENTRIES: u32 = 1 << IDX_BITS;
@@ -81,14 +87,18 @@ impl Heap {
     /// # Errors
     /// If the family has 4,095 members already.
     pub fn new_party(self: &Arc<Self>) -> io::Result<Party> {
-        let claimed = self.claim_entry().or_else(|| {
-            self.bury_the_dead();
-            self.claim_entry()
-        });
-        claimed.ok_or_else(|| {
-            let text = format!("a family has at most {} processes at a time", N_ENTRIES - 1);
-            io::Error::new(io::ErrorKind::QuotaExceeded, text)
-        })
+        for _ in 0..N_TRIES {
+            if let Some(party) = self.claim_entry() {
+                return Ok(party);
+            }
+            if !self.bury_the_dead() {
+                break;
+            }
+            // Somebody else is about to free some.
+            std::thread::sleep(PATIENCE);
+        }
+        let text = format!("a family has at most {} processes at a time", N_ENTRIES - 1);
+        self.claim_entry().ok_or_else(|| io::Error::new(io::ErrorKind::QuotaExceeded, text))
     }
 
     fn claim_entry(&self) -> Option<Party> {
@@ -195,13 +205,12 @@ impl Heap {
     }
 
     /// [Buries](Heap::bury) every party whose process has ended unnoticed, except those whose burial
-    /// is [reserved](Heap::reserve_burial).
-    pub fn bury_the_dead(self: &Arc<Self>) {
-        for party in self.parties().collect::<Vec<_>>() {
-            if !self.is_alive(party) && !self.is_reserved(party) {
-                self.bury(party);
-            }
-        }
+    /// is [reserved](Heap::reserve_burial). Waits for nobody: true if somebody else was at it just
+    /// then, so that some may be left.
+    pub fn bury_the_dead(self: &Arc<Self>) -> bool {
+        let is_due = |party: &Party| !self.is_alive(*party) && !self.is_reserved(*party);
+        let due: Vec<_> = self.parties().filter(is_due).collect();
+        due.into_iter().any(|party| self.try_bury(party).is_none())
     }
 
     pub(crate) fn entry(&self, party: Party) -> Option<&Entry> {

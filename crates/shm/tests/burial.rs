@@ -84,7 +84,7 @@ fn what_is_left_to_the_launcher_outlasts_the_looks_of_others(heap: &Arc<Heap>) {
     assert!(!heap.is_alive(worker));
     // Whoever waits at a pipe does this now and then, in the launcher and in others.
     heap.bury_the_dead();
-    let (pid, other) = fork(|| heap.bury_the_dead());
+    let (pid, other) = fork(|| _ = heap.bury_the_dead());
     wait_for(pid);
     heap.bury(other);
     assert!(heap.is_listed(worker));
