@@ -132,11 +132,8 @@ fn bury_dead_foundlings(heap: &Arc<Heap>) {
     let mut foundlings = std::mem::take(&mut lock().foundlings);
     // One that has no process id yet may be a fork that failed: it stays, for one that succeeded.
     foundlings.retain(|party| {
-        let is_dead = !heap.is_alive(*party);
-        if is_dead {
-            heap.bury(*party);
-        }
-        !is_dead
+        // Not to wait here: a fork must not depend on another undertaker.
+        heap.is_alive(*party) || heap.try_bury(*party).is_none()
     });
     lock().foundlings.append(&mut foundlings);
 }

@@ -13,6 +13,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use manyhands_sync::robust::Parties;
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -34,6 +35,9 @@ pub(crate) struct Entry {
     launcher: AtomicU32,
     /// When the process started, see [`Identity`].
     started: AtomicU64,
+    /// Who takes over what the party publishes, and so buries it; 0: nobody in particular.
+    buried_by: AtomicU32,
+    _unused: AtomicU32,
     /// The first page of what it holds, see `object/holds.rs`; 0: nothing yet.
     pub(crate) holds_at: AtomicU64,
     /// A table of its long waits, see [`Heap::party_waits`]; 0: none yet.
@@ -44,6 +48,11 @@ pub(crate) struct Entry {
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Entry>() == 64);
+
+/// For a family that is full: how often the dead are looked for, and how long another undertaker is
+/// waited for in between.
+const N_TRIES: u32 = 100;
+const PATIENCE: Duration = Duration::from_millis(5);
 
 const IDX_BITS: u32 = 12;
 const N_ENTRIES: u32 = 1 << IDX_BITS;
@@ -80,14 +89,18 @@ impl Heap {
     /// # Errors
     /// If the family has 4,095 members already.
     pub fn new_party(self: &Arc<Self>) -> io::Result<Party> {
-        let claimed = self.claim_entry().or_else(|| {
-            self.bury_the_dead();
-            self.claim_entry()
-        });
-        claimed.ok_or_else(|| {
-            let text = format!("a family has at most {} processes at a time", N_ENTRIES - 1);
-            io::Error::new(io::ErrorKind::QuotaExceeded, text)
-        })
+        for _ in 0..N_TRIES {
+            if let Some(party) = self.claim_entry() {
+                return Ok(party);
+            }
+            if !self.bury_the_dead() {
+                break;
+            }
+            // Somebody else is about to free some.
+            std::thread::sleep(PATIENCE);
+        }
+        let text = format!("a family has at most {} processes at a time", N_ENTRIES - 1);
+        self.claim_entry().ok_or_else(|| io::Error::new(io::ErrorKind::QuotaExceeded, text))
     }
 
     fn claim_entry(&self) -> Option<Party> {
@@ -110,6 +123,22 @@ impl Heap {
             entry.launcher.store(self.me().number(), Ordering::Release);
             Some(Party(number))
         })
+    }
+
+    /// Only the caller's process buries `party`, as long as it lives itself: for who has to take
+    /// over first what the dead one had [left for it](crate::Block::leave_to_receiver). To be said
+    /// before the party's process is started.
+    pub fn reserve_burial(&self, party: Party) {
+        if let Some(entry) = self.entry(party) {
+            entry.buried_by.store(self.me().number(), Ordering::Release);
+        }
+    }
+
+    /// Whether somebody else who lives has reserved the burial of `party`.
+    fn is_reserved(&self, party: Party) -> bool {
+        let Some(entry) = self.entry(party) else { return false };
+        let reserved_for = Party(entry.buried_by.load(Ordering::Acquire));
+        reserved_for != Party::NOBODY && self.is_alive(reserved_for)
     }
 
     /// The calling process is the party `me` from now on.
@@ -192,13 +221,13 @@ impl Heap {
         })
     }
 
-    /// [Buries](Heap::bury) every party whose process has ended unnoticed.
-    pub fn bury_the_dead(self: &Arc<Self>) {
-        for party in self.parties().collect::<Vec<_>>() {
-            if !self.is_alive(party) {
-                self.bury(party);
-            }
-        }
+    /// [Buries](Heap::bury) every party whose process has ended unnoticed, except those whose burial
+    /// is [reserved](Heap::reserve_burial). Waits for nobody: true if somebody else was at it just
+    /// then, so that some may be left.
+    pub fn bury_the_dead(self: &Arc<Self>) -> bool {
+        let is_due = |party: &Party| !self.is_alive(*party) && !self.is_reserved(*party);
+        let due: Vec<_> = self.parties().filter(is_due).collect();
+        due.into_iter().any(|party| self.try_bury(party).is_none())
     }
 
     pub(crate) fn entry(&self, party: Party) -> Option<&Entry> {
@@ -217,6 +246,7 @@ impl Heap {
         }
         entry.pid.store(0, Ordering::Release);
         entry.launcher.store(0, Ordering::Relaxed);
+        entry.buried_by.store(0, Ordering::Relaxed);
         entry.started.store(0, Ordering::Relaxed);
         entry.holds_at.store(0, Ordering::Relaxed);
         entry.waits_at.store(0, Ordering::Relaxed);

@@ -301,6 +301,9 @@ impl SharedQueueCore {
     }
 
     /// Waits for an item, at most `timeout` seconds, then gets up to `max` of those there are.
+    ///
+    /// What unpickling one of them raises has the others, in order, as its `items`; if several
+    /// fail it is the first one's, and a note tells of each other.
     #[pyo3(signature = (max, timeout=None))]
     fn get_many<'py>(
         slf: &Bound<'py, Self>,
@@ -330,10 +333,14 @@ impl SharedQueueCore {
             Some(Err(())) => return Err(raise(errors::queue_shut_down(py))),
             None => return Err(raise(errors::queue_empty(py))),
         };
-        Self::after_get(slf, taken.len())?;
-        let objects: PyResult<Vec<_>> =
-            taken.into_iter().map(|taken| object_of(py, taken)).collect();
-        PyList::new(py, objects?)
+        let mut failures = Vec::from_iter(Self::after_get(slf, taken.len()).err());
+        let items = PyList::empty(py);
+        for taken in taken {
+            // All are taken out of the queue: one that fails must not cost the others.
+            let kept = object_of(py, taken).and_then(|object| items.append(object));
+            failures.extend(kept.err());
+        }
+        if failures.is_empty() { Ok(items) } else { Err(with_items(py, failures, items)) }
     }
 
     /// Reports one item that was got as done.
@@ -516,6 +523,20 @@ fn refuse(
 fn with_n_put(py: Python<'_>, error: PyErr, n_put: usize) -> PyErr {
     let _ = error.value(py).setattr(intern!(py, "n_put"), n_put);
     error
+}
+
+/// The first of `failures`, with the items that could be unpickled and a note of each other one.
+#[cold]
+fn with_items(py: Python<'_>, failures: Vec<PyErr>, items: Bound<'_, PyList>) -> PyErr {
+    let mut failures = failures.into_iter();
+    let first = failures.next().expect("something failed");
+    let value = first.value(py);
+    let _ = value.setattr(intern!(py, "items"), items);
+    for other in failures {
+        let note = format!("Another item of the batch could not be unpickled: {other}");
+        let _ = value.call_method1(intern!(py, "add_note"), (note,));
+    }
+    first
 }
 
 fn id(queue: &SharedQueue) -> usize {

@@ -2,7 +2,8 @@
 //!
 //! The looks are for deaths that nobody has told of: a party that was killed in the middle of
 //! ringing a bell or of closing its side, in a family whose supervisor does not know it. They are
-//! seldom and get more so; where deaths are told no wait depends on them.
+//! seldom and get more so; where deaths are told no wait depends on them. Who has to take over what
+//! a party left before that is buried has reserved the burial, and is not forestalled.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,116 @@
+//! Who buries a dead party, and when.
+//!
+//! Alone in its program: the family is a fact about the whole process, and a fork copies only the
+//! thread that calls it.
+
+use std::sync::Arc;
+
+use manyhands_shm::{Block, BlockRef, Heap, Party, family};
+use manyhands_sys::atomic::{AtomicU64, Ordering};
+
+/// Words that a child leaves behind.
+struct Words {
+    block: Block,
+}
+
+impl Words {
+    fn new(heap: &Arc<Heap>) -> Self {
+        let mut block = heap.alloc(64).expect("room");
+        block.fill(0);
+        Self { block }
+    }
+
+    fn at(&self, idx: usize) -> &AtomicU64 {
+        assert!(idx < 8);
+        // SAFETY: inside the block, aligned, used only as atomics after this.
+        unsafe { &*self.block.as_ptr().cast::<AtomicU64>().add(idx) }
+    }
+}
+
+/// Forks as Python does; the child runs `child` and ends. `None`: there was no plan for it.
+fn fork(child: impl FnOnce()) -> (libc::pid_t, Party) {
+    family::before_fork();
+    // SAFETY: the only test of this program, and it starts no thread before.
+    match unsafe { libc::fork() } {
+        0 => {
+            family::after_fork_in_child();
+            child();
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(0) }
+        }
+        pid => {
+            assert!(pid > 0, "fork works");
+            family::after_fork_in_parent();
+            (pid, family::last_forked().expect("the child was announced").1)
+        }
+    }
+}
+
+fn wait_for(pid: libc::pid_t) {
+    let mut status = 0;
+    // SAFETY: a child of ours, and a place for its status.
+    unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child ended well");
+}
+
+/// The child leaves a block to whoever takes it over, and says where it is.
+fn leave_a_reply(heap: &Arc<Heap>, word: &AtomicU64) {
+    let reply = heap.alloc(100_000).expect("room");
+    word.store(reply.leave_to_receiver().offset, Ordering::SeqCst);
+}
+
+fn reply_at(word: &AtomicU64) -> BlockRef {
+    BlockRef { offset: word.load(Ordering::SeqCst), len: 100_000 }
+}
+
+#[test]
+fn a_dead_party_is_buried_by_who_has_to_take_over_what_it_left() {
+    let heap = family::heap().expect("a heap");
+    what_is_left_to_the_launcher_outlasts_the_looks_of_others(&heap);
+    anybody_buries_a_party_whose_launcher_is_dead(&heap);
+}
+
+fn what_is_left_to_the_launcher_outlasts_the_looks_of_others(heap: &Arc<Heap>) {
+    let words = Words::new(heap);
+    let (pid, worker) = fork(|| {
+        while words.at(0).load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        leave_a_reply(heap, words.at(1));
+    });
+    heap.reserve_burial(worker);
+    words.at(0).store(1, Ordering::SeqCst);
+    wait_for(pid);
+    assert!(!heap.is_alive(worker));
+    // Whoever waits at a pipe does this now and then, in the launcher and in others.
+    heap.bury_the_dead();
+    let (pid, other) = fork(|| _ = heap.bury_the_dead());
+    wait_for(pid);
+    heap.bury(other);
+    assert!(heap.is_listed(worker));
+    let reply = heap.take_over(reply_at(words.at(1)), worker);
+    assert!(reply.is_some(), "the reply was swept before its launcher took it over");
+    heap.bury(worker);
+    assert!(!heap.is_listed(worker));
+}
+
+fn anybody_buries_a_party_whose_launcher_is_dead(heap: &Arc<Heap>) {
+    let words = Words::new(heap);
+    let (pid, launcher) = fork(|| {
+        let (pid, worker) = fork(|| {
+            while words.at(0).load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            leave_a_reply(heap, words.at(1));
+        });
+        heap.reserve_burial(worker);
+        words.at(2).store(worker.number().into(), Ordering::SeqCst);
+        words.at(0).store(1, Ordering::SeqCst);
+        wait_for(pid);
+    });
+    wait_for(pid);
+    let worker = Party::from_number(words.at(2).load(Ordering::SeqCst) as u32);
+    heap.bury_the_dead();
+    assert!(!heap.is_listed(launcher) && !heap.is_listed(worker));
+    assert!(heap.take_over(reply_at(words.at(1)), worker).is_none());
+}
