@@ -67,6 +67,8 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::containers::list::SharedList;
     #[pymodule_export]
+    use super::shared::containers::locked::ContainerBlock;
+    #[pymodule_export]
     use super::shared::event::SharedEvent;
     #[pymodule_export]
     use super::shared::family::{bury_party, last_forked_party, name_party};

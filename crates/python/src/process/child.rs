@@ -8,9 +8,11 @@
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::sync::Arc;
 
-use manyhands_pool::completion::Wait;
-use manyhands_process::{Child, Fate, Waited};
+use manyhands_process::{Child, Fate};
 use manyhands_shm::{Heap, Party, family};
+use manyhands_sync::blocking::block_without_panic;
+use manyhands_sync::deadlock::Site;
+use manyhands_sync::sleep::Waiting;
 use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -18,6 +20,7 @@ use pyo3::prelude::*;
 use super::launcher::launcher_of;
 use super::template::Launch;
 use crate::interrupt;
+use crate::sync::blocking::block;
 
 /// What the note of a launch begins with if it asks for a process instead of a pool's worker, whose
 /// notes begin with a small number.
@@ -82,8 +85,10 @@ impl ChildProcess {
             Child::start(&*launcher, &note, &all, member)
         })?;
         let this = Self { child };
-        let started =
-            interrupt::wait(py, None, |deadline| wait_of(this.child.wait_started(deadline)));
+        let child = &this.child;
+        let started = block(py, child, None, false, |deadline, waiting| {
+            child.wait_started(deadline, waiting)
+        });
         if let Err(error) = started {
             this.child.give_up();
             return Err(error);
@@ -114,7 +119,8 @@ impl ChildProcess {
     #[pyo3(signature = (timeout = None))]
     fn wait(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<i32>> {
         let deadline = interrupt::deadline_of(timeout)?;
-        interrupt::wait(py, deadline, |deadline| wait_of(self.child.wait_ended(deadline)))?;
+        let child = &self.child;
+        block(py, child, deadline, false, |deadline, waiting| child.wait_ended(deadline, waiting))?;
         Ok(self.exitcode())
     }
 
@@ -122,7 +128,10 @@ impl ChildProcess {
     /// ended is known.
     fn poll(&self, py: Python<'_>) -> Option<i32> {
         if self.child.status().is_none() && self.child.process()?.has_exited() {
-            py.detach(|| while self.child.wait_ended(None) == Waited::Interrupted {});
+            py.detach(|| {
+                let mut waiting = Waiting::new(&self.child, Site::Unknown);
+                block_without_panic(&mut waiting, |waiting| self.child.wait_ended(None, waiting));
+            });
         }
         self.exitcode()
     }
@@ -150,14 +159,6 @@ impl ChildProcess {
     fn exitcode(&self) -> Option<i32> {
         let status = self.child.status()?;
         Some(status.as_exitcode().unwrap_or(UNKNOWN_EXITCODE))
-    }
-}
-
-fn wait_of(waited: Waited) -> Wait {
-    match waited {
-        Waited::Done => Wait::Done,
-        Waited::TimedOut => Wait::TimedOut,
-        Waited::Interrupted => Wait::Interrupted,
     }
 }
 

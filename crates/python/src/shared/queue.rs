@@ -485,6 +485,12 @@ impl SharedQueueCore {
         self.n_async_putters.fetch_add(n_more as u32, Ordering::SeqCst);
     }
 
+    /// In a forked child: whoever waited is the parent's.
+    fn _forget_coroutines(&self) {
+        self.n_async_getters.store(0, Ordering::SeqCst);
+        self.n_async_putters.store(0, Ordering::SeqCst);
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if !self.is_made {
             return Ok(());

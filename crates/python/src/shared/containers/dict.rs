@@ -115,6 +115,28 @@ impl SharedDict {
     }
 }
 
+impl SharedDict {
+    /// As [`close_gate`].
+    pub(super) fn close_gate(
+        &self,
+        py: Python<'_>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        close_gate(py, &self.map, timeout)
+    }
+
+    /// Takes back one closing.
+    ///
+    /// # Errors
+    /// RuntimeError: this thread has not closed it.
+    pub(super) fn open_gate(&self) -> PyResult<()> {
+        if self.map.gate().open(self.heap()) {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed dict"))
+    }
+}
+
 #[pymethods]
 impl SharedDict {
     /// A new dict, or the one that the bytes of a pickle name.
@@ -322,14 +344,11 @@ impl SharedDict {
     /// Keeps all other threads and processes out until `_open_gate`. False when time is over.
     #[pyo3(signature = (timeout=None))]
     fn _close_gate(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        close_gate(py, &self.map, timeout)
+        self.close_gate(py, timeout)
     }
 
     fn _open_gate(&self) -> PyResult<()> {
-        if self.map.gate().open(self.heap()) {
-            return Ok(());
-        }
-        Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed dict"))
+        self.open_gate()
     }
 
     /// What happened to it so far, in all processes.
