@@ -292,6 +292,31 @@ def test_a_fork_in_the_middle_has_its_own_processes(context):
     running.join()
 
 
+def test_in_a_fork_the_processes_of_its_parent_are_somebody_elses(context):
+    running = context.Process(target=wait_for_ever)
+    running.start()
+    to_fork, from_parent = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.read(to_fork, 1)
+            if running.exitcode is not None:
+                os._exit(3)
+            process = context.Process(target=abs, args=(-5,))
+            process.start()  # Looks after all others as well.
+            status = 0 if process.result() == 5 else 2
+        finally:
+            os._exit(status)
+    running.kill()
+    running.join()
+    os.write(from_parent, b"!")
+    os.close(to_fork)
+    os.close(from_parent)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert running.exitcode == -signal.SIGKILL
+
+
 def test_a_program_that_reaps_every_child_itself_does_not_hang_a_join():
     context = multiprocessing.get_context("fork")
     process = context.Process(target=abs, args=(-1,))

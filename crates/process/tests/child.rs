@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use manyhands_process::{Child, Fate, Launcher, Program, TemplateStart, TemplateUse, Waited};
+use manyhands_process::{Child, Fate, Launcher, Program, TemplateStart, TemplateUse};
+use manyhands_sync::deadlock::Site;
+use manyhands_sync::sleep::{Wait, Waiting};
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
 use support::{LOST_AFTER, guard, template};
@@ -73,8 +75,16 @@ fn patience() -> Option<Deadline> {
     Some(Deadline::after(LOST_AFTER))
 }
 
+fn wait_started(child: &Child, deadline: Option<Deadline>) -> Wait {
+    child.wait_started(deadline, &mut Waiting::new(child, Site::Unknown))
+}
+
+fn wait_ended(child: &Child, deadline: Option<Deadline>) -> Wait {
+    child.wait_ended(deadline, &mut Waiting::new(child, Site::Unknown))
+}
+
 fn end_of(child: &Child) -> ExitStatus {
-    assert_eq!(child.wait_ended(patience()), Waited::Done);
+    assert_eq!(wait_ended(child, patience()), Wait::Done);
     child.status().expect("it has run, and ended")
 }
 
@@ -99,7 +109,7 @@ fn a_program_is_a_child_like_any_other() {
     let _guard = guard(60);
     let (child, told) = run(&program("/bin/sh", &[c"sh", c"-c", c"exit 7"]));
     let child = child.expect("it starts");
-    assert_eq!(child.wait_started(patience()), Waited::Done);
+    assert_eq!(wait_started(&child, patience()), Wait::Done);
     assert!(child.pid().is_some() && child.pid() == told.started_as());
     assert_eq!(end_of(&child), ExitStatus::Exited(7));
     assert_eq!(told.n_over(), 1);
@@ -109,7 +119,7 @@ fn a_program_is_a_child_like_any_other() {
 fn the_process_id_is_that_of_the_process_that_runs() {
     let _guard = guard(60);
     let (child, told) = fork(&template("ids"), b"stay");
-    assert_eq!(child.wait_started(patience()), Waited::Done);
+    assert_eq!(wait_started(&child, patience()), Wait::Done);
     let pid = child.pid().expect("it runs");
     assert_eq!(told.started_as(), Some(pid));
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
@@ -123,9 +133,9 @@ fn the_process_id_is_that_of_the_process_that_runs() {
 fn a_wait_for_what_does_not_happen_ends_at_its_deadline() {
     let _guard = guard(60);
     let (child, _) = fork(&template("deadlines"), b"stay");
-    assert_eq!(child.wait_started(patience()), Waited::Done);
+    assert_eq!(wait_started(&child, patience()), Wait::Done);
     let soon = Some(Deadline::after(Duration::from_millis(10)));
-    assert_eq!(child.wait_ended(soon), Waited::TimedOut);
+    assert_eq!(wait_ended(&child, soon), Wait::TimedOut);
     child.signal(Signal::TERM).expect("it lives");
     assert_eq!(end_of(&child), ExitStatus::Signaled(libc::SIGTERM));
 }
@@ -144,7 +154,7 @@ fn a_signal_to_one_that_has_ended_is_no_error() {
 fn a_stopped_child_can_be_killed() {
     let _guard = guard(60);
     let (child, _) = fork(&template("stopped"), b"stay");
-    assert_eq!(child.wait_started(patience()), Waited::Done);
+    assert_eq!(wait_started(&child, patience()), Wait::Done);
     child.signal(Signal::STOP).expect("it lives");
     child.give_up();
     assert_eq!(end_of(&child), ExitStatus::Signaled(libc::SIGKILL));
@@ -157,7 +167,7 @@ fn one_given_up_before_it_runs_is_killed_when_it_does() {
     template.process().signal(Signal::STOP).expect("a template can be stopped");
     let (child, told) = fork(&template, b"stay");
     let soon = Some(Deadline::after(Duration::from_millis(10)));
-    assert_eq!(child.wait_started(soon), Waited::TimedOut);
+    assert_eq!(wait_started(&child, soon), Wait::TimedOut);
     assert!(child.pid().is_none() && child.process().is_none());
     child.signal(Signal::TERM).expect("there is nobody yet to get it");
     child.give_up();
@@ -170,7 +180,7 @@ fn one_given_up_before_it_runs_is_killed_when_it_does() {
 fn one_whose_handle_is_gone_runs_on_and_its_end_is_told() {
     let _guard = guard(60);
     let (child, told) = fork(&template("dropped"), b"stay");
-    assert_eq!(child.wait_started(patience()), Waited::Done);
+    assert_eq!(wait_started(&child, patience()), Wait::Done);
     let process = child.process().expect("it runs");
     drop(child);
     assert!(!process.has_exited() && told.n_over() == 0);
@@ -202,8 +212,8 @@ fn one_that_could_not_be_started_says_why() {
         // Refused at once, or taken and then not done.
         let (child, told) = run(&in_use);
         if let Ok(child) = child {
-            assert_eq!(child.wait_started(patience()), Waited::Done);
-            assert_eq!(child.wait_ended(patience()), Waited::Done);
+            assert_eq!(wait_started(&child, patience()), Wait::Done);
+            assert_eq!(wait_ended(&child, patience()), Wait::Done);
             let why = child.failure().expect("a sentence");
             assert!(why.contains(' '), "{why}");
             assert!(child.pid().is_none() && child.status().is_none());
@@ -226,7 +236,7 @@ fn a_signal_handler_ends_the_wait_it_runs_in() {
         assert_eq!(libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()), 0);
     }
     let (child, _) = fork(&template("signals"), b"stay");
-    assert_eq!(child.wait_started(patience()), Waited::Done);
+    assert_eq!(wait_started(&child, patience()), Wait::Done);
     // SAFETY: of the calling thread.
     let me = unsafe { libc::pthread_self() };
     let is_over = AtomicU32::new(0);
@@ -238,13 +248,13 @@ fn a_signal_handler_ends_the_wait_it_runs_in() {
                 std::thread::yield_now();
             }
         });
-        let waited = child.wait_ended(patience());
+        let waited = wait_ended(&child, patience());
         is_over.store(1, Ordering::SeqCst);
-        assert_eq!(waited, Waited::Interrupted);
+        assert_eq!(waited, Wait::Interrupted);
     });
     child.give_up();
     // Interrupted now and then by signals that were still on their way.
-    while child.wait_ended(patience()) == Waited::Interrupted {}
+    while wait_ended(&child, patience()) == Wait::Interrupted {}
     assert_eq!(child.status(), Some(ExitStatus::Signaled(libc::SIGKILL)));
 }
 
@@ -256,7 +266,7 @@ fn many_threads_wait_for_one_child() {
         for _ in 0..8 {
             scope.spawn(|| assert_eq!(end_of(&child), ExitStatus::Signaled(libc::SIGKILL)));
         }
-        assert_eq!(child.wait_started(patience()), Waited::Done);
+        assert_eq!(wait_started(&child, patience()), Wait::Done);
         child.give_up();
     });
 }
