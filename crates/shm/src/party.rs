@@ -221,9 +221,9 @@ impl Heap {
         })
     }
 
-    /// [Buries](Heap::bury) every party whose process has ended unnoticed, except those whose burial
-    /// is [reserved](Heap::reserve_burial). Waits for nobody: true if somebody else was at it just
-    /// then, so that some may be left.
+    /// [Buries](Heap::bury) every party whose process has ended unnoticed, except those whose
+    /// burial is [reserved](Heap::reserve_burial). Waits for nobody: true if somebody else was at
+    /// it just then, so that some may be left.
     pub fn bury_the_dead(self: &Arc<Self>) -> bool {
         let is_due = |party: &Party| !self.is_alive(*party) && !self.is_reserved(*party);
         let due: Vec<_> = self.parties().filter(is_due).collect();
