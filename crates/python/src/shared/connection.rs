@@ -31,8 +31,6 @@ use crate::sync::blocking::block;
 /// What the standard module's BrokenPipeError has as its errno.
 const EPIPE: i32 = 32;
 
-const NOW: Option<Deadline> = Some(Deadline::at_ns(0));
-
 /// The part of `Connection` that is not Python.
 #[pyclass(module = "manyhands._runtime", subclass, frozen)]
 pub struct ConnectionCore {
@@ -251,7 +249,7 @@ impl ConnectionCore {
             return Ok(true);
         }
         let deadline = deadline_of(timeout)?;
-        if deadline == NOW {
+        if deadline.is_some_and(Deadline::is_now) {
             return Ok(false);
         }
         block(py, &open.end, deadline, false, |deadline, waiting| open.end.poll(deadline, waiting))
@@ -492,7 +490,7 @@ fn wait(
     end: &End,
     mut step: impl FnMut(Option<Deadline>, &mut Waiting<'_>) -> Wait,
 ) -> PyResult<()> {
-    if step(NOW, &mut Waiting::new(end, Site::Unknown)) == Wait::Done {
+    if step(Some(Deadline::NOW), &mut Waiting::new(end, Site::Unknown)) == Wait::Done {
         return Ok(());
     }
     block(py, end, None, false, step).map(drop)
