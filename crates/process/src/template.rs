@@ -71,7 +71,7 @@ impl TemplateUse {
         Supervisor::current().find_template(key)
     }
 
-    /// Process id of the template, for people; `None` once it has ended.
+    /// The template's process, which may have ended.
     pub fn process(&self) -> &PidFd {
         &self.template.process
     }

@@ -16,7 +16,7 @@ use manyhands_sync::deadlock::Site;
 use manyhands_sync::sleep::{Wait, Waiting};
 use proptest::prelude::*;
 
-const NOW: Option<Deadline> = Some(Deadline::at_ns(0));
+const NOW: Option<Deadline> = Some(Deadline::NOW);
 
 fn heap() -> Arc<Heap> {
     object::register(&KINDS);

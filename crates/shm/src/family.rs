@@ -133,14 +133,15 @@ fn bury_dead_foundlings(heap: &Arc<Heap>) {
     // One that has no process id yet may be a fork that failed: it stays, for one that succeeded.
     foundlings.retain(|party| {
         // Not to wait here: a fork must not depend on another undertaker.
-        heap.is_alive(*party) || heap.try_bury(*party).is_none()
+        !heap.try_bury_if_dead(*party) || heap.is_listed(*party)
     });
     lock().foundlings.append(&mut foundlings);
 }
 
 /// After the fork, in the child: a party of its own from now on, which holds what its parent did.
 ///
-/// Without a plan (no memory, or too many members) the child is in no family, and its copies of
+/// Without a plan (no memory, or too many members), or if its parent has ended and others have
+/// buried the child with it before it came here, the child is in no family, and its copies of
 /// shared objects refuse what would change who holds them.
 pub fn after_fork_in_child() {
     let before = lock_of_parent();
@@ -149,14 +150,17 @@ pub fn after_fork_in_child() {
     LAST_FORKED.take();
     let Some(Plan { heap, child, inheritance }) = PLAN.take() else {
         if let Some(heap) = before {
-            heap.become_party(Party::NOBODY);
+            heap.become_nobody();
             // Its copies of objects keep it mapped.
             std::mem::forget(heap);
         }
         return;
     };
     heap.local.renew(Mutex::default());
-    heap.become_party(child);
+    if !heap.become_party(child) {
+        std::mem::forget((heap, inheritance, before));
+        return;
+    }
     heap.inherit(inheritance, child);
     let mut current = lock();
     current.heap = Arc::downgrade(&heap);

@@ -1,15 +1,22 @@
 //! Who is in the family: a table of processes in the heap.
 //!
-//! | word (low half) | pid | meaning | left by |
-//! |---|---|---|---|
-//! | 0 | – | free | `new_party`: compare-and-swap to a fresh number |
-//! | number | 0 | being launched: as alive as its launcher | `settle`, `bury` |
-//! | number | pid | a process | `bury` |
+//! One word says it, and every step is one compare-and-swap:
 //!
-//! The high half of the word is how often the entry was used, and part of the number: a number is
-//! not given out again until its entry has been used a million times more. So whoever finds a
-//! number in a lock or a block can tell a dead party from a living one by the table alone, once the
-//! dead one is buried; until then the kernel is asked.
+//! | low half | high half | meaning | left by |
+//! |---|---|---|---|
+//! | 0 | times used | free | `new_party`: to a fresh number |
+//! | number | 0 | being launched: as alive as its launcher | `settle`, `name_party`, `condemn` |
+//! | number | process id | a process | `condemn` |
+//! | number | `CONDEMNED` | dead, being buried | `free_entry` |
+//!
+//! So a party that is held for dead because its launcher died before it said who it is cannot
+//! come to life afterwards: of `settle` and `condemn` one fails, and who comes too late is in no
+//! family.
+//!
+//! The times that an entry was used are part of the number: a number is not given out again until
+//! its entry has been used a million times more. So whoever finds a number in a lock or a block can
+//! tell a dead party from a living one by the table alone, once the dead one is buried; until then
+//! the kernel is asked.
 
 use std::io;
 use std::sync::Arc;
@@ -29,15 +36,13 @@ pub struct Party(u32);
 /// One line of the table.
 #[repr(C, align(64))]
 pub(crate) struct Entry {
-    /// Low half: the party's number, 0 if the entry is free. High half: the times it was used.
+    /// See the table above.
     word: AtomicU64,
-    pid: AtomicU32,
     launcher: AtomicU32,
-    /// When the process started, see [`Identity`].
-    started: AtomicU64,
     /// Who takes over what the party publishes, and so buries it; 0: nobody in particular.
     buried_by: AtomicU32,
-    _unused: AtomicU32,
+    /// When the process started, see [`Identity`]; 0: not known yet.
+    started: AtomicU64,
     /// The first page of what it holds, see `object/holds.rs`; 0: nothing yet.
     pub(crate) holds_at: AtomicU64,
     /// A table of its long waits, see [`Heap::party_waits`]; 0: none yet.
@@ -48,6 +53,9 @@ pub(crate) struct Entry {
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Entry>() == 64);
+
+/// In an entry's word: from here on it can only become free.
+const CONDEMNED: u64 = 1 << 63;
 
 /// For a family that is full: how often the dead are looked for, and how long another undertaker is
 /// waited for in between.
@@ -115,10 +123,9 @@ impl Heap {
             let n_uses = ((word >> 32) + 1) % (1 << (32 - IDX_BITS));
             let n_uses = if n_uses == 0 { 1 } else { n_uses };
             let number = (n_uses as u32) << IDX_BITS | idx;
-            let after = n_uses << 32 | u64::from(number);
             // Acquire: meets the Release of `free_entry`.
             let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
-            entry.word.compare_exchange(word, after, success, failure).ok()?;
+            entry.word.compare_exchange(word, number.into(), success, failure).ok()?;
             entry.last_pid.store(0, Ordering::Relaxed);
             entry.launcher.store(self.me().number(), Ordering::Release);
             Some(Party(number))
@@ -141,28 +148,48 @@ impl Heap {
         reserved_for != Party::NOBODY && self.is_alive(reserved_for)
     }
 
-    /// The calling process is the party `me` from now on.
-    pub(crate) fn settle(&self, me: Party) {
-        let Some(entry) = self.entry(me) else { return };
-        let identity = Identity::current();
-        entry.started.store(identity.started, Ordering::Relaxed);
-        // Release: who sees the pid sees when it started.
-        entry.pid.store(identity.pid, Ordering::Release);
+    /// The calling process is the party `me` from now on. False: that was held for dead, as its
+    /// launcher is, and buried.
+    #[must_use]
+    pub(crate) fn settle(&self, me: Party) -> bool {
+        let mine = u64::from(me.number()) | u64::from(std::process::id()) << 32;
+        let settled = self.change_entry(me, |word| (word & CONDEMNED == 0).then_some(mine));
+        let Some(entry) = settled else { return false };
+        // Until then any process of this id will do.
+        entry.started.store(Identity::current().started, Ordering::Relaxed);
+        true
     }
 
     /// Tells who a launched party is, in case it dies before it can tell so itself.
     pub fn name_party(&self, party: Party, pid: u32) {
-        if let Some(entry) = self.entry(party) {
-            let (success, failure) = (Ordering::Release, Ordering::Relaxed);
-            let _ = entry.pid.compare_exchange(0, pid, success, failure);
-        }
+        let named = |word: u64| (word >> 32 == 0).then_some(word | u64::from(pid) << 32);
+        let _ = self.change_entry(party, named);
+    }
+
+    /// Before a burial: from now on the party cannot settle any more. `seen` is the word by which
+    /// it was held for dead, if it was not known to be. False: it has settled since, or is buried.
+    pub(crate) fn condemn(&self, party: Party, seen: Option<u64>) -> bool {
+        let condemned = self.change_entry(party, |word| {
+            let is_as_seen = word & CONDEMNED != 0 || seen.is_none_or(|seen| seen == word);
+            is_as_seen.then_some(word | CONDEMNED)
+        });
+        condemned.is_some()
+    }
+
+    /// Changes the word of a party's entry. `None`: there is no such party, or `change` declined.
+    fn change_entry(&self, party: Party, change: impl Fn(u64) -> Option<u64>) -> Option<&Entry> {
+        let entry = self.entry(party)?;
+        let is_it = |word: u64| word as u32 == party.number();
+        let change = |word: u64| if is_it(word) { change(word) } else { None };
+        entry.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, change).ok()?;
+        Some(entry)
     }
 
     /// The process id of a party, if it has one already. Also of one that was buried, until its
     /// place in the table is given to another.
     pub fn pid_of(&self, party: Party) -> Option<u32> {
         let pid = match self.entry(party) {
-            Some(entry) => entry.pid.load(Ordering::Acquire),
+            Some(entry) => pid_in(entry.word.load(Ordering::Acquire)),
             None => self.last_pid_of(party)?,
         };
         (pid != 0).then_some(pid)
@@ -192,8 +219,11 @@ impl Heap {
                 return true;
             }
             let Some(entry) = self.entry(party) else { return false };
-            // Acquire: meets the Release of `settle`.
-            let pid = entry.pid.load(Ordering::Acquire);
+            let word = entry.word.load(Ordering::Acquire);
+            if word & CONDEMNED != 0 {
+                return false;
+            }
+            let pid = pid_in(word);
             if pid != 0 {
                 let started = entry.started.load(Ordering::Relaxed);
                 return exists(pid) && Identity { pid, started }.is_alive();
@@ -225,9 +255,16 @@ impl Heap {
     /// burial is [reserved](Heap::reserve_burial). Waits for nobody: true if somebody else was at
     /// it just then, so that some may be left.
     pub fn bury_the_dead(self: &Arc<Self>) -> bool {
-        let is_due = |party: &Party| !self.is_alive(*party) && !self.is_reserved(*party);
-        let due: Vec<_> = self.parties().filter(is_due).collect();
-        due.into_iter().any(|party| self.try_bury(party).is_none())
+        let due: Vec<_> = self.parties().filter(|party| !self.is_reserved(*party)).collect();
+        due.into_iter().any(|party| !self.try_bury_if_dead(party))
+    }
+
+    /// Buries the party if it is dead. False: somebody else was burying just then.
+    pub(crate) fn try_bury_if_dead(self: &Arc<Self>, party: Party) -> bool {
+        let Some(entry) = self.entry(party) else { return true };
+        // First the word: should the party settle meanwhile, it is not the one it was judged by.
+        let seen = entry.word.load(Ordering::Acquire);
+        self.is_alive(party) || self.try_bury(party, seen).is_some()
     }
 
     pub(crate) fn entry(&self, party: Party) -> Option<&Entry> {
@@ -239,19 +276,15 @@ impl Heap {
     /// The last step of a burial.
     pub(crate) fn free_entry(&self, party: Party) {
         let Some(entry) = self.entry(party) else { return };
-        let pid = entry.pid.load(Ordering::Relaxed);
-        // 0: another burial, which was cut short, has come further.
-        if pid != 0 {
-            entry.last_pid.store(pid, Ordering::Release);
-        }
-        entry.pid.store(0, Ordering::Release);
+        let pid = pid_in(entry.word.load(Ordering::Relaxed));
+        entry.last_pid.store(pid, Ordering::Release);
         entry.launcher.store(0, Ordering::Relaxed);
         entry.buried_by.store(0, Ordering::Relaxed);
         entry.started.store(0, Ordering::Relaxed);
         entry.holds_at.store(0, Ordering::Relaxed);
         entry.waits_at.store(0, Ordering::Relaxed);
         // Release: meets the Acquire of `claim_entry`.
-        entry.word.fetch_and(!u64::from(u32::MAX), Ordering::Release);
+        entry.word.store(u64::from(party.number() >> IDX_BITS) << 32, Ordering::Release);
     }
 
     fn entry_at(&self, idx: u32) -> &Entry {
@@ -259,6 +292,11 @@ impl Heap {
         // SAFETY: inside the table, aligned, and made of atomics.
         unsafe { self.address(at, size_of::<Entry>() as u64).cast().as_ref() }
     }
+}
+
+/// The process id in an entry's word.
+const fn pid_in(word: u64) -> u32 {
+    ((word & !CONDEMNED) >> 32) as u32
 }
 
 impl Parties for Heap {

@@ -40,17 +40,18 @@ impl Heap {
             return Swept::default();
         }
         let turn = self.undertake();
-        self.bury_in_turn(dead, &turn)
+        self.bury_in_turn(dead, None, &turn)
     }
 
-    /// As [`Heap::bury`], if nobody else buries just now. `None`: somebody does.
-    pub(crate) fn try_bury(self: &Arc<Self>, dead: Party) -> Option<Swept> {
+    /// As [`Heap::bury`], for a party that was held for dead by the word `seen` in its entry; only
+    /// if nobody else buries just now. `None`: somebody does.
+    pub(crate) fn try_bury(self: &Arc<Self>, dead: Party, seen: u64) -> Option<Swept> {
         let turn = self.try_undertake()?;
-        Some(self.bury_in_turn(dead, &turn))
+        Some(self.bury_in_turn(dead, Some(seen), &turn))
     }
 
-    fn bury_in_turn(self: &Arc<Self>, dead: Party, _turn: &Turn<'_>) -> Swept {
-        if self.entry(dead).is_none() {
+    fn bury_in_turn(self: &Arc<Self>, dead: Party, seen: Option<u64>, _turn: &Turn<'_>) -> Swept {
+        if !self.condemn(dead, seen) {
             return Swept::default();
         }
         object::release_holds_of(self, dead);
@@ -220,7 +221,11 @@ mod tests {
         let heap = Heap::create(HeapConfig { limit_bytes: Some(16 << 20) }).unwrap();
         let dead = heap.new_party().unwrap();
         let turn = heap.try_undertake().unwrap();
-        assert_eq!(heap.try_bury(dead), None, "who looks around waits for nobody");
+        assert_eq!(
+            heap.try_bury(dead, dead.number().into()),
+            None,
+            "who looks around waits for nobody"
+        );
         let burying = thread::spawn({
             let heap = Arc::clone(&heap);
             move || heap.bury(dead)

@@ -68,6 +68,7 @@ fn a_dead_party_is_buried_by_who_has_to_take_over_what_it_left() {
     let heap = family::heap().expect("a heap");
     what_is_left_to_the_launcher_outlasts_the_looks_of_others(&heap);
     anybody_buries_a_party_whose_launcher_is_dead(&heap);
+    a_child_that_was_buried_before_it_began_is_in_no_family(&heap);
 }
 
 fn what_is_left_to_the_launcher_outlasts_the_looks_of_others(heap: &Arc<Heap>) {
@@ -113,4 +114,45 @@ fn anybody_buries_a_party_whose_launcher_is_dead(heap: &Arc<Heap>) {
     heap.bury_the_dead();
     assert!(!heap.is_listed(launcher) && !heap.is_listed(worker));
     assert!(heap.take_over(reply_at(words.at(1)), worker).is_none());
+}
+
+/// A child whose parent ends before the child has said who it is.
+fn a_child_that_was_buried_before_it_began_is_in_no_family(heap: &Arc<Heap>) {
+    let words = Words::new(heap);
+    let [is_told, child, me] = [0, 1, 2].map(|idx| words.at(idx));
+    let wait_until_not_0 = |word: &AtomicU64| {
+        while word.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+    };
+    let (pid, parent) = fork(|| {
+        family::before_fork();
+        // SAFETY: as in `fork`.
+        match unsafe { libc::fork() } {
+            0 => {
+                wait_until_not_0(is_told);
+                family::after_fork_in_child();
+                me.store(1 << 32 | u64::from(heap.me().number()), Ordering::SeqCst);
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(0) }
+            }
+            _ => {
+                family::after_fork_in_parent();
+                let party = family::last_forked().expect("the child was announced").1;
+                child.store(party.number().into(), Ordering::SeqCst);
+            }
+        }
+    });
+    wait_for(pid);
+    let child = Party::from_number(child.load(Ordering::SeqCst) as u32);
+    assert!(heap.is_listed(child));
+    heap.bury_the_dead();
+    assert!(!heap.is_listed(parent) && !heap.is_listed(child));
+    is_told.store(1, Ordering::SeqCst);
+    wait_until_not_0(me);
+    assert_eq!(me.load(Ordering::SeqCst) as u32, 0, "the child goes on as a party that is buried");
+
+    let fd = heap.fd().try_clone_to_owned().expect("a descriptor");
+    let error = Heap::attach(fd, child).expect_err("its place is gone");
+    assert!(error.to_string().contains("has ended"), "{error}");
 }

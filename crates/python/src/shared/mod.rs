@@ -101,5 +101,5 @@ pub fn acquire_deadline(
     block: bool,
     timeout: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Option<Deadline>> {
-    if block { deadline_of(timeout) } else { Ok(Some(Deadline::at_ns(0))) }
+    if block { deadline_of(timeout) } else { Ok(Some(Deadline::NOW)) }
 }

@@ -106,7 +106,7 @@ impl SharedQueueCore {
         let mut held = Some(message);
         let mut attempt = || try_put(queue, &mut held);
         let end = match deadline {
-            Some(deadline) => until(py, id(queue), deadline, || queue.enlist_putter(), attempt)?,
+            Some(deadline) => until(py, queue, deadline, || queue.enlist_putter(), attempt)?,
             None => py.detach(&mut attempt),
         };
         match end {
@@ -141,7 +141,7 @@ impl SharedQueueCore {
             end => Some(end),
         };
         let end = match deadline {
-            Some(deadline) => until(py, id(queue), deadline, || queue.enlist_getter(), attempt)?,
+            Some(deadline) => until(py, queue, deadline, || queue.enlist_getter(), attempt)?,
             None => py.detach(attempt),
         };
         match end {
@@ -293,7 +293,7 @@ impl SharedQueueCore {
             }
             let room = || (!queue.is_full() || queue.is_shut_down()).then_some(());
             let enlist = || queue.enlist_putter();
-            if n_put < n_items && until(py, id(queue), deadline, enlist, room)?.is_none() {
+            if n_put < n_items && until(py, queue, deadline, enlist, room)?.is_none() {
                 return Err(with_n_put(py, raise(errors::queue_full(py)), n_put));
             }
         }
@@ -326,7 +326,7 @@ impl SharedQueueCore {
         };
         let end = match py.detach(attempt) {
             Some(end) => Some(end),
-            None => until(py, id(queue), deadline, || queue.enlist_getter(), attempt)?,
+            None => until(py, queue, deadline, || queue.enlist_getter(), attempt)?,
         };
         let taken = match end {
             Some(Ok(taken)) => taken,
@@ -355,7 +355,7 @@ impl SharedQueueCore {
         let queue = Self::queue(slf)?;
         let attempt = || (queue.n_unfinished() == 0).then_some(());
         if attempt().is_none() {
-            until(slf.py(), id(queue), None, || queue.enlist_joiner(), attempt)?;
+            until(slf.py(), queue, None, || queue.enlist_joiner(), attempt)?;
         }
         Ok(())
     }
@@ -440,7 +440,7 @@ impl SharedQueueCore {
         let deadline = Deadline::after(std::time::Duration::from_secs_f64(seconds));
         let attempt = || (!queue.is_empty() || queue.is_shut_down()).then_some(());
         let enlist = || queue.enlist_getter();
-        Ok(until(slf.py(), id(queue), Some(deadline), enlist, attempt)?.is_some())
+        Ok(until(slf.py(), queue, Some(deadline), enlist, attempt)?.is_some())
     }
 
     /// The same for room.
@@ -449,7 +449,7 @@ impl SharedQueueCore {
         let deadline = Deadline::after(std::time::Duration::from_secs_f64(seconds));
         let attempt = || (!queue.is_full() || queue.is_shut_down()).then_some(());
         let enlist = || queue.enlist_putter();
-        Ok(until(slf.py(), id(queue), Some(deadline), enlist, attempt)?.is_some())
+        Ok(until(slf.py(), queue, Some(deadline), enlist, attempt)?.is_some())
     }
 
     /// Calls one getter and one putter of any process: the caller was called and does not want it.
@@ -543,10 +543,6 @@ fn with_items(py: Python<'_>, failures: Vec<PyErr>, items: Bound<'_, PyList>) ->
         let _ = value.call_method1(intern!(py, "add_note"), (note,));
     }
     first
-}
-
-fn id(queue: &SharedQueue) -> usize {
-    queue.object().offset() as usize
 }
 
 fn raise(class: PyResult<&Bound<'_, PyType>>) -> PyErr {

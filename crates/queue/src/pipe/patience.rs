@@ -51,7 +51,7 @@ impl Patience {
     ) -> Wait {
         loop {
             let Step::Blocked(bell) = attempt() else { return Wait::Done };
-            if deadline == Some(Deadline::at_ns(0)) {
+            if deadline.is_some_and(Deadline::is_now) {
                 return Wait::TimedOut;
             }
             if !self.has_spun {

@@ -350,7 +350,8 @@ impl Heap {
     pub(crate) fn change_party(&self, to: Party) {
         let from = self.me();
         holds::move_pages(self, from, to);
-        self.become_party(to);
+        // It is settled already, as the mapping that it joined by.
+        assert!(self.become_party(to), "a process that runs is not buried");
         for inner in self.registry.lock().values().filter_map(Weak::upgrade) {
             lock(&inner.slot).1 = to;
         }

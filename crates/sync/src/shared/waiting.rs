@@ -121,7 +121,7 @@ impl<'a> Waiting<'a> {
     /// [`is_time_to_look`](Self::is_time_to_look), and the caller looks at its word again.
     pub fn sleep(&mut self, word: &Futex<Shared>, expected: u32) -> Slept {
         self.begins();
-        if self.deadline == Some(Deadline::at_ns(0)) {
+        if self.deadline.is_some_and(Deadline::is_now) {
             return Slept::TimedOut;
         }
         let end = Deadline::after(self.slice);
@@ -150,7 +150,7 @@ impl<'a> Waiting<'a> {
         &mut self,
         mut step: impl FnMut(Option<Deadline>, &mut sleep::Waiting<'_>) -> Wait,
     ) -> Wait {
-        if self.deadline == Some(Deadline::at_ns(0)) {
+        if self.deadline.is_some_and(Deadline::is_now) {
             return step(self.deadline, &mut self.own);
         }
         loop {

@@ -176,8 +176,8 @@ impl<T: Pod> SharedMutex<T> {
     pub fn try_lock(&self) -> Option<Locked<'_, T>> {
         let here = Location::caller();
         let me = self.at.me();
-        let taken = self.state().try_lock(me, Hold::Scoped)
-            || self.wait(me, here, Some(Deadline::at_ns(0)));
+        let taken =
+            self.state().try_lock(me, Hold::Scoped) || self.wait(me, here, Some(Deadline::NOW));
         taken.then(|| self.guard(me, here))
     }
 
