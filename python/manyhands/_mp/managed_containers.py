@@ -1,7 +1,7 @@
 """Managed dict and list: containers in the family heap that all its processes work on.
 
 Each method is atomic; `locked()` makes several of them so. A process that is killed in the middle
-of an operation has done it or has not done it.
+of an operation has done it or has not done it; only `update` may then have set some of its keys.
 
 Does not do: tell of changes *inside* a value. As with the standard manager, ``d["x"].append(1)``
 changes a copy, unless ``d["x"]`` is a managed object itself.
@@ -64,6 +64,12 @@ class DictProxy(SharedDict, ManagedObject, _standard.DictProxy):  # type: ignore
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Sets the keys of a mapping, or of pairs, and those given by name.
+
+        Others see all of them set, or none. All values are pickled before the first key is set.
+        A process that is killed in the middle may have set some of the keys, each with its value.
+
+        Raises:
+            MemoryError: the shared memory is full; some of the keys may be set.
 
         >>> from manyhands.multiprocessing import Manager
         >>> d = Manager().dict()
