@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-from . import _runtime
+from . import _runtime, _worker_setup
 from .install import is_installed
 
 __all__ = ["program", "template"]
@@ -26,10 +26,27 @@ def program() -> _runtime.ProgramLauncher:
 def template(preload: tuple[str, ...] = ()) -> _runtime.TemplateLauncher:
     """Forks of the template that has imported `preload`: shared by all who want the same one."""
     interpreter = _interpreter()
-    call = f"main({list(preload)!r}, installed={is_installed()})"
+    call = f"main({list(preload)!r}, installed={is_installed()}, learns={learns()})"
     key = "\0".join([*interpreter, call]).encode(errors="surrogateescape")
     args = [*interpreter, "-c", _program(call)]
     return _runtime.TemplateLauncher(key, args, list(os.environ.items()))
+
+
+def learns() -> bool:
+    """Whether the template for this moment imports what its children have imported.
+
+    Such a template has the environment and ``sys.path`` of this process's first call. When either
+    has changed there is another one that does not learn: a library may look at the environment when
+    it is imported, and another path may lead to another library.
+    """
+    global _surroundings
+    now = os.getpid(), dict(os.environ), _worker_setup._absolute_path()
+    if _surroundings is None or _surroundings[0] != now[0]:
+        _surroundings = now
+    return _surroundings == now
+
+
+_surroundings: tuple[int, dict[str, str], list[str]] | None = None
 
 
 def _interpreter() -> list[str]:
@@ -45,8 +62,6 @@ def _interpreter() -> list[str]:
 
 
 def _program(call: str) -> str:
-    from . import _worker_setup
-
     # The worker's own `sys.path` comes with its setup; this one must only find manyhands, and
     # what the template preloads.
     path = _worker_setup._absolute_path()

@@ -17,18 +17,25 @@ import traceback
 from typing import NoReturn
 
 from . import _runtime, _worker
+from ._learned_imports import ImportLearner
 from .install import install
 
+#: What a process needs from us besides, `queues` for what it returns. The rest can be learned.
+_REST = (
+    *("_by_value", "_captured", "_forward", "_main_objects", "_mp.child"),
+    *("multiprocessing.context", "multiprocessing.queues"),
+)
 #: How long the first launches of a fresh template may take to come, in seconds.
 _FIRST_RUSH_S = 0.1
 
 
-def main(preload: list[str], *, installed: bool = False) -> None:
+def main(preload: list[str], *, installed: bool = False, learns: bool = False) -> None:
     """Entry of a template started as a program: the standard input is the socket to it.
 
     Args:
         preload: names of modules to import.
         installed: the parent called `manyhands.install()`. Done here, it costs no worker's time.
+        learns: import what children have imported, see `_learned_imports`.
     """
     server = _runtime.TemplateServer.from_hello()
     if server is None:
@@ -36,7 +43,7 @@ def main(preload: list[str], *, installed: bool = False) -> None:
     if installed:
         install()
     _import_all(preload)
-    serve(server)
+    serve(server, learner=ImportLearner() if learns else None)
 
 
 def spawned() -> None:
@@ -47,7 +54,11 @@ def spawned() -> None:
     _become(launch, None)
 
 
-def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None = None) -> None:
+def serve(
+    server: _runtime.TemplateServer,
+    inherited: _worker.Inherited | None = None,
+    learner: ImportLearner | None = None,
+) -> None:
     """Fork a worker for each launch until the parent wants no more; never returns."""
     importlib.import_module("manyhands._pickling")
     importlib.import_module("manyhands._worker_setup")
@@ -59,6 +70,8 @@ def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None =
                 # The first workers are on their way: time for what later ones should find.
                 is_complete = True
                 _import_rest()
+            if learner is not None:
+                _learn_until_asked(server, learner)
             launch = server.next_launch()
             if launch is None:
                 break
@@ -72,6 +85,8 @@ def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None =
                 continue
             if pid == 0:
                 server.abandon()
+                if learner is not None:
+                    sys.meta_path.insert(0, learner.reporter())
                 _become(launch, inherited)
             server.started(launch, pid)
     except (BrokenPipeError, ConnectionResetError):
@@ -80,6 +95,16 @@ def serve(server: _runtime.TemplateServer, inherited: _worker.Inherited | None =
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def _learn_until_asked(server: _runtime.TemplateServer, learner: ImportLearner) -> None:
+    while True:
+        is_asked = server.wait_for_launch(learner.fds, learner.timeout)
+        # Also then: launches may come without a pause.
+        if learner.attend(server):
+            _freeze()
+        if is_asked:
+            return
 
 
 def _become(launch: _runtime.Launch, inherited: _worker.Inherited | None) -> NoReturn:
@@ -93,7 +118,7 @@ def _become(launch: _runtime.Launch, inherited: _worker.Inherited | None) -> NoR
 
 def _import_rest() -> None:
     """Import what tasks may need, so that no worker has to, and no task's time goes into it."""
-    for name in ("_by_value", "_forward", "_mp.child", "multiprocessing.context"):
+    for name in _REST:
         importlib.import_module(f"manyhands.{name}")
     _freeze()
 

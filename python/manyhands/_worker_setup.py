@@ -102,6 +102,7 @@ def prepare(
         _apply_environ(data["environ"])
         _make_main(data)
         apply_logging(data["logging"])
+        _end_logging_at_exit()
         _reseed()
     _apply_interpreter(data)
     if data["installed"] and not is_installed():
@@ -114,6 +115,8 @@ def prepare(
     if inherited:
         importlib.import_module("manyhands._by_value")
     _once_imported("manyhands._by_value", accept)
+    if not inherited:
+        _once_imported("manyhands._main_objects", lambda module: module.begin_anew())
     _pickling.register_connection_reducers()
     _detach_stdin()
     write_whole_lines()
@@ -221,6 +224,13 @@ def stream_is_own(name: str) -> bool:
         return stream is getattr(sys, f"__{name}__") and stream.fileno() in (1, 2)
     except Exception:
         return False
+
+
+def _end_logging_at_exit() -> None:
+    """What `logging` asks for when it is imported, which the template may have done."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        atexit.register(logging.shutdown)
 
 
 def describe_logging() -> dict[str, Any] | None:

@@ -369,3 +369,61 @@ def test_a_thread_that_joins_a_process_can_be_cancelled(context, timeout):
     finally:
         process.kill()
         process.join()
+
+
+class Sour:
+    """Pickles well, and cannot be unpickled."""
+
+    def __reduce__(self):
+        return int, ("sour milk",)
+
+
+def in_threads(n_threads, function):
+    """What each call of `function` in a thread of its own returned or raised."""
+    begin, outcomes = threading.Barrier(n_threads), []
+
+    def call():
+        begin.wait(60)
+        try:
+            outcomes.append(function())
+        except Exception as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=call, daemon=True) for _ in range(n_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(outcomes) == n_threads, "a thread hangs"
+    return outcomes
+
+
+def test_a_result_that_cannot_be_unpickled_raises_the_same_error_at_every_call(context):
+    process = started(context, Sour)
+    errors = in_threads(1, process.result) + in_threads(3, process.result)
+    assert isinstance(errors[0], ValueError)
+    assert "sour milk" in str(errors[0])
+    assert all(error is errors[0] for error in errors)
+    assert process.exitcode == 0
+    assert process.exception is None
+
+
+def test_threads_that_ask_for_a_result_at_once_get_the_same_object(context):
+    for _ in range(5):
+        process = started(context, list, range(1000))
+        results = in_threads(4, process.result)
+        assert results[0] == list(range(1000))
+        assert all(result is results[0] for result in results)
+
+
+def test_threads_that_join_a_killed_process_at_once_learn_the_same_exit_code(context):
+    for _ in range(10):
+        process = started(context, wait_for_ever)
+
+        def learn(process=process):
+            process.join()
+            return process.exitcode
+
+        threading.Timer(0.01, process.kill).start()
+        assert in_threads(8, learn) == [-signal.SIGKILL] * 8
+        assert process.exitcode == -signal.SIGKILL

@@ -139,7 +139,7 @@ impl Resource for Child {
     }
 
     fn ended_by(&self) -> EndedBy {
-        EndedBy::Nobody
+        EndedBy::OtherProcess
     }
 }
 

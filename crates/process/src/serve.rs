@@ -43,6 +43,30 @@ impl TemplateServer {
         Ok(!poll(&fds, Some(Deadline::after(timeout)))?.is_empty())
     }
 
+    /// Waits until the root asks for something or is gone, while children that end are reaped and
+    /// reported. False: one of `others` can be read, or `timeout` is over, before that.
+    pub fn wait_for_launch(
+        &mut self,
+        others: &[BorrowedFd<'_>],
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
+        let deadline = timeout.map(Deadline::after);
+        loop {
+            let mut fds: Vec<BorrowedFd<'_>> = vec![self.socket.as_fd(), self.root.as_fd()];
+            fds.extend(others);
+            fds.extend(self.children.iter().map(|(_, child)| child.as_fd()));
+            let ready = poll(&fds, deadline)?;
+            if ready.iter().any(|idx| *idx < 2) {
+                return Ok(true);
+            }
+            self.reap()?;
+            let is_other = |idx: &usize| *idx < 2 + others.len();
+            if ready.iter().any(is_other) || deadline.is_some_and(Deadline::has_passed) {
+                return Ok(false);
+            }
+        }
+    }
+
     /// The next launch; meanwhile children that end are reaped and reported. `None`: time to end.
     pub fn next_launch(&mut self) -> io::Result<Option<Launch>> {
         loop {

@@ -118,6 +118,7 @@ mod _runtime {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::sync::blocking::hook_into_deadlocks();
         super::shared::register();
+        super::shared::prepare_classes(module.py())?;
         super::shared::lost_update::start();
         super::fork::hook_into(module)
     }

@@ -57,6 +57,8 @@ def run_forked(
     exitcode = 1
     recorder = Recorder(papers, carrier)
     try:
+        atexit._clear()
+        atexit.register(_util._exit_function)
         context._force_start_method("fork")
         if not may_be_orphan:
             _runtime.end_with_parent(parent)
@@ -68,8 +70,6 @@ def run_forked(
 
 
 def _bootstrap(process: Any, parent: int, recorder: Recorder) -> int:
-    atexit._clear()
-    atexit.register(_util._exit_function)
     process.run = recorder.wrap(_with_parent(process.run, process, parent))
     return int(process._bootstrap(parent_sentinel=parent))
 
@@ -137,6 +137,7 @@ def _unpickle(setup_bytes: bytes, fds: list[int]) -> tuple[Any, Any]:
     current._inheriting = True
     try:
         _worker_setup.prepare(setup["parent"], as_pool_worker=False)
+        atexit.register(_util._exit_function)
         main_module.make_lazy(setup["main"])
         _set_start_method(setup["parent"]["start_method"], setup["start_method"])
         if setup["tracker_fd"] is not None:

@@ -14,35 +14,28 @@ import math
 import os
 import select
 import signal
-from multiprocessing import util as _util_module
 from typing import Any
 
-from manyhands import _runtime
+from manyhands import (
+    _main_objects,  # noqa: F401 - a fork shares what it knows
+    _runtime,
+)
 
 from . import child as _child
-from .papers import LastWords, Papers
-from .queues import SimpleQueue
-
-_util: Any = _util_module
+from .popen import Popen
 
 _UNKNOWN_EXITCODE = 255
 #: `poll` counts milliseconds in 31 bits: what is to last longer, 24 days, lasts for ever.
 _LONGEST_WAIT_S = 2_000_000
 
 
-class ForkedPopen:
-    """A process forked from this one. Attributes and methods as the standard Popen's."""
+class ForkedPopen(Popen):
+    """A process forked from this one."""
 
     method = "fork"
 
     def __init__(self, process: Any) -> None:
-        self.returncode: int | None = None
-        self.finalizer: Any = None
-        self._words: LastWords | None = None
-        self._words_are_read = False
-        _util._flush_std_streams()
-        self._papers = Papers.new()
-        self._carrier = SimpleQueue()
+        super().__init__()
         try:
             parent = os.pidfd_open(os.getpid())
             try:
@@ -74,50 +67,42 @@ class ForkedPopen:
             os.waitpid(self.pid, 0)
             self._bury()
             raise
-        self.finalizer = _util.Finalize(self, _close, (self.sentinel, self._papers))
+        self._own_descriptors()
 
     def duplicate_for_child(self, fd: int) -> int:
         """The child has all descriptors of its parent."""
         return fd
 
-    def poll(self, flag: int = os.WNOHANG) -> int | None:
-        """The exit code; None while the process runs."""
-        if self.returncode is None and _is_readable(self.sentinel, 0):
-            self.returncode = self._reap()
-        return self.returncode
-
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code, waited for; None if the process still runs after `timeout` seconds."""
-        if self.returncode is None and _is_readable(self.sentinel, timeout):
-            self.returncode = self._reap()
+        if self.returncode is None and self._is_owner() and _is_readable(self.sentinel, timeout):
+            self._reap()
         return self.returncode
 
-    def _reap(self) -> int:
+    def _reap(self) -> None:
+        """The process has ended: learn how, and let the kernel forget it.
+
+        Threads that come here at once all learn how: the end is looked at without being used up,
+        and is only used up when it is known. So whoever finds it gone finds it known as well,
+        unless the program waited for all its children itself.
+        """
         try:
-            _, status = os.waitpid(self.pid, 0)
-            exitcode = os.waitstatus_to_exitcode(status)
+            end = os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED | os.WNOWAIT)
+            if self.returncode is None and end is not None:
+                is_exit = end.si_code == os.CLD_EXITED
+                self.returncode = end.si_status if is_exit else -end.si_status
+            os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED)
         except ChildProcessError:
-            # The program itself, or the kernel on its behalf, was faster.
-            words = self.last_words()
-            exitcode = words.exitcode if words else _UNKNOWN_EXITCODE
+            if self.returncode is None:
+                # The program itself, or the kernel on its behalf, was faster.
+                words = self.last_words()
+                self.returncode = words.exitcode if words else _UNKNOWN_EXITCODE
         self._bury()
-        return exitcode
 
     def _bury(self) -> None:
         party, self._party = self._party, None
         if party is not None:
             _runtime.bury_party(party)
-
-    def last_words(self) -> LastWords | None:
-        """What the process left behind; None if it was killed."""
-        if not self._words_are_read:
-            self._words_are_read = True
-            self._words = self._papers.read_end()
-        return self._words
-
-    def value(self) -> Any:
-        """What `run` returned, once; what cannot be unpickled raises."""
-        return self._carrier.get()
 
     def describe_end(self) -> str:
         """How it ended, for people."""
@@ -131,18 +116,6 @@ class ForkedPopen:
         except ValueError:
             return f"was ended by signal {-code}"
 
-    def terminate(self) -> None:
-        """Sends SIGTERM."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Sends SIGKILL."""
-        self.send_signal(signal.SIGKILL)
-
-    def interrupt(self) -> None:
-        """Sends SIGINT, as in Python 3.14."""
-        self.send_signal(signal.SIGINT)
-
     def send_signal(self, number: int) -> None:
         """Sends a signal; never hits another process that got the same id."""
         if self.returncode is None:
@@ -150,12 +123,6 @@ class ForkedPopen:
                 signal.pidfd_send_signal(self.sentinel, number)
             except ProcessLookupError:
                 pass  # It has ended.
-
-    def close(self) -> None:
-        """Gives the descriptors up."""
-        if self.finalizer is not None:
-            self.last_words()
-            self.finalizer()
 
 
 def _is_readable(fd: int, timeout: float | None) -> bool:
@@ -166,8 +133,3 @@ def _is_readable(fd: int, timeout: float | None) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(timeout))
-
-
-def _close(sentinel: int, papers: Papers) -> None:
-    os.close(sentinel)
-    papers.close()

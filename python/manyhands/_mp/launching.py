@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import sys
 from multiprocessing import context as _context_module
 from multiprocessing import reduction, spawn
@@ -26,8 +25,7 @@ from manyhands._by_value import ByValuePickler
 from manyhands.install import is_installed
 
 from . import main_module
-from .papers import LastWords, Papers
-from .queues import SimpleQueue
+from .popen import Popen
 from .sent_fds import SentFd
 
 _context: Any = _context_module
@@ -48,21 +46,15 @@ def set_preload(module_names: list[str]) -> None:
     _preload = tuple(name for name in module_names if name != "__main__")
 
 
-class LaunchedPopen:
-    """A process that is not a copy of this one. Attributes and methods as the standard Popen's."""
+class LaunchedPopen(Popen):
+    """A process that is not a copy of this one."""
 
     DupFd = SentFd
 
     def __init__(self, process: Any, method: str) -> None:
+        super().__init__()
         self.method = method
-        self.returncode: int | None = None
-        self.finalizer: Any = None
         self._fds: list[int] = []
-        self._words: LastWords | None = None
-        self._words_are_read = False
-        _util._flush_std_streams()
-        self._papers = Papers.new()
-        self._carrier = SimpleQueue()
         self._handles = b""
         try:
             setup, references = _runtime.collect_references(lambda: self._setup(process))
@@ -81,7 +73,7 @@ class LaunchedPopen:
         finally:
             # The objects they belong to are pickled by now.
             self._fds = []
-        self.finalizer = _util.Finalize(self, _close, (self.sentinel, self._papers))
+        self._own_descriptors()
 
     def duplicate_for_child(self, fd: int) -> int:
         """Called by what is being pickled: the descriptor's place among those that are sent."""
@@ -90,13 +82,13 @@ class LaunchedPopen:
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """The exit code; None while the process runs."""
-        if self.returncode is None:
+        if self.returncode is None and self._is_owner():
             self._learn(self._child.poll())
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code, waited for; None if the process still runs after `timeout` seconds."""
-        if self.returncode is None:
+        if self.returncode is None and self._is_owner():
             self._learn(self._child.wait(timeout))
         return self.returncode
 
@@ -111,47 +103,19 @@ class LaunchedPopen:
 
     def _release_references(self) -> None:
         """The process has ended: what it did not come to take over is released here."""
-        handles, self._handles = self._handles, b""
+        # One step, so that one thread gets them.
+        handles = self.__dict__.pop("_handles", b"")
         if handles and not self._papers.is_taken():
             _runtime.References.take_over(handles).release()
-
-    def value(self) -> Any:
-        """What `run` returned, once; what cannot be unpickled raises."""
-        return self._carrier.get()
-
-    def last_words(self) -> LastWords | None:
-        """What the process left behind; None if it was killed."""
-        if not self._words_are_read:
-            self._words_are_read = True
-            self._words = self._papers.read_end()
-        return self._words
 
     def describe_end(self) -> str:
         """How it ended, for people."""
         return self._child.describe_end() or "has not ended"
 
-    def terminate(self) -> None:
-        """Sends SIGTERM."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Sends SIGKILL."""
-        self.send_signal(signal.SIGKILL)
-
-    def interrupt(self) -> None:
-        """Sends SIGINT, as in Python 3.14."""
-        self.send_signal(signal.SIGINT)
-
     def send_signal(self, number: int) -> None:
         """Sends a signal; never hits another process that got the same id."""
         if self.returncode is None:
             self._child.signal(number)
-
-    def close(self) -> None:
-        """Gives the descriptors up."""
-        if self.finalizer is not None:
-            self.last_words()
-            self.finalizer()
 
     def _setup(self, process: Any) -> bytes:
         parent = _worker_setup.describe_parent()
@@ -216,7 +180,7 @@ def _launcher(method: str) -> Any:
         _owner_pid = os.getpid()
         # After the processes have been joined, which happens between priorities 0 and below.
         _util.Finalize(None, _stop_templates, exitpriority=-100)
-    key = (_preload, spawn.get_executable(), is_installed())
+    key = (_preload, spawn.get_executable(), is_installed(), _launchers.learns())
     if key not in _templates:
         _templates[key] = _launchers.template(_preload)
     return _templates[key]
@@ -225,8 +189,3 @@ def _launcher(method: str) -> Any:
 def _stop_templates() -> None:
     _templates.clear()
     _runtime.stop_templates()
-
-
-def _close(sentinel: int, papers: Papers) -> None:
-    os.close(sentinel)
-    papers.close()

@@ -154,8 +154,8 @@ class Input:
         except InputError as error:
             self._end(error.__cause__)
         except Exception as error:
-            # The pool was terminated meanwhile, or is broken.
-            self._end(error)
+            # The pool was terminated meanwhile, which stops the input first; or it is broken.
+            self._end(None if self._is_stopped else error)
         else:
             if n_items is None or self._n_submitted - n_before < n_items:
                 self._end(None)

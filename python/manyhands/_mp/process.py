@@ -11,12 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from multiprocessing import process as _standard_process
 from typing import Any, TypeVar, overload
 
-from .papers import RETURNED
-
 _standard: Any = _standard_process
 
 _T = TypeVar("_T")
-_NOT_TAKEN = object()
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -144,7 +141,8 @@ class BaseProcess(_standard.BaseProcess):  # type: ignore[misc]
 
         Raises:
             TimeoutError: the process still runs.
-            Exception: what `run` raised; its ``__cause__`` is the traceback in the process.
+            Exception: what `run` raised; its ``__cause__`` is the traceback in the process. Or why
+                what it returned cannot be unpickled here: the same error at every call.
             manyhands.WorkerCrashed: the process ended before `run` did: the message says how.
             ValueError: the process was closed.
             AssertionError: it was not started, or not by this process.
@@ -156,11 +154,7 @@ class BaseProcess(_standard.BaseProcess):  # type: ignore[misc]
         error = _error(self)
         if error is not None:
             raise error
-        returned = self.__dict__.get("_returned", _NOT_TAKEN)
-        if returned is _NOT_TAKEN:
-            returned = self._popen.value() if self._popen.last_words().kind == RETURNED else None
-            self._returned = returned
-        return returned
+        return self._popen.value()
 
     @_Readable
     def exception(self) -> BaseException | None:

@@ -1,6 +1,6 @@
 //! The template process's side: launches as they come, the fork itself being Python's.
 
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +83,23 @@ impl TemplateServer {
         Ok(py.detach(|| self.with(|server| server.has_launch(timeout)))?)
     }
 
+    /// Waits until `next_launch` returns at once. False: one of the descriptors `others` can be
+    /// read, or `timeout` seconds are over, before that.
+    #[pyo3(signature = (others, timeout = None))]
+    fn wait_for_launch(
+        &self,
+        py: Python<'_>,
+        others: Vec<RawFd>,
+        timeout: Option<f64>,
+    ) -> PyResult<bool> {
+        // SAFETY: the caller's descriptors stay open during this call.
+        let others: Vec<_> =
+            others.into_iter().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) }).collect();
+        let timeout =
+            timeout.map(|timeout| Duration::try_from_secs_f64(timeout).unwrap_or_default());
+        Ok(py.detach(|| self.with(|server| server.wait_for_launch(&others, timeout)))?)
+    }
+
     /// Waits for the next launch. None: time to end.
     fn next_launch(&self, py: Python<'_>) -> PyResult<Option<Launch>> {
         let next = py.detach(|| self.with(serve::TemplateServer::next_launch))?;
@@ -100,6 +117,11 @@ impl TemplateServer {
     fn failed(&self, launch: &Launch, why: &str) -> PyResult<()> {
         drop(launch.take());
         Ok(self.with(|server| server.failed(launch.id, why))?)
+    }
+
+    /// In a fork of the template that is no launch's: lets go of the socket without a word.
+    fn let_go(&self) {
+        drop(self.server.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// In a forked worker: the template's descriptors are not ours.

@@ -163,7 +163,7 @@ impl SharedDict {
     fn new(py: Python<'_>, name: Option<&[u8]>) -> PyResult<Self> {
         let map = match name {
             None => {
-                let heap = manyhands_shm::family::heap()?;
+                let heap = manyhands_shm::family::kept_heap()?;
                 SharedMap::create(&heap).map_err(|error| out_of_memory(&error))?
             }
             Some(name) => manyhands_shm::Handle::from_bytes(name)

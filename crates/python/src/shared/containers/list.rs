@@ -116,7 +116,7 @@ impl SharedList {
     fn new(py: Python<'_>, name: Option<&[u8]>) -> PyResult<Self> {
         let list = match name {
             None => {
-                let heap = manyhands_shm::family::heap()?;
+                let heap = manyhands_shm::family::kept_heap()?;
                 CoreList::create(&heap).map_err(|error| out_of_memory(&error))?
             }
             Some(name) => Handle::from_bytes(name)

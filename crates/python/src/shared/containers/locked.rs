@@ -1,4 +1,4 @@
-//! `manyhands._runtime.ContainerBlock`: a `with` block that keeps others out of a managed container.
+//! `manyhands._runtime.ContainerBlock`: a `with` block that keeps others out of a container.
 //!
 //! Compiled, so that no exception that another thread raises here can come between closing the gate
 //! and the block, or between the block and opening it: it would stay closed.
