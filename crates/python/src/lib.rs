@@ -51,12 +51,6 @@ mod _runtime {
     #[pymodule_export]
     use super::queue::core::QueueCore;
     #[pymodule_export]
-    use super::shared::array::SharedArray;
-    #[pymodule_export]
-    use super::shared::barrier::SharedBarrier;
-    #[pymodule_export]
-    use super::shared::condition::SharedWaiters;
-    #[pymodule_export]
     use super::shared::connection::{
         ConnectionCore, linger_for_sockets, open_pipe, prepare_connections,
     };
@@ -69,25 +63,31 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::containers::locked::ContainerBlock;
     #[pymodule_export]
-    use super::shared::event::SharedEvent;
-    #[pymodule_export]
     use super::shared::family::{bury_party, last_forked_party, name_party};
     #[pymodule_export]
-    use super::shared::lock::SharedLock;
+    use super::shared::locks::barrier::SharedBarrier;
     #[pymodule_export]
-    use super::shared::lost_update::{lost_update_mode, set_lost_update_mode};
+    use super::shared::locks::condition::SharedWaiters;
     #[pymodule_export]
-    use super::shared::memory::Memory;
+    use super::shared::locks::event::SharedEvent;
+    #[pymodule_export]
+    use super::shared::locks::lock::SharedLock;
+    #[pymodule_export]
+    use super::shared::locks::rlock::SharedRLock;
+    #[pymodule_export]
+    use super::shared::locks::semaphore::SharedSemaphore;
     #[pymodule_export]
     use super::shared::queue::SharedQueueCore;
     #[pymodule_export]
     use super::shared::references::{References, collect_references};
     #[pymodule_export]
-    use super::shared::rlock::SharedRLock;
+    use super::shared::values::array::SharedArray;
     #[pymodule_export]
-    use super::shared::semaphore::SharedSemaphore;
+    use super::shared::values::lost_update::{lost_update_mode, set_lost_update_mode};
     #[pymodule_export]
-    use super::shared::value::SharedValue;
+    use super::shared::values::memory::Memory;
+    #[pymodule_export]
+    use super::shared::values::value::SharedValue;
     #[pymodule_export]
     use super::sync::barrier::Barrier;
     #[pymodule_export]
@@ -119,7 +119,7 @@ mod _runtime {
         super::sync::blocking::hook_into_deadlocks();
         super::shared::register();
         super::shared::prepare_classes(module.py())?;
-        super::shared::lost_update::start();
+        super::shared::values::lost_update::start();
         super::fork::hook_into(module)
     }
 }

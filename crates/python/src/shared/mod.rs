@@ -4,32 +4,17 @@
 //! any process of the family. Inside a queue item, a task, a managed value… the message keeps the
 //! object alive; a pickle made by the program itself keeps it as long as the process that made it.
 
-pub mod array;
-pub mod barrier;
-mod block;
-pub mod condition;
 pub mod connection;
-pub mod connection_message;
 pub mod containers;
-pub mod event;
 pub mod family;
-pub mod guard;
-pub mod held;
-pub mod lock;
-pub mod lost_update;
-pub mod memory;
-pub mod owner_died;
-pub mod place;
+pub mod locks;
 pub mod queue;
-mod queue_item;
-mod queue_wait;
 pub mod references;
-pub mod rlock;
-pub mod scalar;
-pub mod semaphore;
-pub mod value;
-pub mod waiting;
+pub mod values;
 
+use self::locks::lock::SharedLock;
+use self::locks::rlock::SharedRLock;
+use self::locks::with_block::bind_once;
 use manyhands_shm::{Handle, Kind, Object, OpenError};
 use manyhands_sys::clock::Deadline;
 use pyo3::prelude::*;
@@ -51,8 +36,8 @@ pub fn register() {
 
 /// Makes `with` on shared locks fast; called when the module is imported.
 pub fn prepare_classes(py: Python<'_>) -> PyResult<()> {
-    block::bind_once::<lock::SharedLock>(py)?;
-    block::bind_once::<rlock::SharedRLock>(py)
+    bind_once::<SharedLock>(py)?;
+    bind_once::<SharedRLock>(py)
 }
 
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.

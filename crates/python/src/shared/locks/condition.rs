@@ -12,11 +12,11 @@ use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::held::LocalLock;
-use super::lock::SharedLock;
-use super::rlock::SharedRLock;
-use super::waiting::block;
 use crate::interrupt::deadline_of;
+use crate::shared::locks::local_lock::LocalLock;
+use crate::shared::locks::lock::SharedLock;
+use crate::shared::locks::rlock::SharedRLock;
+use crate::shared::locks::waiting::block;
 
 /// Who waits for a condition.
 #[pyclass(module = "manyhands._runtime", frozen, weakref)]
@@ -45,8 +45,8 @@ impl SharedWaiters {
     #[pyo3(signature = (*, _handle=None))]
     fn new(py: Python<'_>, _handle: Option<&[u8]>) -> PyResult<Self> {
         let object = match _handle {
-            Some(handle) => super::open(py, handle, &CONDITION)?,
-            None => super::create(&CONDITION, size_of::<WaiterRow>() as u64)?,
+            Some(handle) => crate::shared::open(py, handle, &CONDITION)?,
+            None => crate::shared::create(&CONDITION, size_of::<WaiterRow>() as u64)?,
         };
         let family = FamilyOf(Arc::clone(object.heap()));
         let row = object.payload().cast();
@@ -99,7 +99,7 @@ impl SharedWaiters {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        super::reduce(slf.as_any(), &slf.get().object)
+        crate::shared::reduce(slf.as_any(), &slf.get().object)
     }
 }
 

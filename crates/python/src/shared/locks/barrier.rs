@@ -13,10 +13,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::waiting::block;
 use crate::call::call;
 use crate::errors;
 use crate::interrupt::deadline_of;
+use crate::shared::locks::waiting::block;
 
 /// A barrier that processes share.
 #[pyclass(module = "manyhands._runtime", frozen, weakref)]
@@ -97,13 +97,13 @@ impl SharedBarrier {
     #[pyo3(signature = (parties=1, *, _handle=None))]
     fn new(py: Python<'_>, parties: i64, _handle: Option<&[u8]>) -> PyResult<Self> {
         if let Some(handle) = _handle {
-            return super::open(py, handle, &BARRIER).map(Self::of);
+            return crate::shared::open(py, handle, &BARRIER).map(Self::of);
         }
         let n = u32::try_from(parties).ok().filter(|n| (1..=MAX_PARTIES).contains(n));
         let n = n.ok_or_else(|| {
             PyValueError::new_err(format!("a barrier is for 1 to {MAX_PARTIES} parties"))
         })?;
-        let this = Self::of(super::create(&BARRIER, State::len_for(n))?);
+        let this = Self::of(crate::shared::create(&BARRIER, State::len_for(n))?);
         this.state().set_up(n);
         Ok(this)
     }
@@ -157,7 +157,7 @@ impl SharedBarrier {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        super::reduce(slf.as_any(), &slf.get().object)
+        crate::shared::reduce(slf.as_any(), &slf.get().object)
     }
 }
 

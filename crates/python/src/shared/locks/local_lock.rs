@@ -18,9 +18,9 @@ use manyhands_sys::thread_id;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::owner_died;
-use super::waiting::block_for_lock;
 use crate::errors;
+use crate::shared::locks::owner_died;
+use crate::shared::locks::waiting::block_for_lock;
 use crate::sync::site::Acquired;
 
 /// A handle on a shared lock.
@@ -65,9 +65,9 @@ impl LocalLock {
     ) -> PyResult<Arc<Self>> {
         let policy = owner_died::policy_of(owner_died)?;
         if let Some(handle) = handle {
-            return super::open(py, handle, kind).map(Self::new);
+            return crate::shared::open(py, handle, kind).map(Self::new);
         }
-        let local = Self::new(super::create(kind, size_of::<SharedLock>() as u64)?);
+        let local = Self::new(crate::shared::create(kind, size_of::<SharedLock>() as u64)?);
         local.state().set_up(ptr::eq(kind, &RLOCK), policy, name);
         Ok(local)
     }

@@ -13,8 +13,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::{lost_update, open_error, reduce};
 use crate::process::codec::out_of_memory;
+use crate::shared::open_error;
+use crate::shared::reduce;
+use crate::shared::values::lost_update;
 
 /// Bytes that all processes of the family see: a buffer that can be written.
 #[pyclass(module = "manyhands._runtime", frozen, weakref)]

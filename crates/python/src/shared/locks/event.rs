@@ -11,8 +11,8 @@ use manyhands_sys::futex::Shared;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::waiting::block;
 use crate::interrupt::deadline_of;
+use crate::shared::locks::waiting::block;
 
 /// A flag that processes share.
 #[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
@@ -46,8 +46,8 @@ impl SharedEvent {
     ) -> PyResult<Self> {
         let _ = ctx;
         let object = match _handle {
-            Some(handle) => super::open(py, handle, &EVENT)?,
-            None => super::create(&EVENT, size_of::<RawEvent<Shared>>() as u64)?,
+            Some(handle) => crate::shared::open(py, handle, &EVENT)?,
+            None => crate::shared::create(&EVENT, size_of::<RawEvent<Shared>>() as u64)?,
         };
         let family = FamilyOf(Arc::clone(object.heap()));
         let raw = object.payload().cast();
@@ -78,6 +78,6 @@ impl SharedEvent {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        super::reduce(slf.as_any(), &slf.get().object)
+        crate::shared::reduce(slf.as_any(), &slf.get().object)
     }
 }

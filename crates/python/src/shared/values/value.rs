@@ -7,10 +7,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::guard::Guard;
-use super::memory::Memory;
-use super::place::Place;
-use super::scalar::{Op, Scalar};
+use crate::shared::values::guard::Guard;
+use crate::shared::values::memory::Memory;
+use crate::shared::values::place::Place;
+use crate::shared::values::scalar::{Op, Scalar};
 
 /// A shared number.
 #[pyclass(module = "manyhands._runtime", subclass, frozen, weakref)]
@@ -138,7 +138,7 @@ impl SharedValue {
 
     /// `lost_updates`: how many were noticed, in all processes; see `set_lost_update_mode`.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        super::memory::statistics(py, &self.memory)
+        crate::shared::values::memory::statistics(py, &self.memory)
     }
 
     /// What it lies in.

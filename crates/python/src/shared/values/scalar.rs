@@ -43,47 +43,47 @@ pub enum Op {
 macro_rules! with_type {
     ($scalar:expr, $T:ident => $body:expr) => {
         match $scalar {
-            $crate::shared::scalar::Scalar::Bool => {
+            $crate::shared::values::scalar::Scalar::Bool => {
                 type $T = bool;
                 $body
             }
-            $crate::shared::scalar::Scalar::I8 => {
+            $crate::shared::values::scalar::Scalar::I8 => {
                 type $T = i8;
                 $body
             }
-            $crate::shared::scalar::Scalar::U8 => {
+            $crate::shared::values::scalar::Scalar::U8 => {
                 type $T = u8;
                 $body
             }
-            $crate::shared::scalar::Scalar::I16 => {
+            $crate::shared::values::scalar::Scalar::I16 => {
                 type $T = i16;
                 $body
             }
-            $crate::shared::scalar::Scalar::U16 => {
+            $crate::shared::values::scalar::Scalar::U16 => {
                 type $T = u16;
                 $body
             }
-            $crate::shared::scalar::Scalar::I32 => {
+            $crate::shared::values::scalar::Scalar::I32 => {
                 type $T = i32;
                 $body
             }
-            $crate::shared::scalar::Scalar::U32 => {
+            $crate::shared::values::scalar::Scalar::U32 => {
                 type $T = u32;
                 $body
             }
-            $crate::shared::scalar::Scalar::I64 => {
+            $crate::shared::values::scalar::Scalar::I64 => {
                 type $T = i64;
                 $body
             }
-            $crate::shared::scalar::Scalar::U64 => {
+            $crate::shared::values::scalar::Scalar::U64 => {
                 type $T = u64;
                 $body
             }
-            $crate::shared::scalar::Scalar::F32 => {
+            $crate::shared::values::scalar::Scalar::F32 => {
                 type $T = f32;
                 $body
             }
-            $crate::shared::scalar::Scalar::F64 => {
+            $crate::shared::values::scalar::Scalar::F64 => {
                 type $T = f64;
                 $body
             }

@@ -16,11 +16,11 @@ use manyhands_sync::shared::waiting::Waiting;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyTuple};
 
-use super::held::LocalLock;
-use super::lost_update;
-use super::rlock::SharedRLock;
-use super::waiting::block_for_lock;
 use crate::call::call;
+use crate::shared::locks::local_lock::LocalLock;
+use crate::shared::locks::rlock::SharedRLock;
+use crate::shared::locks::waiting::block_for_lock;
+use crate::shared::values::lost_update;
 
 /// A lock, and how it is taken.
 pub struct Guard {

@@ -11,10 +11,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySlice, PyTuple};
 
-use super::guard::Guard;
-use super::memory::Memory;
-use super::place::Place;
-use super::scalar::{Cell, Op, Scalar, with_type};
+use crate::shared::values::guard::Guard;
+use crate::shared::values::memory::Memory;
+use crate::shared::values::place::Place;
+use crate::shared::values::scalar::{Cell, Op, Scalar, with_type};
 
 /// Shared numbers.
 #[pyclass(module = "manyhands._runtime", subclass, frozen, weakref)]
@@ -268,7 +268,7 @@ impl SharedArray {
 
     /// `lost_updates`: how many were noticed, in all processes; see `set_lost_update_mode`.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        super::memory::statistics(py, &self.memory)
+        crate::shared::values::memory::statistics(py, &self.memory)
     }
 
     /// What it lies in.

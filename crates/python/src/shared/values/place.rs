@@ -1,13 +1,13 @@
-//! One cell with its type and its lock: what [`super::value`] and [`super::array`] do to it.
+//! One cell with its type and its lock: what [`crate::shared::values::value`] and [`crate::shared::values::array`] do to it.
 //!
 //! Values are converted before the lock is taken: converting may run Python code.
 
 use manyhands_shm::cell::{Memory, Number};
 use pyo3::prelude::*;
 
-use super::guard::Guard;
-use super::lost_update::{self, Spot};
-use super::scalar::{Cell, Op, Scalar, with_type};
+use crate::shared::values::guard::Guard;
+use crate::shared::values::lost_update::{self, Spot};
+use crate::shared::values::scalar::{Cell, Op, Scalar, with_type};
 
 /// Where a cell lies, what it is, and what guards it.
 #[derive(Clone, Copy)]

@@ -7,8 +7,8 @@ use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::block::{Block, HasBlock};
-use super::held::LocalLock;
+use crate::shared::locks::local_lock::LocalLock;
+use crate::shared::locks::with_block::{Block, HasBlock};
 
 /// A lock that processes share and its owner may take again.
 #[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
@@ -48,7 +48,7 @@ impl SharedRLock {
         block: bool,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        self.local.acquire(py, || super::acquire_deadline(block, timeout))
+        self.local.acquire(py, || crate::shared::acquire_deadline(block, timeout))
     }
 
     /// Undoes one acquisition.
@@ -104,6 +104,6 @@ impl SharedRLock {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        super::reduce(slf.as_any(), slf.get().local.object())
+        crate::shared::reduce(slf.as_any(), slf.get().local.object())
     }
 }

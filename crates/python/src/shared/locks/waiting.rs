@@ -13,8 +13,8 @@ use manyhands_sys::clock::Deadline;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::held::LocalLock;
 use crate::call::call;
+use crate::shared::locks::local_lock::LocalLock;
 use crate::sync::site;
 use crate::{async_exception, errors, worker};
 
@@ -121,6 +121,6 @@ fn notice(py: Python<'_>, lock: &LocalLock) -> Notice {
         thread,
         waits_for: lock.in_words(),
         waits_at: site::here(py).to_string(),
-        holds: super::held::held_here(lock.me()),
+        holds: crate::shared::locks::local_lock::held_here(lock.me()),
     }
 }

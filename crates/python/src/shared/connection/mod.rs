@@ -3,6 +3,8 @@
 //! What waits does so in `sync/blocking.rs`, after one attempt with the GIL: a message that is
 //! there, or has room, costs no hand-over.
 
+pub mod message;
+
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +23,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyTuple, PyType};
 
-use super::connection_message::{self as message, BYTES, Incoming, LARGE, OBJECT, Outgoing, RAW};
-use super::open_error;
+use self::message::{BYTES, Incoming, LARGE, OBJECT, Outgoing, RAW};
 use crate::errors;
 use crate::interrupt::deadline_of;
 use crate::process::codec::out_of_memory;
+use crate::shared::open_error;
 use crate::sync::blocking::block;
 
 /// What the standard module's BrokenPipeError has as its errno.
@@ -118,7 +120,7 @@ impl ConnectionCore {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        super::reduce(slf.as_any(), slf.get().open()?.end.object())
+        crate::shared::reduce(slf.as_any(), slf.get().open()?.end.object())
     }
 
     /// Send an object, waiting for room if the pipe is full.

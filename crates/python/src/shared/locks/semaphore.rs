@@ -56,14 +56,14 @@ impl SharedSemaphore {
     ) -> PyResult<Self> {
         let _ = ctx;
         if let Some(handle) = _handle {
-            return super::open(py, handle, &SEMAPHORE).map(Self::of);
+            return crate::shared::open(py, handle, &SEMAPHORE).map(Self::of);
         }
         let value = u32::try_from(value).ok().filter(|value| *value <= MAX_PERMITS);
         let value = value.ok_or_else(|| {
             let text = format!("a semaphore starts with 0 to {MAX_PERMITS} permits");
             PyValueError::new_err(text)
         })?;
-        let this = Self::of(super::create(&SEMAPHORE, size_of::<State>() as u64)?);
+        let this = Self::of(crate::shared::create(&SEMAPHORE, size_of::<State>() as u64)?);
         this.state().set_up(value, _is_bounded);
         Ok(this)
     }
@@ -78,10 +78,13 @@ impl SharedSemaphore {
         if self.state().try_acquire() {
             return Ok(true);
         }
-        let deadline = super::acquire_deadline(block, timeout)?;
-        super::waiting::block(py, &self.family, deadline, |waiting: &mut Waiting<'_>| {
-            self.state().acquire_slow(waiting)
-        })
+        let deadline = crate::shared::acquire_deadline(block, timeout)?;
+        crate::shared::locks::waiting::block(
+            py,
+            &self.family,
+            deadline,
+            |waiting: &mut Waiting<'_>| self.state().acquire_slow(waiting),
+        )
     }
 
     fn release(&self) -> PyResult<()> {
@@ -125,6 +128,6 @@ impl SharedSemaphore {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        super::reduce(slf.as_any(), &slf.get().object)
+        crate::shared::reduce(slf.as_any(), &slf.get().object)
     }
 }

@@ -5,6 +5,9 @@
 //! it is unpacked after it was taken out. No lock is held while Python code runs, and none is
 //! waited for longer than a moment with the GIL.
 
+mod item;
+mod wait;
+
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,11 +23,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 
-use super::queue_item::{Item, object_of};
-use super::queue_wait::{deadline_of_call, until};
 use crate::call::call;
 use crate::errors;
 use crate::process::codec::out_of_memory;
+use crate::shared::queue::item::{Item, object_of};
+use crate::shared::queue::wait::{deadline_of_call, until};
 
 type Wanted<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
@@ -211,7 +214,7 @@ impl SharedQueueCore {
     #[classmethod]
     fn _open<'py>(class: &Bound<'py, PyType>, name: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         let py = class.py();
-        let object = super::open(py, name, &QUEUE)?;
+        let object = crate::shared::open(py, name, &QUEUE)?;
         let made = class.call_method1(intern!(py, "__new__"), (class,))?;
         let _ = made.cast::<Self>()?.get().queue.set(SharedQueue::of(object));
         Ok(made)
@@ -219,7 +222,7 @@ impl SharedQueueCore {
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let queue = Self::queue(slf)?;
-        super::reduce(slf.as_any(), queue.object())
+        crate::shared::reduce(slf.as_any(), queue.object())
     }
 
     /// Puts `obj` into the queue, waiting for room if `block`, at most `timeout` seconds.

@@ -11,8 +11,8 @@ use manyhands_shm::{Block, Carried, Heap};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::connection_message::Outgoing;
 use crate::process::codec::{self, out_of_memory};
+use crate::shared::connection::message::Outgoing;
 
 /// An item that is ready to be put; nothing of Python is in it.
 pub struct Item {
