@@ -14,11 +14,7 @@ from manyhands._mp.pool import (
     INIT,
     RUN,
     TERMINATE,
-    ApplyResult,
     ExceptionWithTraceback,
-    IMapIterator,
-    IMapUnorderedIterator,
-    MapResult,
     MaybeEncodingError,
     Pool,
     RemoteTraceback,
@@ -27,7 +23,8 @@ from manyhands._mp.pool import (
     rebuild_exc,
     starmapstar,
 )
-from manyhands._mp.pool_results import AsyncResult, PoolTerminated
+from manyhands._mp.pool_imap import IMapIterator, IMapUnorderedIterator
+from manyhands._mp.pool_results import ApplyResult, AsyncResult, MapResult, PoolTerminated
 
 __all__ = [
     "CLOSE",

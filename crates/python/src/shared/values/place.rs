@@ -1,4 +1,4 @@
-//! One cell with its type and its lock: what [`crate::shared::values::value`] and [`crate::shared::values::array`] do to it.
+//! One cell with its type and its lock: what [`super::value`] and [`super::array`] do to it.
 //!
 //! Values are converted before the lock is taken: converting may run Python code.
 
