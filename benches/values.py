@@ -2,10 +2,16 @@
 
 One process, nobody in its way; the cost of the loop around is part of every figure.  The standard
 library has no atomic operation: its counterpart is ``+= 1`` with the lock held.
+
+Beside that statement stands what the interpreter takes for its parts alone: a ``with`` on an
+object in C whose `__enter__` and `__exit__` do nothing (a closed `os.scandir`), and ``+= 1`` on an
+attribute in C (of a ctypes number).
 """
 
+import ctypes
 import functools
 import multiprocessing as standard
+import os
 import timeit
 
 import _measure
@@ -14,6 +20,7 @@ from manyhands import multiprocessing as ours
 # Statement after statement in one round of the loop: its cost counts for little.
 N_UNROLLED = 10
 LOCKED = "with it.get_lock(): it.value += 1"
+BARE = "with nothing: it.value += 1"
 # name, what is made, ours, standard, target (0: none)
 CASES = (
     ("Value: += 1 with its lock", "Value('q', 0)", LOCKED, LOCKED, 5),
@@ -35,13 +42,19 @@ def statement(module, make, code, n_times):
     return timer.timeit(n_times // N_UNROLLED) / n_times * 1e9
 
 
+def bare(n_times):
+    """Nanoseconds for `BARE`: no lock, no shared memory."""
+    with os.scandir() as nothing:
+        nothing.close()
+    names = {"it": ctypes.c_longlong(0), "nothing": nothing}
+    timer = timeit.Timer("\n".join([BARE] * N_UNROLLED), globals=names)
+    return timer.timeit(n_times // N_UNROLLED) / n_times * 1e9
+
+
 def making(module, make, n_times):
-    """Microseconds to make one and let it go while there is another: the heap stays."""
-    kept = eval(f"module.{make}", {"module": module})
+    """Microseconds to make one and let it go."""
     timer = timeit.Timer(f"module.{make}", globals={"module": module})
-    taken = timer.timeit(n_times) / n_times * 1e6
-    del kept
-    return taken
+    return timer.timeit(n_times) / n_times * 1e6
 
 
 def watched(mode, n_times):
@@ -60,6 +73,8 @@ def rows(quick):
             "ours": functools.partial(statement, ours, make, our_code, n_times),
             "standard": functools.partial(statement, standard, make, standard_code, n_times),
         }
+        if our_code == LOCKED:
+            lanes["the interpreter alone"] = functools.partial(bare, n_times)
         values = _measure.interleave(lanes, n_repeats)
         kind = "ratio" if target else "none"
         yield _measure.Row(name, "ns", values, kind=kind, target=target)

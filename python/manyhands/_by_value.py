@@ -235,6 +235,7 @@ def set_function_state(fn: types.FunctionType, state: tuple[Any, ...]) -> None:
             continue  # The cell is empty in the sender, too.
     for name, value in slots.items():
         setattr(fn, name, value)
+    _bind(fn)
 
 
 # --- the shared namespace of __main__ -----------------------------------------------------------
@@ -316,13 +317,28 @@ def _receive_globals(mark: int, arrived: dict[str, tuple[int, int, Any]]) -> Non
         _seen_serials[name] = serial
 
 
+def _bind(obj: Any) -> None:
+    """Give a class or function of ``__main__`` its name here, if this process serves another.
+
+    Whoever pickles it by name finds it then, without importing the parent's script.
+    """
+    name = obj.__qualname__
+    if _parent is None or obj.__module__ != MAIN or not name.isidentifier():
+        return
+    namespace = sys.modules[MAIN].__dict__
+    if name not in namespace:
+        namespace[name] = _seen_values[name] = obj
+        _seen_serials.setdefault(name, 0)
+
+
 def _is_news(namespace: dict[str, Any], name: str, serial: int, identity: int) -> bool:
     if name not in namespace:
         # Deleted by the worker itself if it has come before.
-        return _seen_serials.get(name) != serial
+        return _seen_serials.get(name, 0) < serial
     if name in _seen_serials:
         # The worker's own binding wins over the parent's.
-        return _seen_serials[name] != serial and namespace[name] is _seen_values.get(name, _MISSING)
+        # An older one may come late: definitions are made before they are sent.
+        return _seen_serials[name] < serial and namespace[name] is _seen_values.get(name, _MISSING)
     if name in _inherited:
         current = _inherited[name]
         return id(current) != identity and namespace[name] is current
@@ -399,6 +415,7 @@ class _Completion:
         if cls in _settled:
             return cls
         _settled.add(cls)
+        _bind(cls)
         if self.mark == _parent:
             _from_parent.add(cls)
         try:

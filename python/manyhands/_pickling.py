@@ -26,11 +26,14 @@ from typing import Any, NoReturn
 from ._exception_pickling import dumps_exception, loads_exception
 
 __all__ = [
+    "any_module_by_value",
     "dumps",
     "dumps_call",
     "dumps_chunk",
     "dumps_exception",
     "dumps_function",
+    "dumps_main",
+    "dumps_message",
     "dumps_result",
     "dumps_unexplained",
     "dumps_whole_call",
@@ -91,6 +94,36 @@ def dumps_result(obj: Any, buffers: list[Any] | None) -> bytes:
 
 def _is_nested(obj: Any) -> bool:
     return isinstance(obj, types.FunctionType) and "<" in obj.__qualname__
+
+
+def dumps_message(obj: Any, buffers: list[Any] | None) -> bytes:
+    """Pickle what a queue, pipe or manager carries: to whom is not known.
+
+    As `dumps`, but a class or function of ``__main__`` that the reader has already is the reader's
+    own, see `_main_objects`.
+    """
+    n_before = len(buffers) if buffers is not None else 0
+    if not any_module_by_value():
+        callback = buffers.append if buffers is not None else None
+        try:
+            data = pickle.dumps(obj, 5, buffer_callback=callback)
+            if b"__main__" not in data:
+                return data
+        except _REFUSALS:
+            pass
+        if buffers is not None:
+            del buffers[n_before:]
+    return dumps_main(obj, buffers)
+
+
+def dumps_main(obj: Any, buffers: list[Any] | None) -> bytes:
+    """As `dumps_message`, for what plain pickle refuses or names ``__main__`` in."""
+    from . import _main_objects
+
+    try:
+        return _main_objects.dumps(obj, buffers)
+    except Exception as error:
+        _raise(_diagnose().explain(obj, error), error)
 
 
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], buffers: list[Any] | None) -> bytes:
@@ -156,7 +189,7 @@ def dumps_function(fn: Callable[..., Any]) -> tuple[bytes, Any]:
     >>> loads(dumps_function(len)[0]) is len, dumps_function(len)[1]
     (True, None)
     """
-    if not _any_module_by_value():
+    if not any_module_by_value():
         try:
             data = pickle.dumps(fn, 5)
         except _REFUSALS:
@@ -231,7 +264,7 @@ def dumps_unexplained(obj: Any, buffers: list[Any] | None, to_parent: bool = Fal
     """As `dumps`, but errors are the pickler's own: for objects that are expected to fail."""
     callback = buffers.append if buffers is not None else None
     n_before = len(buffers) if buffers is not None else 0
-    if not _any_module_by_value():
+    if not any_module_by_value():
         try:
             data = pickle.dumps(obj, 5, buffer_callback=callback)
             if b"__main__" not in data:
@@ -267,7 +300,7 @@ def _raise(explained: BaseException, error: BaseException) -> NoReturn:
     raise explained from error
 
 
-def _any_module_by_value() -> bool:
+def any_module_by_value() -> bool:
     """Whether the program told cloudpickle to send some module by value."""
     module = sys.modules.get("cloudpickle.cloudpickle")
     return module is not None and bool(module._PICKLE_BY_VALUE_MODULES)

@@ -5,10 +5,14 @@ sleeps in its event loop. Whoever puts (or gets) an item, in whatever thread, ca
 line by way of its loop; it then tries again. So no item is in anybody's hands meanwhile: a
 coroutine that is cancelled loses none, and if it was called already it passes the call on.
 
+A forked child has none of them: coroutines and event loops stay with the parent.
+
 What it does not do: no polling, and no thread that waits for a coroutine.
 """
 
+import os
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -64,10 +68,23 @@ class _Line:
 class Waiters:
     """The coroutines that wait for one queue."""
 
+    getters: _Line
+    putters: _Line
+
     def __init__(self, queue: Any) -> None:
-        # The methods would keep the queue alive, but so do the coroutines that wait.
-        self.getters = _Line(queue._count_getters)
-        self.putters = _Line(queue._count_putters)
+        # It would keep the queue alive, but so do the coroutines that wait.
+        self._queue = queue
+        self._begin()
+        _everybody.add(self)
+
+    def _begin(self) -> None:
+        self.getters = _Line(self._queue._count_getters)
+        self.putters = _Line(self._queue._count_putters)
+
+    def forget(self) -> None:
+        """In a forked child: those who wait are the parent's."""
+        self._begin()
+        self._queue._forget_coroutines()
 
     def call_getters(self, n: int) -> None:
         self.getters.call(n)
@@ -78,6 +95,18 @@ class Waiters:
     def call_all(self, _n: int) -> None:
         self.getters.call(None)
         self.putters.call(None)
+
+
+# A child of a fork looks here for what it has to forget.
+_everybody: weakref.WeakSet[Waiters] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for waiters in list(_everybody):
+        waiters.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 async def get(queue: Any, waiters: Callable[[Any], Any] = Waiters) -> Any:

@@ -21,7 +21,10 @@ from ._learned_imports import ImportLearner
 from .install import install
 
 #: What a process needs from us besides, `queues` for what it returns. The rest can be learned.
-_REST = ("_by_value", "_forward", "_mp.child", "multiprocessing.context", "multiprocessing.queues")
+_REST = (
+    *("_by_value", "_captured", "_forward", "_main_objects", "_mp.child"),
+    *("multiprocessing.context", "multiprocessing.queues"),
+)
 #: How long the first launches of a fresh template may take to come, in seconds.
 _FIRST_RUSH_S = 0.1
 

@@ -115,6 +115,8 @@ def prepare(
     if inherited:
         importlib.import_module("manyhands._by_value")
     _once_imported("manyhands._by_value", accept)
+    if not inherited:
+        _once_imported("manyhands._main_objects", lambda module: module.begin_anew())
     _pickling.register_connection_reducers()
     _detach_stdin()
     write_whole_lines()

@@ -299,3 +299,34 @@ def test_a_cancelled_wait_in_a_thread_leaves_no_thread_behind():
         for future in futures:
             assert future.cancel(running=True)
     family_watch.wait_until(lambda: threading.active_count() <= before, "the threads ended")
+
+
+def test_a_cancel_in_the_middle_of_an_import_spoils_no_later_one(tmp_path, monkeypatch):
+    package = tmp_path / "half_made"
+    package.mkdir()
+    (package / "part.py").write_text("value = 25")
+    # The name `part` is bound only where the part is imported for the first time.
+    (package / "__init__.py").write_text(
+        "import pathlib, threading\n"
+        "from half_made.part import *\n"
+        f"mark = pathlib.Path({str(tmp_path / 'mark')!r})\n"
+        "if not mark.exists():\n"
+        "    mark.touch()\n"
+        "    threading.Event().wait(60)\n"
+        "value = part.value\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def imported():
+        import half_made
+
+        return half_made.value
+
+    with ProcessPoolExecutor(max_workers=1) as executor:
+        first = executor.submit(imported)
+        while not (tmp_path / "mark").exists():
+            assert not first.done(), first.exception()
+            time.sleep(0.001)
+        later = [executor.submit(imported) for _ in range(3)]
+        assert first.cancel(running=True)
+        assert [future.result(60) for future in later] == [25, 25, 25]

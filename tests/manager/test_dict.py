@@ -260,3 +260,25 @@ def test_statistics_count_keys_and_changes(manager):
     del d["a"]
     d["b"] = 2
     assert d.statistics() == {"n_items": 1, "n_key_changes": 3, "n_mended_after_death": 0}
+
+
+class Looks:
+    """Looks, while it is pickled, which keys are there."""
+
+    def __init__(self, d):
+        self.d, self.seen = d, None
+
+    def __reduce__(self):
+        self.seen = self.d.keys()
+        return str, ("seen",)
+
+
+def test_an_update_sets_nothing_before_all_of_it_is_packed(manager):
+    d = manager.dict()
+    looks = Looks(d)
+    d.update({"first": 0, frozenset({1}): 1, "last": looks})
+    assert looks.seen == []
+    assert d.copy() == {"first": 0, frozenset({1}): 1, "last": "seen"}
+    with pytest.raises(TypeError):
+        d.update({frozenset({2}): 2, "bad": (n for n in "ab")})
+    assert d.keys() == ["first", frozenset({1}), "last"]

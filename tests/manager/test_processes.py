@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from manyhands import multiprocessing
+from manyhands.futures import CancelledError
 from manyhands.multiprocessing import Manager
+from manyhands.threading import Thread
 
 N_PROCESSES = 8
 METHODS = ("template", "spawn", "fork")
@@ -128,6 +130,54 @@ def test_a_locked_block_has_a_timeout():
             pass
         with pytest.raises(RuntimeError, match="does not hold"):
             d._open_gate()
+
+
+OPERATIONS = {
+    "lookup": lambda d: d["n"],
+    "locked block": lambda d: d.locked().__enter__(),
+    "locked block with a timeout": lambda d: d.locked(timeout=3600).__enter__(),
+    "addition": lambda d: d.add("n"),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_thread_that_waits_for_a_locked_block_can_be_cancelled(operation):
+    with Manager() as manager:
+        d = manager.dict(n=0)
+        with d.locked():
+            thread = Thread(target=OPERATIONS[operation], args=(d,))
+            thread.start()
+            time.sleep(0.05)  # It may wait by then, or not yet: both must work.
+            assert thread.cancel()
+            thread.join()
+            with pytest.raises(CancelledError):
+                thread.result()
+        with d.locked(timeout=30):
+            assert d["n"] == 0
+
+
+def test_a_cancel_at_any_moment_leaves_no_block_locked():
+    with Manager() as manager:
+        d = manager.dict(n=0)
+
+        def enter_and_leave(begun):
+            begun.set()
+            while True:
+                with d.locked():
+                    pass
+
+        for _ in range(50):
+            begun = threading.Event()
+            thread = Thread(target=enter_and_leave, args=(begun,))
+            thread.start()
+            begun.wait()
+            thread.cancel()
+            thread.join()
+            with pytest.raises(CancelledError):
+                thread.result()
+            with d.locked(timeout=30):
+                d["n"] += 1
+        assert d["n"] == 50
 
 
 def test_keys_that_are_equal_only_by_comparison_are_never_doubled():

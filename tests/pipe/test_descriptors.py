@@ -1,6 +1,9 @@
 """What programs do with the descriptor of a duplex connection besides waiting: send descriptors."""
 
 import os
+import select
+import signal
+import threading
 from multiprocessing import reduction
 
 import pytest
@@ -47,6 +50,31 @@ def test_a_byte_without_a_descriptor_is_an_error(module, fork):
     fork(lambda: os.write(there.fileno(), b"\0"))
     with pytest.raises(RuntimeError):
         reduction.recv_handle(here)
+
+
+def test_other_threads_run_while_a_stopped_process_is_asked_for_the_sockets(connection, fork):
+    here, there = connection.Pipe()
+
+    def keep_the_door():
+        there.fileno()
+        there.send("asked")
+        assert there.recv() == "write"
+        os.write(there.fileno(), b"x")
+
+    pid = fork(keep_the_door)
+    assert here.recv() == "asked"
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+    begun = threading.Event()
+    asking = threading.Thread(target=lambda: (begun.set(), here.fileno()))
+    asking.start()
+    begun.wait()
+    # If this thread stood still until the question is given up, there would be another pair.
+    os.kill(pid, signal.SIGCONT)
+    asking.join()
+    here.send("write")
+    assert select.select([here], [], [], 20)[0], "the sockets are not those of the other process"
+    assert os.read(here.fileno(), 1) == b"x"
 
 
 def test_the_sockets_are_made_anew_if_their_maker_was_killed(connection, fork):

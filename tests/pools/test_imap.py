@@ -3,6 +3,7 @@
 import gc
 import itertools
 import multiprocessing
+import sys
 import threading
 import time
 
@@ -198,3 +199,36 @@ def test_terminate_ends_an_iterator_over_an_infinite_input(pool):
 def test_zip_over_one_iterator_twice_takes_turns(pool):
     results = pool.imap(tasks.square, range(6), 4)
     assert list(zip(results, results, strict=True)) == [(0, 1), (4, 9), (16, 25)]
+
+
+@pytest.fixture
+def quick_switches():
+    """Threads change places after a microsecond: what can race does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("quick_switches")
+def test_several_threads_may_take_the_results_of_one_imap_while_another_joins(pool, monkeypatch):
+    monkeypatch.setattr(pool_input, "WINDOW", 5)
+    n_items, taken = 3000, []
+    results = pool.imap_unordered(tasks.square, range(n_items), 2)
+
+    def take():
+        taken.extend(results)
+
+    def take_some():
+        taken.extend(itertools.islice(results, n_items // 6))
+
+    threads = [threading.Thread(target=take_some) for _ in range(4)]
+    threads.append(threading.Thread(target=take))
+    for thread in threads:
+        thread.start()
+    threads[0].join()
+    pool.close()
+    pool.join()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == [n * n for n in range(n_items)]

@@ -60,7 +60,10 @@ def test_a_killed_template_costs_nothing_but_the_reason_of_a_death():
     assert later.result() == 1
     running.kill()
     running.join()
-    assert running.exitcode in (255, -signal.SIGKILL)
+    # Linux before 6.15 does not tell if somebody else has reaped the process.
+    kernel_tells = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
+    known = {-signal.SIGKILL} if kernel_tells else {-signal.SIGKILL, 255}
+    assert running.exitcode in known
     assert not running.is_alive()
 
 
@@ -91,6 +94,7 @@ def test_a_start_that_fails_leaves_nothing_and_can_be_repeated(context):
     if context.get_start_method() == "fork":
         pytest.skip("nothing is pickled for a fork")
     heap_user = multiprocessing.SimpleQueue()  # Else the family heap, too, comes and goes.
+    gc.collect()  # The process of the test before may hang on the traceback of its failure.
     n_fds = len(os.listdir("/proc/self/fd"))
     glass = Unpicklable()
     process = context.Process(target=print, args=(glass,))

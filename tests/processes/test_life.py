@@ -10,6 +10,8 @@ import time
 import manyhands
 import pytest
 from manyhands import multiprocessing
+from manyhands.futures import CancelledError
+from manyhands.threading import Thread
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -348,6 +350,25 @@ def test_shared_objects_live_no_longer_for_having_been_sent(context):
 def close_and_wait(connection):
     connection.close()
     threading.Event().wait()
+
+
+@pytest.mark.parametrize("timeout", [None, 3600])
+def test_a_thread_that_joins_a_process_can_be_cancelled(context, timeout):
+    if context.get_start_method() == "fork":
+        pytest.skip("a forked process is waited for in poll(), as by the standard module")
+    process = started(context, wait_for_ever)
+    try:
+        thread = Thread(target=process.join, args=(timeout,))
+        thread.start()
+        time.sleep(0.05)  # It may wait by then, or not yet: both must work.
+        assert thread.cancel()
+        thread.join()
+        with pytest.raises(CancelledError):
+            thread.result()
+        assert process.is_alive()
+    finally:
+        process.kill()
+        process.join()
 
 
 class Sour:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import sys
 import threading
 import weakref
@@ -244,3 +245,27 @@ def test_trio_tasks_and_threads_exchange_items(make):
     trio.run(main)
     putter.join()
     assert len(taken) in (N_ITEMS - 1, N_ITEMS)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_calls_its_own_coroutines_not_those_of_its_parent(make, start, until):
+    async def get_what_is_put():
+        waiting = asyncio.create_task(queue.aget())
+        await asyncio.sleep(0)
+        assert queue.statistics()["getters_waiting"] == 1
+        queue.put("rice")
+        return await asyncio.wait_for(waiting, 30)
+
+    queue = make()
+    parents = start(asyncio.run, queue.aget())
+    until(lambda: queue.statistics()["getters_waiting"] == 1)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            status = asyncio.run(get_what_is_put()) != "rice"
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    queue.put("beans")
+    assert parents.result() == "beans"

@@ -44,6 +44,15 @@ def test_processes_of_every_kind_leave_their_locks(make, context):
     lock.release()
 
 
+@pytest.mark.parametrize("arguments", [(False,), (True, 0.001)], ids=["at once", "in a moment"])
+def test_who_never_waits_long_gets_the_lock_of_a_dead_owner(make, fork, arguments):
+    lock = make()
+    orphan(lock, fork)
+    with pytest.warns(OwnerDied):
+        assert lock.acquire(*arguments)
+    lock.release()
+
+
 def test_who_waits_when_the_owner_dies_gets_the_lock(make, fork, start):
     lock, taken = make(), multiprocessing.Event()
 
@@ -93,6 +102,29 @@ def test_a_timed_acquisition_takes_over_as_well(make, fork):
     orphan(lock, fork)
     assert lock.acquire(True, 60)
     lock.release()
+
+
+def test_an_acquisition_that_does_not_wait_takes_over_as_well(make, fork):
+    lock = make(owner_died="ignore")
+    for how in [(False,), (True, 0), (True, 0.001)]:
+        orphan(lock, fork)
+        assert lock.acquire(*how), how
+        lock.release()
+
+
+def test_an_acquisition_that_does_not_wait_leaves_a_living_owner_alone(make, fork):
+    lock, taken, enough = make(), multiprocessing.Event(), multiprocessing.Event()
+
+    def hold():
+        with lock:
+            taken.set()
+            enough.wait()
+
+    owner = fork(hold)
+    taken.wait()
+    assert not lock.acquire(False) and not lock.acquire(True, 0.001)
+    enough.set()
+    assert fork.reap(owner) == 0
 
 
 def test_the_process_has_a_mode(make, fork):

@@ -85,6 +85,54 @@ def test_the_watcher_goes_with_the_last_coroutine(until):
     until(lambda: "queue watcher" not in [thread.name for thread in threading.enumerate()])
 
 
+def test_a_forked_child_waits_for_itself_while_its_parent_waits(start, until):
+    queue, taken = Queue(), Queue()
+    waiting = start(asyncio.run, queue.aget())
+    until(lambda: queue.statistics()["getters_waiting"] == 1)
+    process = fork.Process(target=lambda: taken.put(asyncio.run(queue.aget())))
+    process.start()
+    until(lambda: queue.statistics()["getters_waiting"] == 2)
+    queue.put_many("ab")
+    assert sorted([waiting.result(), taken.get(timeout=60)]) == ["a", "b"]
+    process.join()
+
+
+def test_a_watcher_that_cannot_be_started_is_an_error_and_is_tried_again(monkeypatch, start):
+    def fail(_thread):
+        raise RuntimeError("can't start new thread")
+
+    queue = Queue()
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="can't start"):
+        patch.setattr(threading.Thread, "start", fail)
+        asyncio.run(queue.aget())
+    waiting = start(asyncio.run, queue.aget())
+    process = fork.Process(target=queue.put, args=("rice",))
+    process.start()
+    assert waiting.result() == "rice"
+    process.join()
+
+
+def test_a_watcher_that_fails_is_replaced_by_the_coroutines_it_leaves(monkeypatch, start):
+    class Failing(Queue):
+        n_waits = 0
+
+        def _wait_for_item(self, seconds):
+            self.n_waits += 1
+            if self.n_waits == 1:
+                raise MemoryError("none left")
+            return super()._wait_for_item(seconds)
+
+    errors = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: errors.append(args.exc_type))
+    queue = Failing()
+    waiting = start(asyncio.run, queue.aget())
+    process = fork.Process(target=queue.put, args=("rice",))
+    process.start()
+    assert waiting.result() == "rice"
+    process.join()
+    assert errors == [MemoryError]
+
+
 def test_trio_may_wait_too():
     trio = pytest.importorskip("trio")
 

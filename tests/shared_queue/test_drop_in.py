@@ -180,6 +180,34 @@ def test_many_items_are_put_and_got_at_once():
     assert queue.get_many(100) == [0, 1, 2, 3, 4]
 
 
+class _Broken:
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        return _fail, (self.error,)
+
+
+def _fail(error):
+    raise error
+
+
+def test_an_item_that_cannot_be_unpickled_costs_no_other_of_its_batch():
+    queue = Queue()
+    queue.put_many([1, _Broken(KeyError("first")), "two", _Broken(OSError("second")), [3]])
+    with pytest.raises(KeyError, match="first") as caught:
+        queue.get_many(10)
+    assert caught.value.items == [1, "two", [3]]
+    (note,) = caught.value.__notes__
+    assert "OSError: second" in note
+    assert queue.empty()
+    queue.put_many([_Broken(KeyboardInterrupt()), 4, 5])
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        queue.get_many(2)
+    assert interrupted.value.items == [4]
+    assert queue.get() == 5
+
+
 def test_put_many_waits_for_room(start):
     queue = Queue(3)
     putting = start(queue.put_many, range(100))

@@ -139,3 +139,19 @@ def test_the_lock_may_be_given_shared_or_left_out():
 def test_negative_sizes_are_refused():
     with pytest.raises(ValueError):
         Array("i", -1)
+
+
+def test_a_slice_is_converted_before_the_first_element_is_set():
+    class Looks:
+        def __index__(self):
+            seen.append((array[:], array.get_lock()._is_mine()))
+            return 7
+
+    seen = []
+    array = Array("i", 3)
+    with pytest.raises(TypeError):
+        array[:] = [1, Looks(), "three"]
+    assert array[:] == [0, 0, 0]
+    array[:] = [1, 2, Looks()]
+    assert seen == [([0, 0, 0], False)] * 2
+    assert array[:] == [1, 2, 7]

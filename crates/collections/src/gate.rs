@@ -10,13 +10,16 @@
 //! has the container's short lock, and leaves again if it is another's: so whoever closes the gate
 //! and then gets the short lock once knows that nobody else is inside.
 
+use std::ptr;
 use std::time::Duration;
 
 use manyhands_shm::Heap;
+use manyhands_sync::deadlock::{Description, EndedBy, Resource, Site};
 use manyhands_sync::robust::{Owner, Parties};
+use manyhands_sync::sleep::{Slept, Wait, Waiting, sleep};
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::futex::{Futex, Shared, WaitEnd};
+use manyhands_sys::futex::{Futex, Shared};
 
 /// The words of a gate; open if zero.
 #[repr(C)]
@@ -31,17 +34,6 @@ pub struct Gate {
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Gate>() == 24);
-
-/// How a wait for a gate ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// It is open, or its owner is dead.
-    Yes,
-    /// The deadline came.
-    TimedOut,
-    /// A signal arrived.
-    Interrupted,
-}
 
 /// The longest sleep before the owner is looked at: it may have died without ringing.
 const SLICE: Duration = Duration::from_millis(20);
@@ -97,29 +89,41 @@ impl Gate {
         self.owner.load(Ordering::Relaxed) == word_of(Owner::current(heap))
     }
 
-    /// Sleeps until the gate may be open, or `deadline`.
-    pub fn wait(&self, heap: &Heap, deadline: Option<Deadline>) -> Opened {
+    /// Sleeps until the gate is open or its owner is dead, or as `waiting` ends it.
+    pub fn wait(&self, heap: &Heap, deadline: Option<Deadline>, waiting: &mut Waiting<'_>) -> Wait {
         self.n_waiting.fetch_add(1, Ordering::SeqCst);
-        let opened = self.wait_counted(heap, deadline);
+        let end = self.wait_counted(heap, deadline, waiting);
         self.n_waiting.fetch_sub(1, Ordering::SeqCst);
-        opened
+        end
     }
 
-    fn wait_counted(&self, heap: &Heap, deadline: Option<Deadline>) -> Opened {
+    /// The same for a caller that goes on waiting whatever happens.
+    pub fn wait_until_open(&self, heap: &Heap) {
+        let mut waiting = Waiting::new(self, Site::Unknown);
+        while self.wait(heap, None, &mut waiting) != Wait::Done {}
+    }
+
+    fn wait_counted(
+        &self,
+        heap: &Heap,
+        deadline: Option<Deadline>,
+        waiting: &mut Waiting<'_>,
+    ) -> Wait {
         loop {
             let bell = self.bell.load(Ordering::SeqCst);
             let owner = self.owner.load(Ordering::SeqCst);
             if owner == 0 || !self.is_anothers(heap, owner) {
-                return Opened::Yes;
+                return Wait::Done;
+            }
+            if deadline.is_some_and(Deadline::has_passed) {
+                return Wait::TimedOut;
             }
             let slice = Deadline::after(SLICE);
             let until = deadline.map_or(slice, |deadline| deadline.min(slice));
-            match self.bell.wait(bell, Some(until)) {
-                WaitEnd::Interrupted => return Opened::Interrupted,
-                _ if deadline.is_some_and(|deadline| deadline.has_passed()) => {
-                    return Opened::TimedOut;
-                }
-                _ => {}
+            match sleep(&self.bell, bell, Some(until), waiting) {
+                // A slice may have ended, or the deadline come: the words tell.
+                Slept::Woken | Slept::TimedOut => {}
+                Slept::Interrupted | Slept::Stuck => return Wait::Interrupted,
             }
         }
     }
@@ -130,6 +134,17 @@ impl Gate {
 
     fn is_living(&self, heap: &Heap, owner: u64) -> bool {
         Parties::is_alive(heap, (owner >> 32) as u32)
+    }
+}
+
+/// Another process may always end a wait, so none is ever said to be a deadlock.
+impl Resource for Gate {
+    fn describe(&self) -> Description {
+        Description { kind: "managed container", name: None, id: ptr::from_ref(self) as usize }
+    }
+
+    fn ended_by(&self) -> EndedBy {
+        EndedBy::Nobody
     }
 }
 

@@ -22,7 +22,7 @@ mod record;
 mod table;
 
 pub use crate::core::{Busy, How, KINDS};
-pub use crate::gate::{Gate, Opened};
+pub use crate::gate::Gate;
 pub use crate::list::{ListGuard, SharedList};
 pub use crate::map::{Key, MapGuard, SharedMap};
 pub use crate::record::{Draft, Value};

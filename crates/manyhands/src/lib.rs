@@ -29,6 +29,9 @@
 //! - A worker process that dies fails the one task it was running; everything else goes on.
 //! - [`Shared`] and [`SharedSlice`] are numbers that processes share, [`SharedMap`] is a map;
 //!   [`SharedQueue`] and [`Pipe`] connect them. Each may be sent to any of them.
+//! - So may a [`SharedMutex`] around plain data, which tells its next owner when one has died with
+//!   it, and tells of deadlocks between processes; [`SharedCondvar`], [`SharedSemaphore`],
+//!   [`SharedEvent`] and [`SharedBarrier`] go with it.
 //! - [`scope`] starts threads that end before it does; the first failure asks the others to stop.
 //!   [`sync`] has the locks for them, which tell of deadlocks.
 //! - A panic in a task comes back as an error with its message and its place.
@@ -63,7 +66,9 @@ pub use process::{Process, ProcessBuilder, SpawnError};
 pub use process_pool::{ProcessPool, ProcessPoolBuilder};
 pub use scope::{Failure, Failures, Group, Outcome, Spawned, scope};
 pub use shared::{
-    Pipe, ReceiveError, SendError, ShareError, Shared, SharedMap, SharedQueue, SharedSlice,
+    OwnerDied, Pipe, ReceiveError, SendError, ShareError, Shared, SharedBarrier, SharedCondvar,
+    SharedEvent, SharedMap, SharedMutex, SharedMutexGuard, SharedPermit, SharedQueue,
+    SharedSemaphore, SharedSlice,
 };
 pub use start::init;
 pub use task::Task;

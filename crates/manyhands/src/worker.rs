@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::process::exit;
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use manyhands_pool::panics;
 use manyhands_pool::process::{Body, Next, ReplyKind, WorkerEnd};
@@ -48,6 +49,15 @@ pub fn stop_requested() -> bool {
     // SAFETY: not null only while `Running` exists in this thread, which borrows the connection.
     let is_task_to_stop = !end.is_null() && unsafe { &*end }.interrupt_wanted();
     is_task_to_stop || crate::scope::stop_requested()
+}
+
+/// The task that this worker runs, or ran last.
+static LAST_TASK: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
+
+/// What people know this process by, for reports: the task that it runs. `None`: it is no worker.
+pub(crate) fn task_name() -> Option<&'static str> {
+    // SAFETY: null, or from a `&'static Entry`, of which nothing is ever changed.
+    unsafe { LAST_TASK.load(Ordering::Acquire).as_ref() }.map(|entry| entry.name)
 }
 
 /// Marks a task as running in this thread, until dropped.
@@ -127,6 +137,7 @@ fn run_task(end: &mut WorkerEnd, functions: &mut Functions, buffer: &mut [u8; Bo
         match functions.get(job.function_id, job.function) {
             None => Err(unknown(job.function)),
             Some(entry) => {
+                LAST_TASK.store(ptr::from_ref(entry).cast_mut(), Ordering::Release);
                 let _running = Running::new(end);
                 panics::catch(|| (entry.run)(job.body, end.heap(), buffer))
                     .unwrap_or_else(|panic| Err(panic.into()))

@@ -1,5 +1,7 @@
 //! Queues and maps between processes: what is put arrives, also handles of each other.
 
+use std::sync::{OnceLock, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use manyhands::{Process, ReceiveError, SendError, Shared, SharedMap, SharedQueue};
@@ -64,6 +66,43 @@ fn a_map_is_updated_by_several_processes_and_loses_nothing() {
     let total: u32 = keys.iter().map(|key| counts.get(key).expect("a count").unwrap_or(0)).sum();
     assert_eq!(total as usize, 4 * text.chars().count());
     assert!(counts.remove(&' ').expect("a letter") && !counts.contains(&' ').expect("a letter"));
+}
+
+/// A key that looks at its map while it is encoded and decoded.
+struct Nosy(u32);
+
+static LOOKED_AT: OnceLock<SharedMap<Nosy, u32>> = OnceLock::new();
+
+fn look() {
+    LOOKED_AT.get().map(SharedMap::len);
+}
+
+impl serde::Serialize for Nosy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        look();
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Nosy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        look();
+        u32::deserialize(deserializer).map(Self)
+    }
+}
+
+#[test]
+fn keys_are_encoded_and_decoded_while_nobody_is_kept_out() {
+    let map = LOOKED_AT.get_or_init(|| SharedMap::new().expect("a map"));
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        map.insert(&Nosy(1), &10).expect("room");
+        assert!(map.contains(&Nosy(1)).expect("a key"));
+        assert_eq!(map.keys().expect("keys").len(), 1);
+        assert!(map.remove(&Nosy(1)).expect("a key"));
+        let _ = done.send(());
+    });
+    is_done.recv_timeout(Duration::from_secs(60)).expect("it does not wait for itself");
 }
 
 #[test]

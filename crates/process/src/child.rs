@@ -16,9 +16,11 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use manyhands_sync::deadlock::{Description, EndedBy, Resource};
+use manyhands_sync::sleep::{Wait, Waiting, sleep};
 use manyhands_sys::atomic::Ordering;
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::futex::{Futex, Private, WaitEnd};
+use manyhands_sys::futex::{Futex, Private};
 use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
 
 use crate::launch::{Event, Events, Launcher};
@@ -40,17 +42,6 @@ pub trait Fate: Send + Sync {
 /// A child process that was asked for.
 pub struct Child {
     shared: Arc<Shared>,
-}
-
-/// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
-    /// What was waited for has happened.
-    Done,
-    /// The deadline came first.
-    TimedOut,
-    /// A signal handler ran in this thread.
-    Interrupted,
 }
 
 struct Shared {
@@ -90,13 +81,13 @@ impl Child {
     }
 
     /// Sleeps until the child runs, has run, or could not be started.
-    pub fn wait_started(&self, deadline: Option<Deadline>) -> Waited {
-        self.shared.wait(deadline, |word| word != LAUNCHING)
+    pub fn wait_started(&self, deadline: Option<Deadline>, waiting: &mut Waiting<'_>) -> Wait {
+        self.shared.wait(deadline, waiting, |word| word != LAUNCHING)
     }
 
     /// Sleeps until the child has ended and how is known.
-    pub fn wait_ended(&self, deadline: Option<Deadline>) -> Waited {
-        self.shared.wait(deadline, |word| word >= ENDED)
+    pub fn wait_ended(&self, deadline: Option<Deadline>, waiting: &mut Waiting<'_>) -> Wait {
+        self.shared.wait(deadline, waiting, |word| word >= ENDED)
     }
 
     /// Its process id, once it runs.
@@ -141,18 +132,32 @@ impl Child {
     }
 }
 
+/// A child may always end by itself, so no wait for one is ever said to be a deadlock.
+impl Resource for Child {
+    fn describe(&self) -> Description {
+        Description { kind: "Process", name: None, id: self.pid().unwrap_or(0) as usize }
+    }
+
+    fn ended_by(&self) -> EndedBy {
+        EndedBy::OtherProcess
+    }
+}
+
 impl Shared {
-    fn wait(&self, deadline: Option<Deadline>, is_there: impl Fn(u32) -> bool) -> Waited {
+    fn wait(
+        &self,
+        deadline: Option<Deadline>,
+        waiting: &mut Waiting<'_>,
+        is_there: impl Fn(u32) -> bool,
+    ) -> Wait {
         loop {
             // Acquire: meets the Release of `announce`.
             let word = self.word.load(Ordering::Acquire);
             if is_there(word) {
-                return Waited::Done;
+                return Wait::Done;
             }
-            match self.word.wait(word, deadline) {
-                WaitEnd::Woken => {}
-                WaitEnd::TimedOut => return Waited::TimedOut,
-                WaitEnd::Interrupted => return Waited::Interrupted,
+            if let Some(end) = sleep(&self.word, word, deadline, waiting).end() {
+                return end;
             }
         }
     }

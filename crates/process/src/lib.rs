@@ -19,7 +19,7 @@ mod message;
 mod supervisor;
 mod template;
 
-pub use child::{Child, Fate, Waited};
+pub use child::{Child, Fate};
 pub use launch::{ChildId, Event, Events, Launcher, Program};
 pub use message::{Launch, receive_launch};
 pub use supervisor::{forget_after_fork, stop_templates};

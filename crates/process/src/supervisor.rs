@@ -239,7 +239,7 @@ impl Supervisor {
         }
     }
 
-    /// A forked child has ended. Its template reports how; without a template nobody can.
+    /// A forked child has ended. Its template reports how; without a template a new kernel can.
     fn bury_orphan(&self, orphan: &Arc<OrphanWatch>) {
         // The report is on its way, perhaps behind others, or the template is dying: either way
         // its socket speaks. A stopped template is not waited for: the death matters more than
@@ -255,7 +255,7 @@ impl Supervisor {
         let is_news = state.orphans.len() < before;
         drop(state);
         if is_news {
-            orphan.report_unknown();
+            orphan.report_exit();
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
+use manyhands_sys::pid::{PidFd, Signal};
 use manyhands_sys::socket::{Message, MessageSocket};
 
 use crate::launch::{ChildId, Event, Events, Program};
@@ -71,7 +71,7 @@ impl TemplateUse {
         Supervisor::current().find_template(key)
     }
 
-    /// Process id of the template, for people; `None` once it has ended.
+    /// The template's process, which may have ended.
     pub fn process(&self) -> &PidFd {
         &self.template.process
     }
@@ -262,8 +262,10 @@ impl OrphanWatch {
         state.buried || state.children.contains_key(&self.child)
     }
 
-    pub(crate) fn report_unknown(&self) {
+    /// Tells the exit that the template did not come to tell.
+    pub(crate) fn report_exit(&self) {
+        let status = self.process.status_of_ended();
         self.template.lock().children.remove(&self.child);
-        self.events.notify(Event::Exited { id: self.child.1, status: ExitStatus::Unknown });
+        self.events.notify(Event::Exited { id: self.child.1, status });
     }
 }

@@ -64,7 +64,7 @@ pub fn deadline_of(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Deadli
         ));
     }
     if seconds <= 0.0 {
-        return Ok(Some(Deadline::at_ns(0)));
+        return Ok(Some(Deadline::NOW));
     }
     Ok(Duration::try_from_secs_f64(seconds).ok().map(Deadline::after))
 }

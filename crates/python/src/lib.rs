@@ -67,6 +67,8 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::containers::list::SharedList;
     #[pymodule_export]
+    use super::shared::containers::locked::ContainerBlock;
+    #[pymodule_export]
     use super::shared::event::SharedEvent;
     #[pymodule_export]
     use super::shared::family::{bury_party, last_forked_party, name_party};
@@ -116,6 +118,7 @@ mod _runtime {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::sync::blocking::hook_into_deadlocks();
         super::shared::register();
+        super::shared::prepare_classes(module.py())?;
         super::shared::lost_update::start();
         super::fork::hook_into(module)
     }

@@ -55,5 +55,5 @@ fn dumps<'py>(
 
 fn dumps_of(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    DUMPS.import(py, "manyhands._pickling", "dumps")
+    DUMPS.import(py, "manyhands._pickling", "dumps_message")
 }

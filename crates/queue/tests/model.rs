@@ -60,7 +60,7 @@ impl Model {
 }
 
 fn check<S: Store<u8>>(store: S, next: fn(&mut VecDeque<u8>) -> Option<u8>, calls: Vec<Call>) {
-    let long_ago = Some(manyhands_queue::Deadline::at_ns(0));
+    let long_ago = Some(manyhands_queue::Deadline::NOW);
     let maxsize = store.maxsize();
     let queue = Queue::with_store(store);
     let mut model =

@@ -2,18 +2,21 @@
 //! `pipe_deaths.rs`.
 
 use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use manyhands_queue::Deadline;
-use manyhands_queue::pipe::{End, KINDS, NoMessage, NotSent};
+use manyhands_queue::pipe::{End, KINDS, NoMessage, NotSent, Watch};
 use manyhands_shm::{Carried, Heap, HeapConfig, object};
 use manyhands_sync::deadlock::Site;
 use manyhands_sync::sleep::{Wait, Waiting};
 use proptest::prelude::*;
 
-const NOW: Option<Deadline> = Some(Deadline::at_ns(0));
+const NOW: Option<Deadline> = Some(Deadline::NOW);
 
 fn heap() -> Arc<Heap> {
     object::register(&KINDS);
@@ -326,4 +329,31 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_later_pipe_at_the_same_place_has_sockets_of_its_own() {
+    let heap = heap();
+    let stale = {
+        let (a, b) = End::pair(&heap, true).unwrap();
+        let watch = Watch::new(a.clone()).unwrap();
+        let mut socket = UnixStream::from(watch.as_fd().try_clone_to_owned().unwrap());
+        // Nobody reads it: the pair is kept for the other end, for as long as there is one.
+        socket.write_all(b"stale").unwrap();
+        drop(watch);
+        drop((a, b));
+        socket
+    };
+    // No place is kept warm for others.
+    heap.trim();
+    let (_a, b) = End::pair(&heap, true).unwrap();
+    let watch = Watch::new(b.clone()).unwrap();
+    let mut socket = UnixStream::from(watch.as_fd().try_clone_to_owned().unwrap());
+    socket.set_nonblocking(true).unwrap();
+    let read = socket.read(&mut [0; 8]).map_err(|error| error.kind());
+    assert_eq!(read, Err(ErrorKind::WouldBlock));
+    // With the pipe its sockets went, unread: this one has no peer any more.
+    stale.set_nonblocking(true).unwrap();
+    let read = (&stale).read(&mut [0; 8]).map_err(|error| error.kind());
+    assert_eq!(read, Err(ErrorKind::ConnectionReset));
 }

@@ -182,7 +182,7 @@ fn killed_receivers(heap: &std::sync::Arc<Heap>, random: &mut u64) {
         assert!(seen.insert(id), "a message was received twice");
         Some(())
     };
-    let now = Some(Deadline::at_ns(0));
+    let now = Some(Deadline::NOW);
     let mut living = vec![forked(receive_for_ever), forked(receive_for_ever)];
     let mut n_sent = 0_u64;
     for kill_nr in 0..n_kills() {

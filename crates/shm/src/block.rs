@@ -81,7 +81,7 @@ impl Block {
     }
 
     /// Stops giving the block back on drop: the caller promises that another party will
-    /// [take it over](Heap::take_over), or that a [sweep](Heap::sweep) will find it.
+    /// [take it over](Heap::take_over), or that a burial ([`Heap::bury`]) will find it.
     pub fn leave_to_receiver(self) -> BlockRef {
         let at = self.at;
         let mut this = std::mem::ManuallyDrop::new(self);

@@ -1,6 +1,7 @@
 //! The one heap of this process's family: made when first needed, or joined by a launched process.
 //!
-//! The process that made it lets it go with its last user; one that joined keeps it to its end.
+//! The process that made it lets it go with its last user, unless it asked for [`kept_heap`]; one
+//! that joined keeps it to its end.
 //!
 //! A fork is announced: [`before_fork`] makes the child a party, with references of its own to all
 //! the objects of its parent. Without that (a fork in C code) the child must not use the heap.
@@ -22,8 +23,8 @@ const LIMIT_VARIABLE: &str = "MANYHANDS_HEAP_LIMIT";
 #[derive(Default)]
 struct Current {
     heap: Weak<Heap>,
-    /// The heap of a family this process was born into.
-    joined: Option<Arc<Heap>>,
+    /// Stays to the end of the process: it was born into the family, or has used shared objects.
+    kept: Option<Arc<Heap>>,
     /// Children that nobody has asked about: forked by programs that know nothing of us.
     foundlings: Vec<Party>,
 }
@@ -47,12 +48,22 @@ thread_local! {
 /// # Errors
 /// If shared memory cannot be had, or `MANYHANDS_HEAP_LIMIT` is not a number of bytes.
 pub fn heap() -> io::Result<Arc<Heap>> {
+    lock().heap()
+}
+
+/// The same, kept by this process from now on: to make and unmap a heap costs many times what a
+/// small object does, and a program may make and drop one after the other. What stays of an unused
+/// heap are the pages of small blocks: the last object takes the [warm](Heap::warm_bytes) ones
+/// with it.
+///
+/// # Errors
+/// As [`heap`].
+pub fn kept_heap() -> io::Result<Arc<Heap>> {
     let mut current = lock();
-    if let Some(heap) = current.heap.upgrade() {
-        return Ok(heap);
+    let heap = current.heap()?;
+    if current.kept.is_none() {
+        current.kept = Some(Arc::clone(&heap));
     }
-    let heap = Heap::create(HeapConfig { limit_bytes: limit()? })?;
-    current.heap = Arc::downgrade(&heap);
     Ok(heap)
 }
 
@@ -78,7 +89,7 @@ pub fn join(fd: OwnedFd, me: Party) -> io::Result<Arc<Heap>> {
         _ => joined,
     };
     current.heap = Arc::downgrade(&heap);
-    current.joined = Some(Arc::clone(&heap));
+    current.kept = Some(Arc::clone(&heap));
     Ok(heap)
 }
 
@@ -121,18 +132,16 @@ fn bury_dead_foundlings(heap: &Arc<Heap>) {
     let mut foundlings = std::mem::take(&mut lock().foundlings);
     // One that has no process id yet may be a fork that failed: it stays, for one that succeeded.
     foundlings.retain(|party| {
-        let is_dead = !heap.is_alive(*party);
-        if is_dead {
-            heap.bury(*party);
-        }
-        !is_dead
+        // Not to wait here: a fork must not depend on another undertaker.
+        !heap.try_bury_if_dead(*party) || heap.is_listed(*party)
     });
     lock().foundlings.append(&mut foundlings);
 }
 
 /// After the fork, in the child: a party of its own from now on, which holds what its parent did.
 ///
-/// Without a plan (no memory, or too many members) the child is in no family, and its copies of
+/// Without a plan (no memory, or too many members), or if its parent has ended and others have
+/// buried the child with it before it came here, the child is in no family, and its copies of
 /// shared objects refuse what would change who holds them.
 pub fn after_fork_in_child() {
     let before = lock_of_parent();
@@ -141,18 +150,32 @@ pub fn after_fork_in_child() {
     LAST_FORKED.take();
     let Some(Plan { heap, child, inheritance }) = PLAN.take() else {
         if let Some(heap) = before {
-            heap.become_party(Party::NOBODY);
+            heap.become_nobody();
             // Its copies of objects keep it mapped.
             std::mem::forget(heap);
         }
         return;
     };
     heap.local.renew(Mutex::default());
-    heap.become_party(child);
+    if !heap.become_party(child) {
+        std::mem::forget((heap, inheritance, before));
+        return;
+    }
     heap.inherit(inheritance, child);
     let mut current = lock();
     current.heap = Arc::downgrade(&heap);
-    current.joined = Some(heap);
+    current.kept = Some(heap);
+}
+
+impl Current {
+    fn heap(&mut self) -> io::Result<Arc<Heap>> {
+        if let Some(heap) = self.heap.upgrade() {
+            return Ok(heap);
+        }
+        let heap = Heap::create(HeapConfig { limit_bytes: limit()? })?;
+        self.heap = Arc::downgrade(&heap);
+        Ok(heap)
+    }
 }
 
 /// The heap that the parent had, if its lock is free.

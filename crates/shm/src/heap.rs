@@ -73,7 +73,7 @@ impl Heap {
         // Release: meets the Acquire in `attach`.
         header.magic.store(MAGIC, Ordering::Release);
         let me = heap.new_party()?;
-        heap.become_party(me);
+        assert!(heap.become_party(me), "nobody else knows a new heap");
         Ok(heap)
     }
 
@@ -100,7 +100,11 @@ impl Heap {
         let layout = Layout::new(n_regions);
         let map = file.map(layout.file_len() as usize)?;
         let heap = Self::new(file, map, layout, me);
-        heap.settle(me);
+        if !heap.settle(me) {
+            let text = "the process that started this one has ended before this one had begun, \
+                        and its family goes on without both";
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
+        }
         Ok(Arc::new(heap))
     }
 
@@ -116,10 +120,19 @@ impl Heap {
         Party::from_number(self.me.load(Ordering::Relaxed))
     }
 
-    /// In a process that has just joined, or was just forked, and has allocated nothing yet.
-    pub(crate) fn become_party(&self, me: Party) {
+    /// In a process that has just joined, or was just forked, and has allocated nothing yet. False:
+    /// it came too late, see [`Heap::settle`], and is in no family.
+    #[must_use]
+    pub(crate) fn become_party(&self, me: Party) -> bool {
+        let is_settled = self.settle(me);
+        let me = if is_settled { me } else { Party::NOBODY };
         self.me.store(me.number(), Ordering::Relaxed);
-        self.settle(me);
+        is_settled
+    }
+
+    /// In a forked process that could not join.
+    pub(crate) fn become_nobody(&self) {
+        self.me.store(Party::NOBODY.number(), Ordering::Relaxed);
     }
 
     /// What tells this family from all others.

@@ -26,6 +26,7 @@ pub mod cell;
 pub mod family;
 mod heap;
 mod layout;
+pub mod locks;
 pub mod message;
 pub mod object;
 mod party;

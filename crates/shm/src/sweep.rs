@@ -1,7 +1,8 @@
 //! After a death: what the dead party held is given back, and its number is taken off the table.
 //!
 //! One party does that at a time, the *undertaker*, whose number stands in the heap's header. If it
-//! dies itself the next one takes over; every step may be done twice.
+//! dies itself the next one takes over; every step may be done twice. Nobody waits for its turn
+//! with a lock in hand: should the undertaker be stopped, all others go on allocating.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,17 +39,25 @@ impl Heap {
         if dead == self.me() || dead == Party::FAMILY || self.entry(dead).is_none() {
             return Swept::default();
         }
-        {
-            let _turn = self.undertake();
-            object::release_holds_of(self, dead);
-        }
-        // The objects released above gave their blocks back through the allocator's lock: it is
-        // taken only now.
-        let mut local = self.lock_local();
-        let _turn = self.undertake();
-        if self.entry(dead).is_none() {
+        let turn = self.undertake();
+        self.bury_in_turn(dead, None, &turn)
+    }
+
+    /// As [`Heap::bury`], for a party that was held for dead by the word `seen` in its entry; only
+    /// if nobody else buries just now. `None`: somebody does.
+    pub(crate) fn try_bury(self: &Arc<Self>, dead: Party, seen: u64) -> Option<Swept> {
+        let turn = self.try_undertake()?;
+        Some(self.bury_in_turn(dead, Some(seen), &turn))
+    }
+
+    fn bury_in_turn(self: &Arc<Self>, dead: Party, seen: Option<u64>, _turn: &Turn<'_>) -> Swept {
+        if !self.condemn(dead, seen) {
             return Swept::default();
         }
+        object::release_holds_of(self, dead);
+        // After the objects, whose ends may allocate. Never waits for the turn itself: whoever has
+        // the allocator's lock and wants the turn (`trim`) only tries.
+        let mut local = self.lock_local();
         let swept = self.sweep(dead, &mut local);
         self.free_entry(dead);
         swept
@@ -137,7 +146,8 @@ impl Heap {
         let is_free = before == 0 || self.is_left_behind(before);
         // Acquire: meets the Release of `Turn::drop`.
         let swap = || word.compare_exchange(before, mine, Ordering::AcqRel, Ordering::Relaxed);
-        (is_free && swap().is_ok()).then_some(Turn { heap: self, mine })
+        // Not `then_some`: a `Turn` that is made and dropped would end the one this thread is in.
+        (is_free && swap().is_ok()).then(|| Turn { heap: self, mine })
     }
 
     /// Whether the undertaker died in its turn.
@@ -166,5 +176,66 @@ impl Drop for Turn<'_> {
         // Release: meets the Acquire of `try_undertake`. Another's mark stays: it was taken over
         // from us, who were thought dead.
         let _ = word.compare_exchange(self.mine, 0, Ordering::Release, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::heap::HeapConfig;
+
+    #[test]
+    fn who_allocates_as_undertaker_and_who_wants_to_bury_do_not_wait_for_each_other() {
+        let heap = Heap::create(HeapConfig { limit_bytes: Some(16 << 20) }).unwrap();
+        let (tell, done) = mpsc::channel();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let undertaker = thread::spawn({
+            let (heap, is_over) = (Arc::clone(&heap), Arc::clone(&is_over));
+            // As when the end of an object needs memory.
+            move || {
+                while !is_over.load(Ordering::SeqCst) {
+                    let turn = heap.try_undertake();
+                    drop(heap.alloc(100).unwrap());
+                    drop(turn);
+                }
+            }
+        });
+        thread::spawn(move || {
+            for _ in 0..5_000 {
+                heap.bury(heap.new_party().unwrap());
+            }
+            is_over.store(true, Ordering::SeqCst);
+            undertaker.join().unwrap();
+            tell.send(()).unwrap();
+        });
+        let watchdog = Duration::from_secs(60);
+        done.recv_timeout(watchdog).expect("both threads wait for each other");
+    }
+
+    #[test]
+    fn a_process_allocates_while_another_undertaker_is_stopped() {
+        let heap = Heap::create(HeapConfig { limit_bytes: Some(16 << 20) }).unwrap();
+        let dead = heap.new_party().unwrap();
+        let turn = heap.try_undertake().unwrap();
+        assert_eq!(
+            heap.try_bury(dead, dead.number().into()),
+            None,
+            "who looks around waits for nobody"
+        );
+        let burying = thread::spawn({
+            let heap = Arc::clone(&heap);
+            move || heap.bury(dead)
+        });
+        for _ in 0..10_000 {
+            drop(heap.alloc(100).unwrap());
+        }
+        assert!(heap.is_listed(dead));
+        drop(turn);
+        burying.join().unwrap();
+        assert!(!heap.is_listed(dead));
     }
 }

@@ -125,6 +125,53 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     heap.bury(child);
     assert_eq!(n_ended(), 2, "the child had the last reference");
 
+    // What a message has while it is written or read is its process's: not a child's that was
+    // forked in the middle of it.
+    let named = Object::create(&heap, &KIND, 8).expect("room");
+    let (handle, carried) = Carried::collect(|| named.travel());
+    drop(named);
+    let carried = ManuallyDrop::new(carried);
+    let pid = forked(move || {
+        drop(ManuallyDrop::into_inner(carried));
+        n_ended() == 2
+    });
+    let (_, child) = family::last_forked().expect("the child was announced");
+    assert_eq!(exit_code(pid), 0, "the child has released its parent's reference");
+    heap.bury(child);
+    let opened = Object::open(handle, &KIND).expect("the parent's message has it");
+    object::release_message(&heap, &[handle]);
+    drop(opened);
+    assert_eq!(n_ended(), 3);
+
+    // A child that goes on with such a message has references of its own for it.
+    let named = Object::create(&heap, &KIND, 8).expect("room");
+    let (handle, carried) = Carried::collect(|| {
+        let handle = named.travel();
+        let pid = forked(|| {
+            let again = Carried::collect(|| named.travel()).1;
+            drop(again);
+            true
+        });
+        assert_eq!(exit_code(pid), 0);
+        handle
+    });
+    let (_, child) = family::last_forked().expect("the child was announced");
+    heap.bury(child);
+    let writing = ManuallyDrop::new(carried);
+    let pid = forked(move || {
+        // Puts the message, which is then released unread.
+        ManuallyDrop::into_inner(writing).leave_to_message();
+        true
+    });
+    let (_, child) = family::last_forked().expect("the child was announced");
+    assert_eq!(exit_code(pid), 0);
+    heap.bury(child);
+    object::release_message(&heap, &[handle]);
+    drop(named);
+    assert_eq!(n_ended(), 3, "the parent's message has it");
+    object::release_message(&heap, &[handle]);
+    assert_eq!(n_ended(), 4);
+
     // What travels outside of a message stays with this process.
     let pinned = Object::create(&heap, &KIND, 8).expect("room");
     let handle = pinned.travel();
@@ -133,5 +180,5 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     assert!(Object::open(manyhands_shm::Handle { family: 1, ..handle }, &KIND).is_err());
     let bytes = handle.to_bytes();
     assert_eq!(manyhands_shm::Handle::from_bytes(&bytes), Ok(handle));
-    assert_eq!(n_ended(), 2);
+    assert_eq!(n_ended(), 4);
 }

@@ -39,7 +39,7 @@ pub fn block(
             Wait::Stuck => {
                 let Some(deadlock) = waiting.explain() else { continue };
                 // The last word is the primitive's: it may have become free just now.
-                if step(Some(Deadline::at_ns(0)), waiting) == Wait::Done {
+                if step(Some(Deadline::NOW), waiting) == Wait::Done {
                     return true;
                 }
                 let is_suspected = deadlock.kind == Kind::Suspected;

@@ -189,7 +189,7 @@ mod real {
         waiting: &mut Waiting<'_>,
     ) -> Slept {
         // Who does not want to wait pays for no system call.
-        if deadline == Some(Deadline::at_ns(0)) {
+        if deadline.is_some_and(Deadline::is_now) {
             return Slept::TimedOut;
         }
         let _asleep = Asleep::begin(word);

@@ -39,6 +39,14 @@ fn read(clock: libc::clockid_t) -> u64 {
 pub struct Deadline(u64);
 
 impl Deadline {
+    /// Who has this one does not want to wait at all, and pays for no system call.
+    pub const NOW: Self = Self(0);
+
+    /// Whether it is [`Deadline::NOW`]: one that has passed meanwhile is not.
+    pub const fn is_now(self) -> bool {
+        self.0 == Self::NOW.0
+    }
+
     /// The deadline `timeout` from now; a sum beyond the clock's range never comes.
     pub fn after(timeout: Duration) -> Self {
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
@@ -105,11 +105,67 @@ impl PidFd {
                 }
                 Err(rustix::io::Errno::INTR) => continue,
                 // Not our child, or somebody else in this program reaped it.
+                Err(_) if self.has_exited() => Some(self.status_of_ended()),
                 Err(_) => Some(ExitStatus::Unknown),
             };
         }
     }
+
+    /// How a process that has ended did so, whoever's child it was.
+    ///
+    /// While nobody has reaped it, `/proc` tells; afterwards the kernel does since Linux 6.15.
+    pub fn status_of_ended(&self) -> ExitStatus {
+        // Twice: it may be reaped between the two questions.
+        for _ in 0..2 {
+            if let Some(status) = self.status_of_zombie().or_else(|| self.status_of_reaped()) {
+                return status;
+            }
+        }
+        ExitStatus::Unknown
+    }
+
+    fn status_of_zombie(&self) -> Option<ExitStatus> {
+        let pid = self.unreaped_pid()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The id was not given to another process meanwhile.
+        self.unreaped_pid().filter(|same| *same == pid)?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let status: i32 = fields.trim_end().rsplit(' ').next()?.parse().ok()?;
+        // 0 is also said to those who may not know.
+        (fields.starts_with('Z') && status != 0).then(|| ExitStatus::from_wait_status(status))
+    }
+
+    fn unreaped_pid(&self) -> Option<u32> {
+        let info = format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd());
+        let info = std::fs::read_to_string(info).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+    }
+
+    fn status_of_reaped(&self) -> Option<ExitStatus> {
+        let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
+        // SAFETY: the request's number says how long the structure is; it lives during the call.
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), GET_INFO, &raw mut info) };
+        let is_told = result == 0 && info.mask & INFO_EXIT != 0;
+        is_told.then(|| ExitStatus::from_wait_status(info.exit_code))
+    }
 }
+
+/// `struct pidfd_info` of `linux/pidfd.h`, in its first version.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup_id: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
+
+/// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)`.
+const GET_INFO: libc::Ioctl = libc::_IOWR::<PidfdInfo>(0xFF, 11);
+/// `PIDFD_INFO_EXIT`.
+const INFO_EXIT: u64 = 1 << 3;
 
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -118,6 +174,15 @@ impl AsFd for PidFd {
 }
 
 impl ExitStatus {
+    /// What `wait` would have stored.
+    const fn from_wait_status(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) {
+            Self::Signaled(libc::WTERMSIG(status))
+        } else {
+            Self::Exited(libc::WEXITSTATUS(status))
+        }
+    }
+
     /// The status as one number, in the manner of `multiprocessing`: `-signal` or the exit code.
     pub const fn as_exitcode(self) -> Option<i32> {
         match self {
@@ -205,4 +270,33 @@ fn stat(pid: u32) -> Option<Stat> {
     let mut fields = text.rsplit_once(") ")?.1.split(' ');
     let is_dead = matches!(fields.next()?, "Z" | "X" | "x");
     Some(Stat { is_dead, started: fields.nth(18)?.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn how_a_process_ended_is_known_before_it_was_reaped_and_after() {
+        let mut child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let process = PidFd::open(child.id()).unwrap();
+        process.wait_until_exited();
+        assert_eq!(process.status_of_ended(), ExitStatus::Exited(7));
+        child.wait().unwrap();
+        let after = process.status_of_ended();
+        // Linux before 6.15 does not tell.
+        assert!([ExitStatus::Exited(7), ExitStatus::Unknown].contains(&after), "{after:?}");
+    }
+
+    #[test]
+    fn a_signal_that_ended_a_process_is_known() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = PidFd::open(child.id()).unwrap();
+        process.signal(Signal::KILL).unwrap();
+        process.wait_until_exited();
+        assert_eq!(process.status_of_ended(), ExitStatus::Signaled(SIGKILL));
+        child.wait().unwrap();
+    }
 }

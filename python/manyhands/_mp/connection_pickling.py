@@ -3,7 +3,8 @@
 Guarantees:
     Reducers that were registered with ``multiprocessing.reduction`` are used, so sockets, and
     classes of libraries such as PyTorch, travel as through a standard connection. What that
-    refuses (lambdas, closures, classes inside of functions) is pickled by value.
+    refuses (lambdas, closures, classes inside of functions), and what belongs to ``__main__``, is
+    pickled by value.
 
 Does not do: decide where bytes go.
 """
@@ -17,7 +18,10 @@ from multiprocessing import connection as _std_connection  # noqa: F401 - regist
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from manyhands import _pickling
+from manyhands import (
+    _main_objects,  # noqa: F401 - imported first by a message, a fork could catch it half-done
+    _pickling,
+)
 
 __all__ = ["dumps", "has_other_reducers", "loads", "pickle", "reducers"]
 
@@ -43,19 +47,25 @@ def has_other_reducers() -> bool:
 def dumps(obj: Any, buffers: list[Any]) -> bytes:
     """Pickle `obj` as ``multiprocessing`` does, or by value; large buffers go to `buffers`.
 
+    Called for what plain pickle refuses, or names ``__main__`` in, or may not know reducers for.
+
     Raises:
         What pickling by value raises.
     """
-    stream = io.BytesIO()
-    pickler = _pickle.Pickler(stream, 5, buffer_callback=buffers.append)
-    # What `ForkingPickler` does, with large buffers out of band.
-    pickler.dispatch_table = copyreg.dispatch_table | reducers
-    try:
-        pickler.dump(obj)
-    except Exception:
+    if has_other_reducers():
+        stream = io.BytesIO()
+        pickler = _pickle.Pickler(stream, 5, buffer_callback=buffers.append)
+        # What `ForkingPickler` does, with large buffers out of band.
+        pickler.dispatch_table = copyreg.dispatch_table | reducers
+        try:
+            pickler.dump(obj)
+            data = stream.getvalue()
+            if b"__main__" not in data:
+                return data
+        except Exception:
+            pass  # By value, perhaps.
         del buffers[:]
-        return _pickling.dumps(obj, buffers)
-    return stream.getvalue()
+    return _pickling.dumps_main(obj, buffers)
 
 
 def pickle(obj: Any) -> bytes:

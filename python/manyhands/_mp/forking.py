@@ -16,7 +16,10 @@ import select
 import signal
 from typing import Any
 
-from manyhands import _runtime
+from manyhands import (
+    _main_objects,  # noqa: F401 - a fork shares what it knows
+    _runtime,
+)
 
 from . import child as _child
 from .popen import Popen

@@ -1,7 +1,7 @@
 """Managed dict and list: containers in the family heap that all its processes work on.
 
 Each method is atomic; `locked()` makes several of them so. A process that is killed in the middle
-of an operation has done it or has not done it.
+of an operation has done it or has not done it; only `update` may then have set some of its keys.
 
 Does not do: tell of changes *inside* a value. As with the standard manager, ``d["x"].append(1)``
 changes a copy, unless ``d["x"]`` is a managed object itself.
@@ -14,9 +14,9 @@ from multiprocessing import managers as _standard_module
 from types import GenericAlias
 from typing import Any
 
-from manyhands._runtime import SharedDict, SharedList
+from manyhands._runtime import ContainerBlock, SharedDict, SharedList
 
-from .managed_object import Locked, ManagedObject
+from .managed_object import ManagedObject
 
 __all__ = ["DictProxy", "ListProxy"]
 
@@ -65,6 +65,12 @@ class DictProxy(SharedDict, ManagedObject, _standard.DictProxy):  # type: ignore
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Sets the keys of a mapping, or of pairs, and those given by name.
 
+        Others see all of them set, or none. All values are pickled before the first key is set.
+        A process that is killed in the middle may have set some of the keys, each with its value.
+
+        Raises:
+            MemoryError: the shared memory is full; some of the keys may be set.
+
         >>> from manyhands.multiprocessing import Manager
         >>> d = Manager().dict()
         >>> d.update([("a", 1)], b=2)
@@ -83,7 +89,7 @@ class DictProxy(SharedDict, ManagedObject, _standard.DictProxy):  # type: ignore
     def __ror__(self, other: Any) -> Any:
         return _plain(other) | self.copy()
 
-    def locked(self, timeout: float | None = None) -> Locked:
+    def locked(self, timeout: float | None = None) -> ContainerBlock:
         """A block in which no other thread or process gets at the dict; may be nested.
 
         Args:
@@ -101,7 +107,7 @@ class DictProxy(SharedDict, ManagedObject, _standard.DictProxy):  # type: ignore
         >>> d.copy()
         {'a': 2, 'b': 1}
         """
-        return Locked(self, timeout)
+        return ContainerBlock(self, timeout)
 
     def add(self, key: Any, n: Any = 1) -> Any:
         """Adds `n` to the value of `key`, atomically; the sum. A key that is not there counts as 0.
@@ -133,7 +139,7 @@ class DictProxy(SharedDict, ManagedObject, _standard.DictProxy):  # type: ignore
         >>> d.update_item("words", lambda words: [*words, "be"])
         ['to', 'be']
         """
-        with Locked(self, None):
+        with ContainerBlock(self):
             value = self[key] if default is _MISSING else self.get(key, default)
             value = self[key] = function(value)
         return value
@@ -148,7 +154,7 @@ class DictProxy(SharedDict, ManagedObject, _standard.DictProxy):  # type: ignore
         >>> d.compare_exchange("state", "idle", "busy"), d["state"]
         (True, 'busy')
         """
-        with Locked(self, None):
+        with ContainerBlock(self):
             value = self.get(key, _MISSING)
             if value is _MISSING or value != expected:
                 return False
@@ -229,7 +235,7 @@ class ListProxy(SharedList, ManagedObject, _standard.ListProxy):  # type: ignore
         Raises:
             ValueError: there is none.
         """
-        with Locked(self, None):
+        with ContainerBlock(self):
             try:
                 idx = self.copy().index(value)
             except ValueError:
@@ -243,7 +249,7 @@ class ListProxy(SharedList, ManagedObject, _standard.ListProxy):  # type: ignore
             key: what to compare, for each item; called while all others are kept out.
             reverse: largest first.
         """
-        with Locked(self, None):
+        with ContainerBlock(self):
             items = self.copy()
             compared = items if key is None else [key(item) for item in items]
             self._reorder(sorted(range(len(items)), key=compared.__getitem__, reverse=reverse))
@@ -264,7 +270,7 @@ class ListProxy(SharedList, ManagedObject, _standard.ListProxy):  # type: ignore
         return self
 
     def __imul__(self, n: int) -> Any:
-        with Locked(self, None):
+        with ContainerBlock(self):
             items = self.copy()
             if n <= 0:
                 self.clear()
@@ -272,9 +278,9 @@ class ListProxy(SharedList, ManagedObject, _standard.ListProxy):  # type: ignore
                 self.extend(items * (n - 1))
         return self
 
-    def locked(self, timeout: float | None = None) -> Locked:
+    def locked(self, timeout: float | None = None) -> ContainerBlock:
         """A block in which no other thread or process gets at the list; see `DictProxy.locked`."""
-        return Locked(self, timeout)
+        return ContainerBlock(self, timeout)
 
     def update_item(self, index: int, function: Callable[[Any], Any]) -> Any:
         """Replaces an item by what `function` makes of it, atomically; the new item.
@@ -284,13 +290,13 @@ class ListProxy(SharedList, ManagedObject, _standard.ListProxy):  # type: ignore
         >>> counts.update_item(1, lambda n: n + 1)
         1
         """
-        with Locked(self, None):
+        with ContainerBlock(self):
             value = self[index] = function(self[index])
         return value
 
     def compare_exchange(self, index: int, expected: Any, new: Any) -> bool:
         """Sets an item to `new` if it equals `expected`, atomically; whether it did."""
-        with Locked(self, None):
+        with ContainerBlock(self):
             if self[index] != expected:
                 return False
             self[index] = new

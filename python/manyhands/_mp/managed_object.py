@@ -10,7 +10,7 @@ from __future__ import annotations
 from multiprocessing.managers import BaseProxy, Token
 from typing import Any
 
-__all__ = ["Locked", "ManagedObject"]
+__all__ = ["ManagedObject"]
 
 
 class ManagedObject(BaseProxy):
@@ -63,22 +63,3 @@ class ManagedObject(BaseProxy):
 
     def __str__(self) -> str:
         return repr(self._copied())
-
-
-class Locked:
-    """A block during which no other thread or process gets at a managed container."""
-
-    def __init__(self, container: Any, timeout: float | None) -> None:
-        self.container = container
-        self.timeout = timeout
-
-    def __enter__(self) -> Any:
-        if not self.container._close_gate(self.timeout):
-            raise TimeoutError(
-                f"another thread or process has kept the managed {self.container._typeid} locked "
-                f"for {self.timeout} seconds"
-            )
-        return self.container
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.container._open_gate()

@@ -9,6 +9,7 @@ the standard; else what has not been read is left unread, which differs.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sys
 import time
@@ -40,7 +41,8 @@ class IMapIterator:
         # Until the last result has been taken: a pool that is dropped ends its tasks.
         self._pool: Pool | None = pool
         self._is_chunked = chunksize > 1
-        self._chunk: list[Any] = []
+        #: What is left of the chunks that were taken; several threads may take.
+        self._chunk: deque[Any] = deque()
         self._futures: deque[Any] = deque()
         self._is_started = False
         self._input = Input(pool, submit, iterable, chunksize, self._placer())
@@ -56,12 +58,16 @@ class IMapIterator:
 
     def _each_of_chunks(self) -> Iterator[Any]:
         while True:
-            while self._chunk:
-                yield self._chunk.pop()
-            try:
-                item = self.next()
-            except StopIteration:
-                return
+            if self._chunk:
+                try:
+                    item = self._chunk.popleft()
+                except IndexError:
+                    continue  # Another thread was faster.
+            else:
+                try:
+                    item = self.next()
+                except StopIteration:
+                    return
             yield item
 
     def next(self, timeout: float | None = None) -> Any:
@@ -74,7 +80,8 @@ class IMapIterator:
         """
         self._is_started = True
         if self._chunk:
-            return self._chunk.pop()
+            with contextlib.suppress(IndexError):  # Another thread was faster.
+                return self._chunk.popleft()
         future = self._next_future(timeout)
         self._note_taken()
         try:
@@ -95,16 +102,18 @@ class IMapIterator:
         if not self._is_chunked:
             return value
         # There is no empty chunk.
-        value.reverse()
-        self._chunk = value
-        return value.pop()
+        chunk = iter(value)
+        first = next(chunk)
+        self._chunk.extend(chunk)
+        return first
 
     def __next__(self) -> Any:
         return self.next()
 
     def _note_taken(self) -> None:
         source = self._input
-        source.n_taken += 1
+        with source.changed:
+            source.n_taken += 1
         if not source.has_ended:
             source.read_more()
 

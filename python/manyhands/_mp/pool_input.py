@@ -2,7 +2,8 @@
 
 Guarantees: at most `WINDOW` tasks are on their way, so inputs may be infinite; a list, tuple,
 range… is read by the thread that takes the results, anything else by a thread of its own, so that
-a slow input delays no result.
+a slow input delays no result. One thread at a time reads; who comes meanwhile leaves it the work and
+goes on, so no destructor ever waits here.
 
 An input is *open* until its last task is submitted, it raised, or it was stopped; then it has
 *ended*. Closing the pool ends no input; joining it reads what is left without a bound.
@@ -47,6 +48,9 @@ class Input:
         self.has_ended = False
         self._is_bounded = True
         self._is_stopped = False
+        #: Which thread reads a container at the moment, and whether it is to look once more.
+        self._reader: int | None = None
+        self._is_wanted = False
         self._n_submitted = 0
         #: Results that were handed out.
         self.n_taken = 0
@@ -88,8 +92,12 @@ class Input:
             self._end(None)
 
     def join(self) -> None:
-        """Wait until the input has ended."""
-        if self._thread is not None and self._thread is not threading.current_thread():
+        """Wait until the input has ended, or nobody reads it."""
+        me = threading.get_ident()
+        if self._thread is None:
+            with self.changed:
+                self.changed.wait_for(lambda: self.has_ended or self._reader in (None, me))
+        elif self._thread.ident != me:
             self._thread.join()
 
     def _room(self) -> int | None:
@@ -97,10 +105,34 @@ class Input:
         return max(0, WINDOW + self.n_taken - self._n_submitted) if self._is_bounded else None
 
     def _read(self) -> None:
-        """Submit while there is room."""
-        room = self._room()
-        if room != 0 and not self.has_ended and not self._is_stopped:
-            self._submit_items(room)
+        """Submit while there is room, or have the thread do it that is reading."""
+        with self.changed:
+            self._is_wanted = True
+            if self._reader is not None:
+                return
+            self._reader = threading.get_ident()
+        try:
+            while self._is_to_read():
+                room = self._room()
+                if room != 0:
+                    self._submit_items(room)
+        except BaseException:
+            self._read_no_more()
+            raise
+
+    def _read_no_more(self) -> None:
+        """From here on others read for themselves."""
+        with self.changed:
+            self._reader = None
+            self.changed.notify_all()
+
+    def _is_to_read(self) -> bool:
+        with self.changed:
+            is_wanted, self._is_wanted = self._is_wanted, False
+            is_wanted = is_wanted and not self.has_ended and not self._is_stopped
+            if not is_wanted:
+                self._read_no_more()
+            return is_wanted
 
     def _read_in_thread(self) -> None:
         while not self.has_ended:
@@ -122,8 +154,8 @@ class Input:
         except InputError as error:
             self._end(error.__cause__)
         except Exception as error:
-            # The pool was terminated meanwhile, or is broken.
-            self._end(error)
+            # The pool was terminated meanwhile, which stops the input first; or it is broken.
+            self._end(None if self._is_stopped else error)
         else:
             if n_items is None or self._n_submitted - n_before < n_items:
                 self._end(None)

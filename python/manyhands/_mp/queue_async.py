@@ -4,7 +4,8 @@ Coroutines wait in the lines of `_queue_async`; whoever puts or gets in the same
 For what other processes do, a queue has a *watcher* while coroutines wait for it: a daemon thread
 that sleeps in the queue's own line, with everybody else of the family, and passes each call on to
 the longest waiting coroutine. It takes no item, so a coroutine that is cancelled, or a process that
-ends, loses none. With the last coroutine it goes.
+ends, loses none. With the last coroutine it goes. If it cannot be, or fails, nobody relies on it:
+the coroutines try for themselves, and raise what is wrong.
 """
 
 import threading
@@ -36,7 +37,12 @@ class _WatchedLine(_Line):
             if self._is_watched:
                 return
             self._is_watched = True
-        threading.Thread(target=self._watch, name="queue watcher", daemon=True).start()
+        try:
+            threading.Thread(target=self._watch, name="queue watcher", daemon=True).start()
+        except BaseException:
+            self.leave(sleeper)
+            self._be_unwatched()
+            raise
 
     def leave(self, sleeper: _Sleeper) -> bool:
         was_waiting = super().leave(sleeper)
@@ -44,6 +50,19 @@ class _WatchedLine(_Line):
         return was_waiting
 
     def _watch(self) -> None:
+        try:
+            self._pass_calls_on()
+        except BaseException:
+            self._be_unwatched()
+            raise
+
+    def _be_unwatched(self) -> None:
+        with self._mutex:
+            self._is_watched = False
+        # Whoever has come meanwhile relied on the watcher: it looks for itself, and tries again.
+        self.call(None)
+
+    def _pass_calls_on(self) -> None:
         while True:
             with self._mutex:
                 if not self._sleepers:
@@ -62,7 +81,8 @@ class _WatchedLine(_Line):
 class Waiters(_queue_async.Waiters):
     """The coroutines of this process that wait for one queue."""
 
-    def __init__(self, queue: Any) -> None:
+    def _begin(self) -> None:
+        queue = self._queue
         self.getters = _WatchedLine(queue._count_getters, queue._wait_for_item, queue._pass_on)
         self.putters = _WatchedLine(queue._count_putters, queue._wait_for_room, queue._pass_on)
 

@@ -73,7 +73,8 @@ class Queue(_Shared):
     - `qsize()` works everywhere, and `empty()` and `full()` are exact at the moment of the call.
     - `get_many(max, timeout)`, `put_many(items, timeout)`, `shutdown(immediate)`, `statistics()`,
       ``for item in queue``, ``await queue.aget()``, ``await queue.aput(item)``: as
-      `manyhands.queue.Queue` has them.
+      `manyhands.queue.Queue` has them. If an item of a `get_many` cannot be unpickled, the
+      exception has those that can, in order, as its `items`.
     - Large buffers (NumPy arrays) are copied once, into shared memory, and used there by whoever
       gets them.
 

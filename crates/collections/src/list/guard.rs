@@ -173,7 +173,7 @@ impl<'a> ListGuard<'a> {
         };
         let Some(after) = after else { return false };
         let gone = (n_gone == 1).then(|| record_at(&self.table, range.start));
-        // An empty list starts where there is room on both sides.
+        // An empty list starts at its table's first place: it may have moved to the last one.
         let after = if after.len == 0 { State { start: 0, ..after } } else { after };
         publish(&self.table.header().state, after.word());
         if let Some(gone) = gone {

@@ -9,7 +9,7 @@ use manyhands_shm::object::ids;
 use manyhands_shm::{Carried, Handle, Heap, Kind, Object, OpenError, OutOfMemory};
 
 use crate::core::{self, Busy, How, Inside, root};
-use crate::gate::{Gate, Opened};
+use crate::gate::Gate;
 use crate::record::{Draft, Value};
 
 pub use guard::MapGuard;
@@ -91,7 +91,7 @@ impl SharedMap {
             if let Ok(guard) = self.enter(How::Wait) {
                 return guard;
             }
-            let _: Opened = self.gate().wait(self.object.heap(), None);
+            self.gate().wait_until_open(self.object.heap());
         }
     }
 

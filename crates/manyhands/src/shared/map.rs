@@ -78,7 +78,9 @@ impl<K: Serialize, V> SharedMap<K, V> {
     /// # Errors
     /// [`ShareError`] if the key cannot be encoded.
     pub fn contains(&self, key: &K) -> Result<bool, ShareError> {
-        Ok(self.core.lock().contains(&encoded(key)?))
+        // Before the lock is taken: encoding runs code of the program.
+        let key = encoded(key)?;
+        Ok(self.core.lock().contains(&key))
     }
 
     /// Removes the key; whether it was there.
@@ -86,7 +88,8 @@ impl<K: Serialize, V> SharedMap<K, V> {
     /// # Errors
     /// [`ShareError`] if the key cannot be encoded.
     pub fn remove(&self, key: &K) -> Result<bool, ShareError> {
-        Ok(self.core.lock().discard(&encoded(key)?))
+        let key = encoded(key)?;
+        Ok(self.core.lock().discard(&key))
     }
 }
 
@@ -118,7 +121,8 @@ impl<K: Serialize, V: DeserializeOwned> SharedMap<K, V> {
 
 impl<K: Serialize, V: Serialize + DeserializeOwned> SharedMap<K, V> {
     /// Replaces the value of `key` (`None`: there is none) by `change` of it, in one step; the new
-    /// value. The others wait meanwhile: `change` should be short, and must not use the map.
+    /// value. The others wait meanwhile: `change` and what encodes and decodes the value should be
+    /// short, and must not use the map.
     ///
     /// # Errors
     /// [`ShareError`]; then nothing has changed.
@@ -141,14 +145,12 @@ impl<K: DeserializeOwned, V> SharedMap<K, V> {
     /// # Errors
     /// [`ShareError`] if one cannot be decoded.
     pub fn keys(&self) -> Result<Vec<K>, ShareError> {
-        let inside = self.core.lock();
-        inside
-            .keys()
-            .map(|key| {
-                postcard::from_bytes(key.compared)
-                    .map_err(|error| ShareError::Codec(undecodable::<K>(error)))
-            })
-            .collect()
+        // Copied, and decoded when the lock was given back: that runs code of the program.
+        let keys: Vec<Vec<u8>> = self.core.lock().keys().map(|key| key.compared.to_vec()).collect();
+        let decode = |key: Vec<u8>| {
+            postcard::from_bytes(&key).map_err(|error| ShareError::Codec(undecodable::<K>(error)))
+        };
+        keys.into_iter().map(decode).collect()
     }
 }
 

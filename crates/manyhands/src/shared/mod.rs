@@ -7,6 +7,7 @@
 
 mod cells;
 mod errors;
+mod locks;
 mod map;
 mod pipe;
 mod queue;
@@ -19,6 +20,10 @@ use manyhands_shm::{Heap, Kind, family, object};
 
 pub use cells::{Shared, SharedSlice};
 pub use errors::{ReceiveError, SendError, ShareError};
+pub use locks::{
+    OwnerDied, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard,
+    SharedPermit, SharedSemaphore,
+};
 pub use map::SharedMap;
 pub use pipe::Pipe;
 pub use queue::SharedQueue;
@@ -27,8 +32,9 @@ pub use queue::SharedQueue;
 pub(crate) fn register_kinds() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let kinds: [&[&'static Kind]; 4] = [
+        let kinds: [&[&'static Kind]; 5] = [
             &[&manyhands_shm::cell::KIND],
+            &manyhands_shm::locks::KINDS,
             &manyhands_queue::pipe::KINDS,
             &[&manyhands_queue::shared::QUEUE],
             &manyhands_collections::KINDS,
@@ -40,5 +46,5 @@ pub(crate) fn register_kinds() {
 /// The heap of this program's family.
 pub(crate) fn heap() -> io::Result<Arc<Heap>> {
     register_kinds();
-    family::heap()
+    family::kept_heap()
 }

@@ -214,6 +214,8 @@ impl Schedule {
     fn try_start_worker(&self, id: u64, shared: &Arc<Shared>) -> Result<Worker, String> {
         let lane = LaneRoot::new(&shared.heap).map_err(|error| error.to_string())?;
         let party = shared.heap.new_party().map_err(|error| error.to_string())?;
+        // Its replies lie in blocks of its own until they are harvested.
+        shared.heap.reserve_burial(party);
         let note = shared.note(id, party.number(), lane.at().offset);
         shared.launch(id, &note).map_err(|error| {
             shared.heap.bury(party);

@@ -8,9 +8,11 @@
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::sync::{Arc, OnceLock};
 
-use manyhands_pool::completion::Wait;
-use manyhands_process::{Child, Fate, Waited};
+use manyhands_process::{Child, Fate};
 use manyhands_shm::{Heap, Party, family};
+use manyhands_sync::blocking::block_without_panic;
+use manyhands_sync::deadlock::Site;
+use manyhands_sync::sleep::Waiting;
 use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
 use manyhands_sys::socket::MAX_FDS;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -19,6 +21,7 @@ use pyo3::prelude::*;
 use super::launcher::launcher_of;
 use super::template::Launch;
 use crate::interrupt;
+use crate::sync::blocking::block;
 
 /// What the note of a launch begins with if it asks for a process instead of a pool's worker, whose
 /// notes begin with a small number.
@@ -103,7 +106,7 @@ impl ChildProcess {
             Child::start(&*launcher, &note, &all, member)
         })?;
         let child = self.child.get_or_init(|| child);
-        interrupt::wait(py, None, |deadline| wait_of(child.wait_started(deadline)))?;
+        block(py, child, None, false, |deadline, waiting| child.wait_started(deadline, waiting))?;
         if child.pid().is_none() {
             let why = child.failure();
             let why = why.unwrap_or_else(|| "it ended before it had begun".to_owned());
@@ -120,7 +123,8 @@ impl ChildProcess {
     fn give_up(&self, py: Python<'_>) -> PyResult<()> {
         let Some(child) = self.child.get() else { return Ok(()) };
         child.give_up();
-        interrupt::wait(py, None, |deadline| wait_of(child.wait_ended(deadline))).map(drop)
+        block(py, child, None, false, |deadline, waiting| child.wait_ended(deadline, waiting))
+            .map(drop)
     }
 
     /// Its process id.
@@ -142,7 +146,7 @@ impl ChildProcess {
     fn wait(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<i32>> {
         let deadline = interrupt::deadline_of(timeout)?;
         let child = self.child.get().ok_or_else(never_ran)?;
-        interrupt::wait(py, deadline, |deadline| wait_of(child.wait_ended(deadline)))?;
+        block(py, child, deadline, false, |deadline, waiting| child.wait_ended(deadline, waiting))?;
         Ok(self.exitcode())
     }
 
@@ -151,7 +155,10 @@ impl ChildProcess {
     fn poll(&self, py: Python<'_>) -> Option<i32> {
         let child = self.child.get()?;
         if child.status().is_none() && child.process()?.has_exited() {
-            py.detach(|| while child.wait_ended(None) == Waited::Interrupted {});
+            py.detach(|| {
+                let mut waiting = Waiting::new(child, Site::Unknown);
+                block_without_panic(&mut waiting, |waiting| child.wait_ended(None, waiting));
+            });
         }
         self.exitcode()
     }
@@ -195,14 +202,6 @@ fn too_many_descriptors(n_fds: usize) -> PyErr {
         n_fds - N_STANDARD_FDS,
         MAX_OWN_FDS - N_STANDARD_FDS,
     ))
-}
-
-fn wait_of(waited: Waited) -> Wait {
-    match waited {
-        Waited::Done => Wait::Done,
-        Waited::TimedOut => Wait::TimedOut,
-        Waited::Interrupted => Wait::Interrupted,
-    }
 }
 
 /// Whether a launch asks for a process of its own; else for a worker of a pool.

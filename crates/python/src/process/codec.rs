@@ -111,18 +111,6 @@ impl<'py> Pickled<'py> {
         Self::with_buffers(fallback_shape, stream, &buffers)
     }
 
-    /// As [`Pickled::new`] for one object that goes to a process with the same main module: what
-    /// the C pickler takes by reference stays a reference.
-    pub fn by_reference(object: &Bound<'py, PyAny>, fallback: Fallback<'_, 'py>) -> PyResult<Self> {
-        let buffers = PyList::empty(object.py());
-        match dumps(object, &buffers) {
-            Ok(stream) => return Self::with_buffers(Shape::Object, stream, &buffers),
-            Err(error) if !error.is_instance_of::<PyException>(object.py()) => return Err(error),
-            Err(_) => {}
-        }
-        Self::by(object, fallback)
-    }
-
     /// One object, pickled by `pickler`.
     pub fn by(object: &Bound<'py, PyAny>, pickler: Fallback<'_, 'py>) -> PyResult<Self> {
         let buffers = PyList::empty(object.py());

@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::codec::{self, Pickled, Shape};
 use super::template::Launch;
+use crate::errors;
 use crate::fork::Generation;
 
 /// A worker's connection to its pool, and its loop. Used by the worker's main thread; the
@@ -101,7 +102,12 @@ impl WorkerLoop {
                 None => py.detach(|| self.end().wait_next()),
             };
             match next {
-                Next::Run => self.run_task(py),
+                Next::Run => {
+                    if !self.run_task(py) {
+                        // As if it were killed: the pool has another one take its place.
+                        return Ok(());
+                    }
+                }
                 Next::Stop => return Ok(()),
                 Next::Interrupted => {
                     // Handlers of the program run here; what they raise has no task to end.
@@ -119,7 +125,8 @@ impl WorkerLoop {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run_task(&self, py: Python<'_>) {
+    /// Whether this process is fit for another task.
+    fn run_task(&self, py: Python<'_>) -> bool {
         let outcome = match self.unpickle_call(py) {
             Ok(call) => call.run(),
             Err(error) => Err(unpicklable(py, error)),
@@ -128,14 +135,19 @@ impl WorkerLoop {
             leave_forked_copy(py);
         }
         let error = match outcome {
-            Ok(value) if value.is_none() => return self.reply(py, ReplyKind::Nothing, &[]),
+            Ok(value) if value.is_none() => {
+                self.reply(py, ReplyKind::Nothing, &[]);
+                return true;
+            }
             Ok(value) => match self.reply_value(&value) {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(error) => error,
             },
             Err(error) => error,
         };
+        let has_torn_import = has_torn_import(py, &error);
         self.reply_error(py, error);
+        !has_torn_import
     }
 
     fn unpickle_call<'py>(&self, py: Python<'py>) -> PyResult<Call<'py>> {
@@ -300,6 +312,32 @@ fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
         Ok(made)
     };
     make().unwrap_or_else(|failure| failure)
+}
+
+/// Whether a cancel has hit an import: the modules below the one that was being made stay, which
+/// not every package survives that is imported again.
+fn has_torn_import(py: Python<'_>, error: &PyErr) -> bool {
+    let is_cancel = || Ok::<_, PyErr>(error.matches(py, errors::cancelled(py)?)?);
+    if !is_cancel().unwrap_or(false) {
+        return false;
+    }
+    let mut next = error.traceback(py).map(Bound::into_any);
+    while let Some(traceback) = next {
+        let is_of_module = || -> PyResult<bool> {
+            let code = traceback.getattr("tb_frame")?.getattr("f_code")?;
+            // The interpreter leaves its own frames out where it runs a module.
+            Ok(code.getattr("co_name")?.eq("<module>")?
+                || code
+                    .getattr("co_filename")?
+                    .extract::<String>()?
+                    .starts_with("<frozen importlib"))
+        };
+        if is_of_module().unwrap_or(false) {
+            return true;
+        }
+        next = traceback.getattr("tb_next").ok().filter(|next| !next.is_none());
+    }
+    false
 }
 
 /// A task has forked, and its child has come back here: the pool knows nothing of that process.

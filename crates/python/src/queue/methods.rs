@@ -403,6 +403,12 @@ impl QueueCore {
         self.n_async_putters.fetch_add(n_more as u32, Ordering::SeqCst);
     }
 
+    /// In a forked child: whoever waited is the parent's.
+    fn _forget_coroutines(&self) {
+        self.n_async_getters.store(0, Ordering::SeqCst);
+        self.n_async_putters.store(0, Ordering::SeqCst);
+    }
+
     /// Python code put so many items: coroutines may go on.
     fn _after_put(slf: &Bound<'_, Self>, n_items: usize) -> PyResult<()> {
         Self::after_put(slf, n_items)

@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyList, PySlice, PyTuple};
 use super::guard::Guard;
 use super::memory::Memory;
 use super::place::Place;
-use super::scalar::{Op, Scalar};
+use super::scalar::{Cell, Op, Scalar, with_type};
 
 /// Shared numbers.
 #[pyclass(module = "manyhands._runtime", subclass, frozen, weakref)]
@@ -124,13 +124,17 @@ impl SharedArray {
                 let text = format!("{} values cannot be assigned to {len} elements", values.len());
                 return Err(PyValueError::new_err(text));
             }
-            let held = self.guard.is_mine_if_watched(py, &self.memory)?;
-            let _entered = self.guard.enter(py)?;
-            for (n, value) in values.iter().enumerate() {
-                let idx = start + n as isize * step;
-                self.place(idx as usize).set_held(value, held)?;
-            }
-            return Ok(());
+            return with_type!(self.scalar, T => {
+                // All of them first: that may run Python code, and may raise.
+                let numbers = values.iter().map(T::wrapped).collect::<PyResult<Vec<T>>>()?;
+                let held = self.guard.is_mine_if_watched(py, &self.memory)?;
+                let _entered = self.guard.enter(py)?;
+                for (n, number) in numbers.into_iter().enumerate() {
+                    let idx = start + n as isize * step;
+                    self.place(idx as usize).set_held(py, number, held)?;
+                }
+                Ok(())
+            });
         }
         // SAFETY: attached, a live object.
         if unsafe { ffi::PyIndex_Check(index.as_ptr()) } == 0 {

@@ -4,8 +4,8 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use manyhands_shm::object::ids;
-use manyhands_shm::{FamilyOf, Kind, Object};
+use manyhands_shm::locks::BARRIER;
+use manyhands_shm::{FamilyOf, Object};
 use manyhands_sync::shared::barrier::{Arrival, Refused, SharedBarrier as State};
 use manyhands_sync::shared::waiting::Waiting;
 use manyhands_sys::clock::Deadline;
@@ -17,9 +17,6 @@ use super::waiting::block;
 use crate::call::call;
 use crate::errors;
 use crate::interrupt::deadline_of;
-
-/// A barrier as an object of the heap.
-pub static KIND: Kind = Kind { id: ids::BARRIER, name: "barrier", destroy: |_, _, _| {} };
 
 /// A barrier that processes share.
 #[pyclass(module = "manyhands._runtime", frozen, weakref)]
@@ -100,13 +97,13 @@ impl SharedBarrier {
     #[pyo3(signature = (parties=1, *, _handle=None))]
     fn new(py: Python<'_>, parties: i64, _handle: Option<&[u8]>) -> PyResult<Self> {
         if let Some(handle) = _handle {
-            return super::open(py, handle, &KIND).map(Self::of);
+            return super::open(py, handle, &BARRIER).map(Self::of);
         }
         let n = u32::try_from(parties).ok().filter(|n| (1..=MAX_PARTIES).contains(n));
         let n = n.ok_or_else(|| {
             PyValueError::new_err(format!("a barrier is for 1 to {MAX_PARTIES} parties"))
         })?;
-        let this = Self::of(super::create(&KIND, State::len_for(n))?);
+        let this = Self::of(super::create(&BARRIER, State::len_for(n))?);
         this.state().set_up(n);
         Ok(this)
     }

@@ -4,8 +4,8 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use manyhands_shm::object::ids;
-use manyhands_shm::{FamilyOf, Kind, Object};
+use manyhands_shm::locks::CONDITION;
+use manyhands_shm::{FamilyOf, Object};
 use manyhands_sync::shared::condition::{MAX_WAITERS, WaiterRow};
 use manyhands_sync::shared::waiting::Waiting;
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
@@ -17,9 +17,6 @@ use super::lock::SharedLock;
 use super::rlock::SharedRLock;
 use super::waiting::block;
 use crate::interrupt::deadline_of;
-
-/// A row of waiters as an object of the heap.
-pub static KIND: Kind = Kind { id: ids::CONDITION, name: "condition", destroy: |_, _, _| {} };
 
 /// Who waits for a condition.
 #[pyclass(module = "manyhands._runtime", frozen, weakref)]
@@ -48,8 +45,8 @@ impl SharedWaiters {
     #[pyo3(signature = (*, _handle=None))]
     fn new(py: Python<'_>, _handle: Option<&[u8]>) -> PyResult<Self> {
         let object = match _handle {
-            Some(handle) => super::open(py, handle, &KIND)?,
-            None => super::create(&KIND, size_of::<WaiterRow>() as u64)?,
+            Some(handle) => super::open(py, handle, &CONDITION)?,
+            None => super::create(&CONDITION, size_of::<WaiterRow>() as u64)?,
         };
         let family = FamilyOf(Arc::clone(object.heap()));
         let row = object.payload().cast();
@@ -94,7 +91,7 @@ impl SharedWaiters {
         let lock = lock_of(lock)?;
         check_owned(&lock, "lock is not owned")?;
         let me = lock.me();
-        Ok(py.detach(|| self.row().notify(n, &self.family, lock.state(), me)))
+        Ok(py.detach(|| self.row().notify(n, &self.family, Some((lock.state(), me)))))
     }
 
     fn count(&self) -> usize {

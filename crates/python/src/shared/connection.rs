@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use manyhands_queue::pipe::{BrokenPipe, End, Found, Receiving, Watch};
 use manyhands_shm::{Carried, Handle};
@@ -31,8 +31,6 @@ use crate::sync::blocking::block;
 /// What the standard module's BrokenPipeError has as its errno.
 const EPIPE: i32 = 32;
 
-const NOW: Option<Deadline> = Some(Deadline::at_ns(0));
-
 /// The part of `Connection` that is not Python.
 #[pyclass(module = "manyhands._runtime", subclass, frozen)]
 pub struct ConnectionCore {
@@ -54,7 +52,7 @@ struct Open {
 /// The two ends of a new pipe: as names for the constructor, which must be called at once.
 #[pyfunction]
 pub fn open_pipe<'py>(class_: &Bound<'py, PyType>, duplex: bool) -> PyResult<Bound<'py, PyTuple>> {
-    let heap = manyhands_shm::family::heap()?;
+    let heap = manyhands_shm::family::kept_heap()?;
     let ends = End::pair(&heap, duplex).map_err(|error| out_of_memory(&error))?;
     let py = class_.py();
     let make = |end: &End| class_.call1((PyBytes::new(py, &end.object().handle().to_bytes()),));
@@ -251,7 +249,7 @@ impl ConnectionCore {
             return Ok(true);
         }
         let deadline = deadline_of(timeout)?;
-        if deadline == NOW {
+        if deadline.is_some_and(Deadline::is_now) {
             return Ok(false);
         }
         block(py, &open.end, deadline, false, |deadline, waiting| open.end.poll(deadline, waiting))
@@ -263,9 +261,8 @@ impl ConnectionCore {
     }
 
     /// A descriptor that can be read while there is something to receive.
-    fn fileno(&self) -> PyResult<RawFd> {
-        // Attached: a fork while another thread is at it would leave the child's mutex locked.
-        self.open()?.fileno()
+    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        self.open()?.fileno(py)
     }
 
     /// Close this end, for the process that calls; nothing happens if it is closed.
@@ -385,28 +382,50 @@ impl<'py> Received<'py> {
 }
 
 impl Open {
-    fn fileno(&self) -> PyResult<RawFd> {
-        let mut place = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let watch = match place.take() {
-            Some(watch) if watch.is_of_this_process() => watch,
-            Some(of_parent) => {
-                Arc::new(match Arc::try_unwrap(of_parent) {
-                    Ok(of_parent) => of_parent.renew()?,
-                    // A thread of the parent was using it.
-                    Err(_) => Watch::new(self.end.clone())?,
-                })
-            }
-            None => Arc::new(Watch::new(self.end.clone())?),
+    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        if let Some(watch) = self.renewed_watch()? {
+            return Ok(watch.number());
+        }
+        // Detached: another process may have to be asked for the sockets. The mutex is taken only
+        // attached: a fork while another thread had it would leave the child's locked.
+        let mut made = Some(Arc::new(py.detach(|| Watch::new(self.end.clone()))?));
+        let watch = {
+            let mut place = self.lock_watch();
+            // Another thread may have been faster.
+            Arc::clone(place.get_or_insert_with(|| made.take().expect("made above")))
         };
-        let number = watch.number();
-        *place = Some(watch);
+        if let Some(surplus) = made {
+            py.detach(|| drop(surplus));
+        }
         self.is_watched.store(true, Ordering::Relaxed);
-        Ok(number)
+        // Who received before that did not tell it.
+        watch.refresh();
+        Ok(watch.number())
+    }
+
+    /// What keeps the descriptor true in this process, if somebody has asked for it before, here or
+    /// in the process it was forked from.
+    fn renewed_watch(&self) -> PyResult<Option<Arc<Watch>>> {
+        let mut place = self.lock_watch();
+        let watch = match place.take() {
+            Some(of_parent) if !of_parent.is_of_this_process() => {
+                // If a thread of the parent was using it, a new one has to do.
+                let watch = Arc::try_unwrap(of_parent).ok().map(Watch::renew);
+                watch.transpose()?.map(Arc::new)
+            }
+            watch => watch,
+        };
+        place.clone_from(&watch);
+        Ok(watch)
+    }
+
+    fn lock_watch(&self) -> MutexGuard<'_, Option<Arc<Watch>>> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cold]
     fn refresh(&self) {
-        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let watch = self.lock_watch().clone();
         if let Some(watch) = watch {
             watch.refresh();
         }
@@ -471,7 +490,7 @@ fn wait(
     end: &End,
     mut step: impl FnMut(Option<Deadline>, &mut Waiting<'_>) -> Wait,
 ) -> PyResult<()> {
-    if step(NOW, &mut Waiting::new(end, Site::Unknown)) == Wait::Done {
+    if step(Some(Deadline::NOW), &mut Waiting::new(end, Site::Unknown)) == Wait::Done {
         return Ok(());
     }
     block(py, end, None, false, step).map(drop)

@@ -6,16 +6,15 @@
 //! | `OBJECT` | an object as `process/codec.rs` lays it out |
 //! | `BYTES` | the content of an object that is exactly `bytes`, which needs no pickler |
 //!
-//! Objects are pickled as the standard module pickles them: by reference where that works, with the
-//! reducers that programs register with `multiprocessing.reduction`. What that refuses is sent as
-//! tasks are, by value.
+//! Objects are pickled with the reducers that programs register with `multiprocessing.reduction`;
+//! what plain pickle refuses, or names `__main__` in, by `manyhands/_main_objects.py`.
 
 use manyhands_shm::Carried;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList};
 
-use crate::process::codec::{self, Pickled};
+use crate::process::codec::{self, Pickled, Shape};
 use crate::process::simple;
 
 pub const RAW: u16 = 0;
@@ -45,7 +44,7 @@ pub enum Incoming<'py> {
 /// From here on a message is worth memory of its own.
 pub const LARGE: usize = 16 * 1024;
 
-const SIMPLE_OBJECT: u8 = codec::Shape::SimpleObject as u8;
+const SIMPLE_OBJECT: u8 = Shape::SimpleObject as u8;
 
 impl<'py> Outgoing<'py> {
     /// Prepares `object`.
@@ -69,7 +68,7 @@ impl<'py> Outgoing<'py> {
             if pickling.has_other_reducers(py)? {
                 Pickled::by(object, &dumps)
             } else {
-                Pickled::by_reference(object, &dumps)
+                Pickled::new(object, Shape::Object, &dumps)
             }
         });
         Ok(Self::Pickled(pickled?, carried))

@@ -3,8 +3,8 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use manyhands_shm::object::ids;
-use manyhands_shm::{FamilyOf, Kind, Object};
+use manyhands_shm::locks::EVENT;
+use manyhands_shm::{FamilyOf, Object};
 use manyhands_sync::event::RawEvent;
 use manyhands_sync::shared::waiting::Waiting;
 use manyhands_sys::futex::Shared;
@@ -13,9 +13,6 @@ use pyo3::types::PyTuple;
 
 use super::waiting::block;
 use crate::interrupt::deadline_of;
-
-/// An event as an object of the heap.
-pub static KIND: Kind = Kind { id: ids::EVENT, name: "event", destroy: |_, _, _| {} };
 
 /// A flag that processes share.
 #[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
@@ -49,8 +46,8 @@ impl SharedEvent {
     ) -> PyResult<Self> {
         let _ = ctx;
         let object = match _handle {
-            Some(handle) => super::open(py, handle, &KIND)?,
-            None => super::create(&KIND, size_of::<RawEvent<Shared>>() as u64)?,
+            Some(handle) => super::open(py, handle, &EVENT)?,
+            None => super::create(&EVENT, size_of::<RawEvent<Shared>>() as u64)?,
         };
         let family = FamilyOf(Arc::clone(object.heap()));
         let raw = object.payload().cast();

@@ -3,10 +3,11 @@
 //! Handles are listed, so that a thread whose wait lasts long can tell which locks it holds. The
 //! list is never waited for: in a forked child, another thread of the parent may have been at it.
 
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, Weak};
 
-use manyhands_shm::{FamilyOf, Object};
+use manyhands_shm::locks::RLOCK;
+use manyhands_shm::{FamilyOf, Kind, Object};
 use manyhands_sync::lock::Hold;
 use manyhands_sync::robust::Owner;
 use manyhands_sync::shared::lock::SharedLock;
@@ -51,8 +52,27 @@ static LISTED: Mutex<Vec<Weak<LocalLock>>> = Mutex::new(Vec::new());
 const N_TRIES: u32 = 1_000;
 
 impl LocalLock {
-    /// A handle on the lock that `object` is.
-    pub fn new(object: Object) -> Arc<Self> {
+    /// A new lock of this kind, or, by its handle, one that exists.
+    ///
+    /// # Errors
+    /// HandleError, MemoryError, or what is wrong with `owner_died`.
+    pub fn make(
+        py: Python<'_>,
+        kind: &'static Kind,
+        owner_died: Option<&str>,
+        name: Option<&str>,
+        handle: Option<&[u8]>,
+    ) -> PyResult<Arc<Self>> {
+        let policy = owner_died::policy_of(owner_died)?;
+        if let Some(handle) = handle {
+            return super::open(py, handle, kind).map(Self::new);
+        }
+        let local = Self::new(super::create(kind, size_of::<SharedLock>() as u64)?);
+        local.state().set_up(ptr::eq(kind, &RLOCK), policy, name);
+        Ok(local)
+    }
+
+    fn new(object: Object) -> Arc<Self> {
         let state = object.payload().cast();
         let family = FamilyOf(Arc::clone(object.heap()));
         let lock = Arc::new(Self { object, family, state, acquired: Acquired::new() });

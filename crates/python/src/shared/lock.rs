@@ -2,23 +2,25 @@
 
 use std::sync::Arc;
 
-use manyhands_shm::Kind;
-use manyhands_shm::object::ids;
-use manyhands_sync::shared::lock::SharedLock as State;
+use manyhands_shm::locks::LOCK;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::block::{Block, HasBlock};
 use super::held::LocalLock;
-use super::owner_died::policy_of;
-
-/// A lock as an object of the heap.
-pub static KIND: Kind = Kind { id: ids::LOCK, name: "lock", destroy: |_, _, _| {} };
 
 /// A lock that processes share.
 #[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
 pub struct SharedLock {
     pub local: Arc<LocalLock>,
+    block: Option<Block>,
+}
+
+impl HasBlock for SharedLock {
+    fn block(&self) -> Option<&Block> {
+        self.block.as_ref()
+    }
 }
 
 #[pymethods]
@@ -34,16 +36,9 @@ impl SharedLock {
         _handle: Option<&[u8]>,
     ) -> PyResult<Self> {
         let _ = ctx;
-        let policy = policy_of(owner_died)?;
-        let object = match _handle {
-            Some(handle) => super::open(py, handle, &KIND)?,
-            None => super::create(&KIND, size_of::<State>() as u64)?,
-        };
-        let local = LocalLock::new(object);
-        if _handle.is_none() {
-            local.state().set_up(false, policy, name);
-        }
-        Ok(Self { local })
+        let local = LocalLock::make(py, &LOCK, owner_died, name, _handle)?;
+        let twin = Bound::new(py, Self { local: Arc::clone(&local), block: None })?;
+        Ok(Self { local, block: Some(Block::of(twin)?) })
     }
 
     #[pyo3(signature = (block=true, timeout=None))]

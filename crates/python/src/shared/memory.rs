@@ -40,7 +40,7 @@ impl Memory {
     #[new]
     #[pyo3(signature = (n_bytes, n_watched=0))]
     fn create(n_bytes: u64, n_watched: u64) -> PyResult<Self> {
-        let heap = family::heap()?;
+        let heap = family::kept_heap()?;
         let mode = lost_update::mode_of_new_memory();
         let n_watched = if mode == 0 { 0 } else { n_watched };
         let memory = cell::Memory::create(&heap, n_bytes, n_watched)

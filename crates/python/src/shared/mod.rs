@@ -6,6 +6,7 @@
 
 pub mod array;
 pub mod barrier;
+mod block;
 pub mod condition;
 pub mod connection;
 pub mod connection_message;
@@ -38,24 +39,20 @@ use crate::errors::{self, error_of};
 use crate::interrupt::deadline_of;
 use crate::process::codec::out_of_memory;
 
-/// Every kind of object, for [`register`].
-static KINDS: &[&Kind] = &[
-    &barrier::KIND,
-    &condition::KIND,
-    &event::KIND,
-    &lock::KIND,
-    &manyhands_queue::shared::QUEUE,
-    &manyhands_shm::cell::KIND,
-    &rlock::KIND,
-    &semaphore::KIND,
-];
-
 /// Makes all kinds known to this process: also one that never uses a queue may be the one to end
 /// it.
 pub fn register() {
-    manyhands_shm::object::register(KINDS);
+    manyhands_shm::object::register(&[&manyhands_shm::cell::KIND]);
+    manyhands_shm::object::register(&manyhands_shm::locks::KINDS);
+    manyhands_shm::object::register(&[&manyhands_queue::shared::QUEUE]);
     manyhands_shm::object::register(&manyhands_queue::pipe::KINDS);
     manyhands_shm::object::register(&manyhands_collections::KINDS);
+}
+
+/// Makes `with` on shared locks fast; called when the module is imported.
+pub fn prepare_classes(py: Python<'_>) -> PyResult<()> {
+    block::bind_once::<lock::SharedLock>(py)?;
+    block::bind_once::<rlock::SharedRLock>(py)
 }
 
 /// What `__reduce__` of a shared class returns: `(class._open, (name of the object,))`.
@@ -84,7 +81,7 @@ pub fn open(py: Python<'_>, name: &[u8], kind: &'static Kind) -> PyResult<Object
 /// # Errors
 /// MemoryError; OSError if there is no shared memory.
 pub fn create(kind: &'static Kind, len: u64) -> PyResult<Object> {
-    let heap = manyhands_shm::family::heap()?;
+    let heap = manyhands_shm::family::kept_heap()?;
     Object::create(&heap, kind, len).map_err(|error| out_of_memory(&error))
 }
 
@@ -104,5 +101,5 @@ pub fn acquire_deadline(
     block: bool,
     timeout: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Option<Deadline>> {
-    if block { deadline_of(timeout) } else { Ok(Some(Deadline::at_ns(0))) }
+    if block { deadline_of(timeout) } else { Ok(Some(Deadline::NOW)) }
 }

@@ -59,18 +59,15 @@ impl Place<'_> {
         with_type!(self.scalar, T => self.store(value.py(), T::wrapped(value)?))
     }
 
-    /// As [`Place::set`], for who has taken the lock, and `held` it before.
-    pub fn set_held(&self, value: &Bound<'_, PyAny>, held: bool) -> PyResult<()> {
-        with_type!(self.scalar, T => {
-            let number = T::wrapped(value)?;
-            // SAFETY: a cell of this type, reached through atomics.
-            let store = || unsafe { T::store(self.cell(), number) };
-            if lost_update::is_on(self.memory) {
-                return lost_update::write(value.py(), self.spot(), held, store);
-            }
-            store();
-            Ok(())
-        })
+    /// Writes a number of the cell's type, for who has taken the lock, and `held` it before.
+    pub fn set_held<T: Number>(&self, py: Python<'_>, number: T, held: bool) -> PyResult<()> {
+        // SAFETY: a cell of this type, reached through atomics.
+        let store = || unsafe { T::store(self.cell(), number) };
+        if lost_update::is_on(self.memory) {
+            return lost_update::write(py, self.spot(), held, store);
+        }
+        store();
+        Ok(())
     }
 
     #[inline]

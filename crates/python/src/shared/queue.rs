@@ -106,7 +106,7 @@ impl SharedQueueCore {
         let mut held = Some(message);
         let mut attempt = || try_put(queue, &mut held);
         let end = match deadline {
-            Some(deadline) => until(py, id(queue), deadline, || queue.enlist_putter(), attempt)?,
+            Some(deadline) => until(py, queue, deadline, || queue.enlist_putter(), attempt)?,
             None => py.detach(&mut attempt),
         };
         match end {
@@ -141,7 +141,7 @@ impl SharedQueueCore {
             end => Some(end),
         };
         let end = match deadline {
-            Some(deadline) => until(py, id(queue), deadline, || queue.enlist_getter(), attempt)?,
+            Some(deadline) => until(py, queue, deadline, || queue.enlist_getter(), attempt)?,
             None => py.detach(attempt),
         };
         match end {
@@ -202,7 +202,7 @@ impl SharedQueueCore {
 
     /// Called once, by `__init__`. No limit: 0.
     fn _set_up(&self, maxsize: u64) -> PyResult<()> {
-        let heap = manyhands_shm::family::heap()?;
+        let heap = manyhands_shm::family::kept_heap()?;
         let queue = SharedQueue::create(&heap, maxsize).map_err(|error| out_of_memory(&error))?;
         self.queue.set(queue).map_err(|_| PyRuntimeError::new_err("a queue is made only once"))
     }
@@ -293,7 +293,7 @@ impl SharedQueueCore {
             }
             let room = || (!queue.is_full() || queue.is_shut_down()).then_some(());
             let enlist = || queue.enlist_putter();
-            if n_put < n_items && until(py, id(queue), deadline, enlist, room)?.is_none() {
+            if n_put < n_items && until(py, queue, deadline, enlist, room)?.is_none() {
                 return Err(with_n_put(py, raise(errors::queue_full(py)), n_put));
             }
         }
@@ -301,6 +301,9 @@ impl SharedQueueCore {
     }
 
     /// Waits for an item, at most `timeout` seconds, then gets up to `max` of those there are.
+    ///
+    /// What unpickling one of them raises has the others, in order, as its `items`; if several
+    /// fail it is the first one's, and a note tells of each other.
     #[pyo3(signature = (max, timeout=None))]
     fn get_many<'py>(
         slf: &Bound<'py, Self>,
@@ -323,17 +326,21 @@ impl SharedQueueCore {
         };
         let end = match py.detach(attempt) {
             Some(end) => Some(end),
-            None => until(py, id(queue), deadline, || queue.enlist_getter(), attempt)?,
+            None => until(py, queue, deadline, || queue.enlist_getter(), attempt)?,
         };
         let taken = match end {
             Some(Ok(taken)) => taken,
             Some(Err(())) => return Err(raise(errors::queue_shut_down(py))),
             None => return Err(raise(errors::queue_empty(py))),
         };
-        Self::after_get(slf, taken.len())?;
-        let objects: PyResult<Vec<_>> =
-            taken.into_iter().map(|taken| object_of(py, taken)).collect();
-        PyList::new(py, objects?)
+        let mut failures = Vec::from_iter(Self::after_get(slf, taken.len()).err());
+        let items = PyList::empty(py);
+        for taken in taken {
+            // All are taken out of the queue: one that fails must not cost the others.
+            let kept = object_of(py, taken).and_then(|object| items.append(object));
+            failures.extend(kept.err());
+        }
+        if failures.is_empty() { Ok(items) } else { Err(with_items(py, failures, items)) }
     }
 
     /// Reports one item that was got as done.
@@ -348,7 +355,7 @@ impl SharedQueueCore {
         let queue = Self::queue(slf)?;
         let attempt = || (queue.n_unfinished() == 0).then_some(());
         if attempt().is_none() {
-            until(slf.py(), id(queue), None, || queue.enlist_joiner(), attempt)?;
+            until(slf.py(), queue, None, || queue.enlist_joiner(), attempt)?;
         }
         Ok(())
     }
@@ -433,7 +440,7 @@ impl SharedQueueCore {
         let deadline = Deadline::after(std::time::Duration::from_secs_f64(seconds));
         let attempt = || (!queue.is_empty() || queue.is_shut_down()).then_some(());
         let enlist = || queue.enlist_getter();
-        Ok(until(slf.py(), id(queue), Some(deadline), enlist, attempt)?.is_some())
+        Ok(until(slf.py(), queue, Some(deadline), enlist, attempt)?.is_some())
     }
 
     /// The same for room.
@@ -442,7 +449,7 @@ impl SharedQueueCore {
         let deadline = Deadline::after(std::time::Duration::from_secs_f64(seconds));
         let attempt = || (!queue.is_full() || queue.is_shut_down()).then_some(());
         let enlist = || queue.enlist_putter();
-        Ok(until(slf.py(), id(queue), Some(deadline), enlist, attempt)?.is_some())
+        Ok(until(slf.py(), queue, Some(deadline), enlist, attempt)?.is_some())
     }
 
     /// Calls one getter and one putter of any process: the caller was called and does not want it.
@@ -476,6 +483,12 @@ impl SharedQueueCore {
     /// So many more coroutines wait for room.
     fn _count_putters(&self, n_more: i32) {
         self.n_async_putters.fetch_add(n_more as u32, Ordering::SeqCst);
+    }
+
+    /// In a forked child: whoever waited is the parent's.
+    fn _forget_coroutines(&self) {
+        self.n_async_getters.store(0, Ordering::SeqCst);
+        self.n_async_putters.store(0, Ordering::SeqCst);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -518,8 +531,18 @@ fn with_n_put(py: Python<'_>, error: PyErr, n_put: usize) -> PyErr {
     error
 }
 
-fn id(queue: &SharedQueue) -> usize {
-    queue.object().offset() as usize
+/// The first of `failures`, with the items that could be unpickled and a note of each other one.
+#[cold]
+fn with_items(py: Python<'_>, failures: Vec<PyErr>, items: Bound<'_, PyList>) -> PyErr {
+    let mut failures = failures.into_iter();
+    let first = failures.next().expect("something failed");
+    let value = first.value(py);
+    let _ = value.setattr(intern!(py, "items"), items);
+    for other in failures {
+        let note = format!("Another item of the batch could not be unpickled: {other}");
+        let _ = value.call_method1(intern!(py, "add_note"), (note,));
+    }
+    first
 }
 
 fn raise(class: PyResult<&Bound<'_, PyType>>) -> PyErr {

@@ -2,18 +2,12 @@
 //!
 //! Another process may always end such a wait, so none is ever said to be a deadlock.
 
-use manyhands_queue::shared::SharedEnlisted;
-use manyhands_sync::deadlock::{Description, EndedBy, Resource};
+use manyhands_queue::shared::{SharedEnlisted, SharedQueue};
 use manyhands_sys::clock::Deadline;
 use pyo3::prelude::*;
 
 use crate::interrupt::deadline_of;
 use crate::sync::blocking::block;
-
-/// A wait under way.
-struct Wait {
-    id: usize,
-}
 
 /// Rounds in which an empty queue is looked at before its getter goes to sleep.
 const N_ROUNDS: u32 = 12;
@@ -26,12 +20,11 @@ const N_ROUNDS: u32 = 12;
 #[cold]
 pub fn until<'line, T: Send>(
     py: Python<'_>,
-    id: usize,
+    queue: &SharedQueue,
     deadline: Option<Deadline>,
     enlist: impl Fn() -> SharedEnlisted<'line> + Sync,
     mut attempt: impl FnMut() -> Option<T> + Send,
 ) -> PyResult<Option<T>> {
-    let wait = Wait { id };
     loop {
         // Who is in the middle of a burst is back in a moment, and then needs no system call.
         let (answer, enlisted) = py.detach(|| {
@@ -51,7 +44,7 @@ pub fn until<'line, T: Send>(
         }
         let Some(enlisted) = enlisted else { continue };
         // An exception drops the place, which passes a call on to another sleeper.
-        let is_in_time = block(py, &wait, deadline, false, |deadline, waiting| {
+        let is_in_time = block(py, queue, deadline, false, |deadline, waiting| {
             enlisted.sleep(deadline, waiting)
         })?;
         enlisted.leave();
@@ -93,14 +86,4 @@ pub fn deadline_of_call(
         return Ok(None);
     }
     deadline_of(timeout).map(Some)
-}
-
-impl Resource for Wait {
-    fn describe(&self) -> Description {
-        Description { kind: "multiprocessing.Queue", name: None, id: self.id }
-    }
-
-    fn ended_by(&self) -> EndedBy {
-        EndedBy::Nobody
-    }
 }

@@ -21,6 +21,9 @@ use crate::fork::Generation;
 pub struct References {
     carried: Mutex<Option<Carried>>,
     generation: Generation,
+    /// Whether the pickle names any.
+    #[pyo3(get)]
+    named: bool,
 }
 
 /// Bytes of a handle in a list.
@@ -60,7 +63,8 @@ impl References {
 
 impl References {
     fn of(carried: Carried) -> Self {
-        Self { carried: Mutex::new(Some(carried)), generation: Generation::current() }
+        let named = !carried.handles().is_empty();
+        Self { carried: Mutex::new(Some(carried)), generation: Generation::current(), named }
     }
 
     fn take(&self) -> Option<Carried> {

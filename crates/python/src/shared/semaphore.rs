@@ -7,25 +7,14 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use manyhands_shm::object::ids;
-use manyhands_shm::{FamilyOf, Kind, Object};
-use manyhands_sync::semaphore::{MAX_PERMITS, RawSemaphore};
+use manyhands_shm::locks::SEMAPHORE;
+use manyhands_shm::{FamilyOf, Object};
+use manyhands_sync::semaphore::MAX_PERMITS;
+use manyhands_sync::shared::semaphore::SharedSemaphore as State;
 use manyhands_sync::shared::waiting::Waiting;
-use manyhands_sys::atomic::{AtomicU32, Ordering};
-use manyhands_sys::futex::Shared;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-
-/// A semaphore as an object of the heap.
-pub static KIND: Kind = Kind { id: ids::SEMAPHORE, name: "semaphore", destroy: |_, _, _| {} };
-
-/// What lies in the object.
-#[repr(C)]
-struct State {
-    raw: RawSemaphore<Shared>,
-    limit: AtomicU32,
-}
 
 /// A number of permits that processes share.
 #[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
@@ -67,17 +56,15 @@ impl SharedSemaphore {
     ) -> PyResult<Self> {
         let _ = ctx;
         if let Some(handle) = _handle {
-            return super::open(py, handle, &KIND).map(Self::of);
+            return super::open(py, handle, &SEMAPHORE).map(Self::of);
         }
         let value = u32::try_from(value).ok().filter(|value| *value <= MAX_PERMITS);
         let value = value.ok_or_else(|| {
             let text = format!("a semaphore starts with 0 to {MAX_PERMITS} permits");
             PyValueError::new_err(text)
         })?;
-        let this = Self::of(super::create(&KIND, size_of::<State>() as u64)?);
-        this.state().raw.reset(value);
-        let limit = if _is_bounded { value } else { MAX_PERMITS };
-        this.state().limit.store(limit, Ordering::Relaxed);
+        let this = Self::of(super::create(&SEMAPHORE, size_of::<State>() as u64)?);
+        this.state().set_up(value, _is_bounded);
         Ok(this)
     }
 
@@ -88,27 +75,24 @@ impl SharedSemaphore {
         block: bool,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        let raw = &self.state().raw;
-        if raw.try_acquire() {
+        if self.state().try_acquire() {
             return Ok(true);
         }
         let deadline = super::acquire_deadline(block, timeout)?;
         super::waiting::block(py, &self.family, deadline, |waiting: &mut Waiting<'_>| {
-            waiting.in_slices(|deadline, waiting| raw.acquire_slow(deadline, waiting))
+            self.state().acquire_slow(waiting)
         })
     }
 
     fn release(&self) -> PyResult<()> {
-        let limit = self.state().limit.load(Ordering::Relaxed);
         self.state()
-            .raw
-            .release(1, limit)
+            .release(1)
             .map_err(|_| PyValueError::new_err("semaphore or lock released too many times"))
     }
 
     /// How many permits there are.
     fn get_value(&self) -> u32 {
-        self.state().raw.permits()
+        self.state().permits()
     }
 
     /// Whether there is none.
@@ -118,7 +102,7 @@ impl SharedSemaphore {
 
     #[getter]
     fn _maxvalue(&self) -> u32 {
-        self.state().limit.load(Ordering::Relaxed)
+        self.state().limit()
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
@@ -137,7 +121,7 @@ impl SharedSemaphore {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        crate::sync::statistics(py, self.state().raw.counters.read())
+        crate::sync::statistics(py, self.state().statistics())
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {

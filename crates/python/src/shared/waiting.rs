@@ -56,7 +56,7 @@ fn block_for(
     let is_worker = worker::is_worker();
     let is_sliced = is_worker || manyhands_sys::thread_id::is_main();
     let mut waiting = Waiting::new(family, deadline, is_sliced);
-    if deadline == Some(Deadline::at_ns(0)) {
+    if deadline.is_some_and(Deadline::is_now) {
         return Ok(step(&mut waiting) == Wait::Done);
     }
     loop {

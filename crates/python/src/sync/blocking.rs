@@ -29,7 +29,7 @@ pub fn block(
     let is_worker = worker::is_worker();
     let is_sliced = is_worker || manyhands_sys::thread_id::is_main();
     let mut waiting = Waiting::new(resource, site::here(py)).sliced(is_sliced);
-    if deadline == Some(Deadline::at_ns(0)) {
+    if deadline.is_some_and(Deadline::is_now) {
         return Ok(step(deadline, &mut waiting) == Wait::Done);
     }
     if suspicious && deadline.is_none() {
@@ -48,7 +48,7 @@ pub fn block(
             Wait::Stuck => {
                 let Some(found) = waiting.explain() else { continue };
                 // The last word is the primitive's: it may have become free just now.
-                if step(Some(Deadline::at_ns(0)), &mut waiting) == Wait::Done {
+                if step(Some(Deadline::NOW), &mut waiting) == Wait::Done {
                     return Ok(true);
                 }
                 let is_suspected = found.kind == Kind::Suspected;

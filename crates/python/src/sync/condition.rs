@@ -161,7 +161,7 @@ impl Condition {
     fn wait_until(&self, py: Python<'_>, deadline: Option<Deadline>) -> PyResult<bool> {
         self.check_owned(py, "wait")?;
         let lock = self.lock()?;
-        if deadline == Some(Deadline::at_ns(0)) {
+        if deadline.is_some_and(Deadline::is_now) {
             // Whoever waits for the lock gets it; nobody can notify in no time.
             let saved = lock.release_save(py)?;
             return lock.acquire_restore(py, saved).map(|()| false);

@@ -98,7 +98,7 @@ impl Resource for End {
     }
 
     fn ended_by(&self) -> EndedBy {
-        EndedBy::Anyone
+        EndedBy::OtherProcess
     }
 }
 

@@ -41,8 +41,11 @@ pub(crate) struct Companion {
     is_given: AtomicBool,
 }
 
-/// Which pipe: the family, and where in its heap.
-type Key = [u64; 2];
+/// Which pipe: the family, where in its heap, and the serial number of what lies there.
+pub(super) type Key = [u64; 3];
+
+/// Bytes of a key as a question.
+const KEY_LEN: usize = size_of::<Key>();
 
 /// What this process gives to who knocks.
 #[derive(Default)]
@@ -152,11 +155,9 @@ pub fn linger(at_most: Duration) {
 
 /// Asks the process behind a door.
 fn ask(number: u64, key: Key) -> Option<[OwnedFd; 2]> {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&key[0].to_ne_bytes());
-    bytes[8..].copy_from_slice(&key[1].to_ne_bytes());
+    let words = key.map(u64::to_ne_bytes);
     // A process that is stopped does not answer: not to wait for it is worse only for it.
-    let fds = Door::ask(number, &bytes, Deadline::after(PATIENCE)).ok()??;
+    let fds = Door::ask(number, words.as_flattened(), Deadline::after(PATIENCE)).ok()??;
     <[OwnedFd; 2]>::try_from(fds).ok()
 }
 
@@ -187,17 +188,31 @@ fn offer(key: Key, companion: &Arc<Companion>) -> io::Result<u64> {
     }
 }
 
+/// The pipe is gone: nobody is left who could read what was written to its sockets. Waits for
+/// nobody.
+pub(super) fn forget(key: Key) {
+    if let Some(open) = take_back(key) {
+        open.is_over.notify();
+    }
+}
+
 /// Takes an offer back, and closes the door behind the last one.
 fn withdraw(key: Key) {
-    let mut keeper = lock();
-    keeper.offers.remove(&key);
-    let open = if keeper.offers.is_empty() { keeper.open.take() } else { None };
-    drop(keeper);
-    if let Some(open) = open {
+    if let Some(open) = take_back(key) {
         open.is_over.notify();
         // A thread that panicked is over as well.
         let _ = open.thread.join();
     }
+}
+
+/// The door, if that was the last offer there.
+fn take_back(key: Key) -> Option<Opened> {
+    let mut keeper = lock();
+    let companion = keeper.offers.remove(&key);
+    let open = if keeper.offers.is_empty() { keeper.open.take() } else { None };
+    drop(keeper);
+    drop(companion);
+    open
 }
 
 fn keep(door: &Door, is_over: &EventFd) {
@@ -213,13 +228,11 @@ fn keep(door: &Door, is_over: &EventFd) {
 }
 
 fn answer(door: &Door, question: &Question) -> Option<()> {
-    let bytes = <[u8; 16]>::try_from(question.bytes.as_slice()).ok()?;
-    let half = |at: usize| {
-        let mut part = [0; 8];
-        part.copy_from_slice(&bytes[at..at + 8]);
-        u64::from_ne_bytes(part)
-    };
-    let key = [half(0), half(8)];
+    let bytes = <[u8; KEY_LEN]>::try_from(question.bytes.as_slice()).ok()?;
+    let mut key = Key::default();
+    for (word, bytes) in key.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_ne_bytes(*bytes);
+    }
     let Some(companion) = lock().offers.get(&key).map(Arc::clone) else {
         // Not to let it wait.
         return door.answer(question, &[]).ok();

@@ -19,6 +19,7 @@ use manyhands_shm::{Carried, Handle, Heap, Object, OpenError, OutOfMemory};
 use manyhands_sync::sleep::{Wait, Waiting};
 use manyhands_sys::clock::Deadline;
 
+use super::companion;
 use super::layout::{Core, Flags, Way};
 use super::patience::{Patience, Step};
 use super::receiving::{Receiving, give_room, raw_handles_of, skip_rest_of_lost};
@@ -81,6 +82,7 @@ impl End {
         let core = pipe.payload().cast::<Core>();
         // SAFETY: zeros are a valid core, and it is made of atomics.
         let words = unsafe { core.as_ref() };
+        words.serial.store(pipe.handle().serial, Ordering::Relaxed);
         let capacity = ring_bytes / n_rings / 64 * 64;
         for (idx, direction) in words.directions.iter().rev().take(n_rings as usize).enumerate() {
             direction.capacity.store(capacity, Ordering::Relaxed);
@@ -241,9 +243,8 @@ impl End {
     }
 
     /// Which pipe of which family it belongs to.
-    pub(super) fn pipe_key(&self) -> [u64; 2] {
-        let base = self.heap().address(0, 0).as_ptr() as usize;
-        [self.heap().family(), (self.core.as_ptr() as usize - base) as u64]
+    pub(super) fn pipe_key(&self) -> companion::Key {
+        key_of(self.heap(), self.core())
     }
 
     /// 0 or 1.
@@ -276,6 +277,13 @@ impl End {
     }
 }
 
+/// The family, where in its heap, and which of those that come to lie there.
+fn key_of(heap: &Heap, core: &Core) -> companion::Key {
+    let base = heap.address(0, 0).as_ptr() as usize;
+    let offset = std::ptr::from_ref(core) as usize - base;
+    [heap.family(), offset as u64, core.serial.load(Ordering::Relaxed).into()]
+}
+
 impl PartialEq for End {
     fn eq(&self, other: &Self) -> bool {
         self.object == other.object
@@ -303,6 +311,8 @@ fn destroy_end(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
 
 /// Both ends are gone: what was never received is released.
 fn destroy_pipe(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
+    // SAFETY: a pipe's payload, which is there until this returns; the core is made of atomics.
+    companion::forget(key_of(heap, unsafe { payload.cast().as_ref() }));
     for side in [0, 1] {
         // SAFETY: a pipe's payload, which is there until this returns.
         let Some(way) = (unsafe { Way::from_side(payload.cast(), side) }) else { continue };

@@ -22,7 +22,9 @@ use super::turn::Turn;
 pub(crate) struct Core {
     /// Bit 0: nobody has side 0 any more; bit 1: side 1.
     pub(crate) closed: AtomicU32,
-    _unused: u32,
+    /// The serial number of the pipe's object: tells it from others that come to lie here. Never
+    /// changes.
+    pub(crate) serial: AtomicU32,
     /// The handles of the ends, see `End::look_for_peer`. Never change.
     pub(crate) ends: [[AtomicU64; 3]; 2],
     /// The door of the process that has the pipe's sockets, see `companion.rs`; 0: there are none.

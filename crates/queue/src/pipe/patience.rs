@@ -2,7 +2,8 @@
 //!
 //! The looks are for deaths that nobody has told of: a party that was killed in the middle of
 //! ringing a bell or of closing its side, in a family whose supervisor does not know it. They are
-//! seldom and get more so; where deaths are told no wait depends on them.
+//! seldom and get more so; where deaths are told no wait depends on them. Who has to take over what
+//! a party left before that is buried has reserved the burial, and is not forestalled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +51,7 @@ impl Patience {
     ) -> Wait {
         loop {
             let Step::Blocked(bell) = attempt() else { return Wait::Done };
-            if deadline == Some(Deadline::at_ns(0)) {
+            if deadline.is_some_and(Deadline::is_now) {
                 return Wait::TimedOut;
             }
             if !self.has_spun {

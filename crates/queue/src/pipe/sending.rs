@@ -232,10 +232,8 @@ impl<'a> Sending<'a> {
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        if !self.me.is_of(self.end.heap()) {
-            // In a forked child all of it is the parent's.
-            std::mem::forget(std::mem::take(&mut self.carried));
-        } else if self.outcome().is_none() {
+        // In a forked child all of it is the parent's.
+        if self.me.is_of(self.end.heap()) && self.outcome().is_none() {
             self.finish(Err(BrokenPipe));
         }
     }

@@ -36,6 +36,11 @@ impl Got {
         };
         Taken { bytes: self.bytes, carried }
     }
+
+    /// A message that nobody will read.
+    pub(super) fn release(self, heap: &Arc<Heap>) {
+        release_message(heap, &self.handles);
+    }
 }
 
 impl<'a> Getter<'a> {

@@ -16,9 +16,6 @@ use super::queue::{NotPut, SharedQueue};
 use crate::backoff::Backoff;
 use crate::outcome::{Nothing, ShutDown};
 
-/// A wait under way.
-struct Wait(usize);
-
 impl SharedQueue {
     /// Puts the message, waiting for room as long as it takes.
     ///
@@ -154,8 +151,7 @@ impl SharedQueue {
                 return true;
             }
         }
-        let wait = Wait(self.object().offset() as usize);
-        let mut waiting = Waiting::new(&wait, Site::Rust(Location::caller()));
+        let mut waiting = Waiting::new(self, Site::Rust(Location::caller()));
         loop {
             let enlisted = enlist();
             if attempt() {
@@ -176,12 +172,13 @@ impl SharedQueue {
     }
 }
 
-impl Resource for Wait {
+impl Resource for SharedQueue {
     fn describe(&self) -> Description {
-        Description { kind: "multiprocessing.Queue", name: None, id: self.0 }
+        let id = self.object().offset() as usize;
+        Description { kind: "multiprocessing.Queue", name: None, id }
     }
 
     fn ended_by(&self) -> EndedBy {
-        EndedBy::Nobody
+        EndedBy::OtherProcess
     }
 }

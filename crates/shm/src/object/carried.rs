@@ -4,6 +4,9 @@
 //! that they are released if it is killed. In between they are the message's: whoever keeps the
 //! message lists the handles with it, and releases them if it is destroyed unread. A kill in the
 //! few instructions between the two keeps the objects until the family ends.
+//!
+//! A child that is forked in between (by a signal handler, while its parent waits to send) has
+//! copies of the parent's: dropping them does nothing, going on with them counts anew.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,12 +14,14 @@ use std::sync::Arc;
 use super::holds::Slot;
 use super::{CHANGING, Handle, Object, header, unreference};
 use crate::heap::Heap;
+use crate::party::Party;
 use manyhands_sys::atomic::Ordering;
 
 /// References of a message that this process is writing or reading; released when dropped.
 #[derive(Debug, Default)]
 pub struct Carried {
-    heap: Option<Arc<Heap>>,
+    /// Whose references they are; `None`: nobody's, as there are none.
+    holder: Option<(Arc<Heap>, Party)>,
     handles: Vec<Handle>,
     /// Where each is written down; `None`: no memory was left for it.
     slots: Vec<Option<Slot>>,
@@ -45,8 +50,8 @@ impl Carried {
             Some(slot)
         });
         let slots = slots.collect();
-        let heap = (!handles.is_empty()).then(|| Arc::clone(heap));
-        Self { heap, handles: handles.to_vec(), slots }
+        let holder = (!handles.is_empty()).then(|| (Arc::clone(heap), heap.me()));
+        Self { holder, handles: handles.to_vec(), slots }
     }
 
     /// Counts one more reference to each object that a message names. The message stays where it
@@ -61,6 +66,7 @@ impl Carried {
 
     /// One more reference to an object that somebody holds.
     fn count(&mut self, heap: &Arc<Heap>, handle: Handle) {
+        self.make_own();
         let slot = heap.registry.free.take(heap).ok();
         if let Some(slot) = slot {
             slot.set(heap, handle.offset | CHANGING);
@@ -69,7 +75,7 @@ impl Carried {
         if let Some(slot) = slot {
             slot.set(heap, handle.offset);
         }
-        self.heap.get_or_insert_with(|| Arc::clone(heap));
+        self.holder.get_or_insert_with(|| (Arc::clone(heap), heap.me()));
         self.handles.push(handle);
         self.slots.push(slot);
     }
@@ -86,18 +92,38 @@ impl Carried {
 
     /// From now on the references are the message's, which is about to be published.
     pub fn leave_to_message(mut self) {
-        if let Some(heap) = self.heap.take() {
+        self.make_own();
+        if let Some((heap, _)) = self.holder.take() {
             for slot in self.slots.drain(..).flatten() {
                 slot.set(&heap, 0);
                 heap.registry.free.put(slot);
             }
         }
     }
+
+    /// In a forked child: counts references of its own instead of its parent's. The child has
+    /// inherited the objects that its parent had when it wrote the message.
+    fn make_own(&mut self) {
+        let Some((heap, party)) = &mut self.holder else { return };
+        if *party == heap.me() {
+            return;
+        }
+        *party = heap.me();
+        self.slots.fill(None);
+        for handle in &self.handles {
+            let lives = header(heap, handle.offset).reference(handle.serial);
+            debug_assert!(lives, "a forked child goes on with a message whose objects are gone");
+        }
+    }
 }
 
 impl Drop for Carried {
     fn drop(&mut self) {
-        let Some(heap) = self.heap.take() else { return };
+        let Some((heap, party)) = self.holder.take() else { return };
+        if party != heap.me() {
+            // In a forked child they are the parent's.
+            return;
+        }
         for (handle, slot) in self.handles.iter().zip(self.slots.drain(..)) {
             let Some(slot) = slot else {
                 unreference(&heap, handle.offset);

@@ -82,8 +82,8 @@ impl Slot {
     }
 
     pub(super) fn set(self, heap: &Heap, value: u64) {
-        // Release: the undertaker learns of a death after everything the dead party did; the order
-        // among a party's own writes is what counts.
+        // SeqCst: the undertaker learns of a death after everything the dead party did, so what
+        // counts is the order among the party's own writes, of this one and the count beside it.
         self.word(heap).store(value, Ordering::SeqCst);
     }
 }

@@ -28,17 +28,14 @@ pub mod ids {
     pub const EVENT: u32 = 4;
     pub const CONDITION: u32 = 5;
     pub const BARRIER: u32 = 6;
+    pub const MUTEX: u32 = 7;
     pub const QUEUE: u32 = 8;
     pub const PIPE: u32 = 10;
     pub const PIPE_END: u32 = 11;
-    pub const CELL: u32 = 12;
-    pub const ARRAY: u32 = 13;
     pub const MEMORY: u32 = 14;
     pub const MAP: u32 = 16;
     pub const LIST: u32 = 17;
-    pub const NAMES: u32 = 18;
     pub const STORED: u32 = 19;
-    pub const OUTCOME: u32 = 20;
     /// For tests.
     pub const TEST: u32 = 63;
 }

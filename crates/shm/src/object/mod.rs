@@ -74,6 +74,10 @@ const STATES: u64 = 63;
 const MAKING: u64 = 1;
 const CHANGING: u64 = 2;
 
+/// A heap has no more users than this once its last object goes: who keeps it, the object, and the
+/// handle around it. Somebody unseen among them (a pool) would lose warm pages, and nothing else.
+const N_IDLE: usize = 3;
+
 /// What this process has of the family's objects.
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -272,11 +276,15 @@ impl Drop for Inner {
         if objects.get(&self.offset).is_some_and(|weak| weak.as_ptr() == this) {
             objects.remove(&self.offset);
         }
+        let is_last = objects.is_empty();
         drop(objects);
         slot.set(&self.heap, self.offset | CHANGING);
         unreference(&self.heap, self.offset);
         slot.set(&self.heap, 0);
         self.heap.registry.free.put(slot);
+        if is_last && Arc::strong_count(&self.heap) <= N_IDLE {
+            self.heap.release_warm();
+        }
     }
 }
 
@@ -342,7 +350,8 @@ impl Heap {
     pub(crate) fn change_party(&self, to: Party) {
         let from = self.me();
         holds::move_pages(self, from, to);
-        self.become_party(to);
+        // It is settled already, as the mapping that it joined by.
+        assert!(self.become_party(to), "a process that runs is not buried");
         for inner in self.registry.lock().values().filter_map(Weak::upgrade) {
             lock(&inner.slot).1 = to;
         }

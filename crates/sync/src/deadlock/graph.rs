@@ -56,7 +56,7 @@ pub(super) fn waits_for_another(thread: u32, edges: &[Edge]) -> bool {
             EndedBy::Owner { thread, .. } | EndedBy::EndOf(thread) => {
                 edges.iter().any(|edge| edge.thread == thread).then_some(thread)
             }
-            EndedBy::Anyone | EndedBy::Nobody => None,
+            EndedBy::Anyone | EndedBy::OtherProcess | EndedBy::Nobody => None,
         }
     };
     // As many steps as there are waits lead back to `thread` if it is in a cycle.

@@ -67,6 +67,8 @@ pub enum EndedBy {
     EndOf(u32),
     /// Any thread that runs.
     Anyone,
+    /// Another process too: nothing here proves that the wait will last.
+    OtherProcess,
     /// It is free: the wait is about to end.
     Nobody,
 }

@@ -176,7 +176,8 @@ fn cycle_of(entry: &Entry<'_>) -> Option<Cycle> {
 /// it just waits for another of them, which is told itself.
 fn everyone_asleep(entry: &Entry<'_>) -> Option<Vec<u64>> {
     let before = edges();
-    if before.iter().any(|edge| edge.ended_by == EndedBy::Nobody) {
+    let may_end = |edge: &Edge| matches!(edge.ended_by, EndedBy::Nobody | EndedBy::OtherProcess);
+    if before.iter().any(may_end) {
         return None;
     }
     if waits_for_another(entry.thread, &before) {
@@ -249,7 +250,7 @@ fn report(kind: Kind, serials: &[u64]) -> Deadlock {
             waits_for: Thing::new(wait.resource(), wait.site),
             ended_by: match wait.resource().ended_by() {
                 EndedBy::Owner { thread, .. } | EndedBy::EndOf(thread) => Some(thread),
-                EndedBy::Anyone | EndedBy::Nobody => None,
+                EndedBy::Anyone | EndedBy::OtherProcess | EndedBy::Nobody => None,
             },
         }
     };

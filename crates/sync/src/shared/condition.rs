@@ -8,7 +8,7 @@
 //!
 //! A notification is one compare-and-swap from *waiting* to *notified*, giving up one to *free*: so
 //! each notification goes to exactly one waiter that is there. The tickets that order the waiters
-//! are written before the word, and under the lock of the condition, as everything but giving up.
+//! are written before the word, and under the lock of the condition.
 //! A waiter whose process ended takes no notification with it, if that was noticed; dies it with
 //! one it is as if it had died just after.
 //!
@@ -88,14 +88,15 @@ impl WaiterRow {
         (0..MAX_WAITERS).filter(free).find_map(claim).ok_or(Full)
     }
 
-    /// Notifies the `n` who have waited longest, of those that live. The caller, `me`, has `lock`:
-    /// who is notified sleeps on until it can be had. How many there were.
+    /// Notifies the `n` who have waited longest, of those that live. How many there were.
+    ///
+    /// `held`: the lock of the condition, which the caller has, and the caller. Who is notified
+    /// sleeps on until it can be had; else each is woken at once.
     pub fn notify(
         &self,
         n: usize,
         parties: &(impl Parties + ?Sized),
-        lock: &SharedLock,
-        me: Owner,
+        held: Option<(&SharedLock, Owner)>,
     ) -> usize {
         let mut waiters: Vec<(u64, u64, &Place)> = self.waiting().collect();
         waiters.sort_unstable_by_key(|(ticket, ..)| *ticket);
@@ -113,7 +114,7 @@ impl WaiterRow {
             let is_there = place.word.compare_exchange(word, next, success, failure).is_ok();
             if is_there && is_alive {
                 let sleeper = low_half::<Shared>(&place.word);
-                if !lock.adopt(me, sleeper) {
+                if !held.is_some_and(|(lock, me)| lock.adopt(me, sleeper)) {
                     sleeper.wake_one();
                 }
                 n_notified += 1;
@@ -204,7 +205,7 @@ mod tests {
 
     /// Notifies `n` as party 1.
     fn notify(row: &WaiterRow, n: usize) -> usize {
-        row.notify(n, &Family(1), &SharedLock::new(true), Owner { party: 1, thread: 1 })
+        row.notify(n, &Family(1), Some((&SharedLock::new(true), Owner { party: 1, thread: 1 })))
     }
 
     fn empty() -> Box<WaiterRow> {

@@ -144,16 +144,21 @@ impl SharedLock {
         self.counters.waited(waiting.lasted_ns() - lasted_ns);
         match taken {
             Ok(dead) => {
-                if let Some(dead) = dead {
-                    // Before anything else: whoever comes after this process reads it.
-                    self.note.store(to_word(dead), Ordering::Relaxed);
-                }
-                self.depth.store(1, Ordering::Relaxed);
-                self.counters.acquired();
+                self.has_taken(dead);
                 Wait::Done
             }
             Err(end) => end,
         }
+    }
+
+    /// The caller has taken the lock, from an owner that died with it if there is one.
+    fn has_taken(&self, dead: Option<Owner>) {
+        if let Some(dead) = dead {
+            // Before anything else: whoever comes after this process reads it.
+            self.note.store(to_word(dead), Ordering::Relaxed);
+        }
+        self.depth.store(1, Ordering::Relaxed);
+        self.counters.acquired();
     }
 
     /// Holder: the owner that died with the lock, if nobody was told yet. Who asks is told.
@@ -271,7 +276,12 @@ impl Waiting<'_> {
         if self.is_time_to_look() {
             return if self.look(lock) { Look::Leave(Wait::Stuck) } else { Look::AtOwner };
         }
-        self.sleep(word, expected).end().map_or(Look::Again, Look::Leave)
+        match self.sleep(word, expected).end() {
+            None => Look::Again,
+            // Also who never waits long, and comes again and again, gets the lock of a dead owner.
+            Some(end @ Wait::TimedOut) => Look::LookAndLeave(end),
+            Some(end) => Look::Leave(end),
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub mod cycle;
 #[cfg(not(loom))]
 pub mod lock;
 #[cfg(not(loom))]
+pub mod semaphore;
+#[cfg(not(loom))]
 pub mod waiting;
 #[cfg(not(loom))]
 pub mod waits;

@@ -30,6 +30,8 @@ pub enum Look<E> {
     AtOwner,
     /// Give up.
     Leave(E),
+    /// Time is up: give up, unless the owner is dead.
+    LookAndLeave(E),
 }
 
 /// The holder's program releases it at the end of a block.
@@ -110,17 +112,20 @@ impl LockWord {
             }
             // From here on others may sleep as well, and this thread may be the one woken.
             mine |= WAITED;
-            match sleep(&self.word, waited) {
-                Look::Again => {}
+            let end = match sleep(&self.word, waited) {
+                Look::Again => continue,
                 Look::Leave(end) => return Err(end),
-                Look::AtOwner => {
-                    let owner = owner(waited);
-                    // Acquire: what the dead one did is visible to who comes after it.
-                    let is_orphan = owner.party != me.party && !is_alive(owner.party);
-                    if is_orphan && self.swap_if(waited, mine, Ordering::Acquire) {
-                        return Ok(Some(owner));
-                    }
-                }
+                Look::AtOwner => None,
+                Look::LookAndLeave(end) => Some(end),
+            };
+            let owner = owner(waited);
+            // Acquire: what the dead one did is visible to who comes after it.
+            let is_orphan = owner.party != me.party && !is_alive(owner.party);
+            if is_orphan && self.swap_if(waited, mine, Ordering::Acquire) {
+                return Ok(Some(owner));
+            }
+            if let Some(end) = end {
+                return Err(end);
             }
         }
     }

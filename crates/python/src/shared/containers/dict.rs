@@ -106,12 +106,52 @@ impl SharedDict {
         taken.map_err(|error| open_error(py, &error))
     }
 
+    /// Sets keys to values; the gate is closed if bytes alone do not tell which key is meant.
+    fn set_packed(
+        &self,
+        py: Python<'_>,
+        keys: &mut [(PackedKey, Bound<'_, PyAny>)],
+        drafts: Vec<Draft<'_>>,
+    ) -> PyResult<()> {
+        for (packed, key) in keys.iter_mut().filter(|(packed, _)| packed.is_other()) {
+            self.find_equal(key, packed)?;
+        }
+        let keys: Vec<_> = keys.iter().map(|(packed, _)| packed.as_key()).collect();
+        let done = self.do_inside(py, |guard| {
+            let mut pairs = keys.into_iter().zip(drafts);
+            pairs.try_for_each(|(key, draft)| guard.insert(key, draft))
+        })?;
+        done.map_err(|error| out_of_memory(&error))
+    }
+
     fn snapshot(&self, py: Python<'_>) -> PyResult<(Vec<PackedKey>, Vec<Value>)> {
         let snapshot = self.do_inside(py, |guard| {
             let keys = copied_keys(guard);
             Ok((keys, guard.values()?))
         })?;
         snapshot.map_err(|error: Fault| error.into_error(py))
+    }
+}
+
+impl SharedDict {
+    /// As [`close_gate`].
+    pub(super) fn close_gate(
+        &self,
+        py: Python<'_>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        close_gate(py, &self.map, timeout)
+    }
+
+    /// Takes back one closing.
+    ///
+    /// # Errors
+    /// RuntimeError: this thread has not closed it.
+    pub(super) fn open_gate(&self) -> PyResult<()> {
+        if self.map.gate().open(self.heap()) {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed dict"))
     }
 }
 
@@ -123,7 +163,7 @@ impl SharedDict {
     fn new(py: Python<'_>, name: Option<&[u8]>) -> PyResult<Self> {
         let map = match name {
             None => {
-                let heap = manyhands_shm::family::heap()?;
+                let heap = manyhands_shm::family::kept_heap()?;
                 SharedMap::create(&heap).map_err(|error| out_of_memory(&error))?
             }
             Some(name) => manyhands_shm::Handle::from_bytes(name)
@@ -272,27 +312,29 @@ impl SharedDict {
         Ok(copy)
     }
 
-    /// Sets several keys, packed before the first one is set.
+    /// Sets several keys in one step as seen by others; all is packed before the first one is set.
     fn _set_all(&self, pairs: &Bound<'_, PyDict>) -> PyResult<()> {
         let py = pairs.py();
-        let mut ready = Vec::with_capacity(pairs.len());
+        let mut keys = Vec::with_capacity(pairs.len());
+        let mut values = Vec::with_capacity(pairs.len());
         for (key, value) in pairs.iter() {
-            let packed = PackedKey::new(&key, self.heap())?;
-            if packed.is_other() {
-                self.__setitem__(&key, &value)?;
-                continue;
-            }
-            ready.push((packed, Packed::new(&value, self.heap())?));
+            keys.push((PackedKey::new(&key, self.heap())?, key));
+            values.push(Packed::new(&value, self.heap())?);
         }
-        let mut drafts = Vec::with_capacity(ready.len());
-        for (key, Packed { bytes, carried }) in &mut ready {
-            let carried = std::mem::take(carried);
-            drafts.push((key.as_key(), Packed::into_draft(bytes, carried, self.heap())?));
+        let mut drafts = Vec::with_capacity(values.len());
+        for Packed { bytes, carried } in &mut values {
+            drafts.push(Packed::into_draft(bytes, std::mem::take(carried), self.heap())?);
         }
-        let done = self.do_inside(py, |guard| {
-            drafts.into_iter().try_for_each(|(key, draft)| guard.insert(key, draft))
-        })?;
-        done.map_err(|error| out_of_memory(&error))
+        let is_gated = keys.iter().any(|(packed, _)| packed.is_other());
+        if is_gated {
+            // As in `adding`.
+            close_gate(py, &self.map, None)?;
+        }
+        let done = self.set_packed(py, &mut keys, drafts);
+        if is_gated {
+            self.map.gate().open(self.heap());
+        }
+        done
     }
 
     /// Adds `n` to the int that `key` has, or to 0; the sum. None: it has something else, or the
@@ -322,14 +364,11 @@ impl SharedDict {
     /// Keeps all other threads and processes out until `_open_gate`. False when time is over.
     #[pyo3(signature = (timeout=None))]
     fn _close_gate(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        close_gate(py, &self.map, timeout)
+        self.close_gate(py, timeout)
     }
 
     fn _open_gate(&self) -> PyResult<()> {
-        if self.map.gate().open(self.heap()) {
-            return Ok(());
-        }
-        Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed dict"))
+        self.open_gate()
     }
 
     /// What happened to it so far, in all processes.

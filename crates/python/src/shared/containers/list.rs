@@ -86,6 +86,28 @@ impl SharedList {
     }
 }
 
+impl SharedList {
+    /// As [`close_gate`].
+    pub(super) fn close_gate(
+        &self,
+        py: Python<'_>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        close_gate(py, &self.list, timeout)
+    }
+
+    /// Takes back one closing.
+    ///
+    /// # Errors
+    /// RuntimeError: this thread has not closed it.
+    pub(super) fn open_gate(&self) -> PyResult<()> {
+        if self.list.gate().open(self.heap()) {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed list"))
+    }
+}
+
 #[pymethods]
 impl SharedList {
     /// A new list, or the one that the bytes of a pickle name.
@@ -94,7 +116,7 @@ impl SharedList {
     fn new(py: Python<'_>, name: Option<&[u8]>) -> PyResult<Self> {
         let list = match name {
             None => {
-                let heap = manyhands_shm::family::heap()?;
+                let heap = manyhands_shm::family::kept_heap()?;
                 CoreList::create(&heap).map_err(|error| out_of_memory(&error))?
             }
             Some(name) => Handle::from_bytes(name)
@@ -257,14 +279,11 @@ impl SharedList {
     /// Keeps all other threads and processes out until `_open_gate`. False when time is over.
     #[pyo3(signature = (timeout=None))]
     fn _close_gate(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        close_gate(py, &self.list, timeout)
+        self.close_gate(py, timeout)
     }
 
     fn _open_gate(&self) -> PyResult<()> {
-        if self.list.gate().open(self.heap()) {
-            return Ok(());
-        }
-        Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed list"))
+        self.open_gate()
     }
 
     /// What happened to it so far, in all processes.

@@ -8,11 +8,11 @@ pub mod dict;
 pub mod iterator;
 mod key;
 pub mod list;
+pub mod locked;
 
 use std::sync::Arc;
 
-use manyhands_collections::{Busy, Draft, Gate, How, Opened, Value};
-use manyhands_pool::completion::Wait;
+use manyhands_collections::{Busy, Draft, Gate, How, Value};
 use manyhands_pool::process::Body;
 use manyhands_shm::{Carried, Heap, OpenError, OutOfMemory};
 use manyhands_sys::clock::Deadline;
@@ -24,6 +24,7 @@ use crate::interrupt;
 use crate::parcel;
 use crate::process::codec::{self, Shape, out_of_memory};
 use crate::process::simple;
+use crate::sync::blocking::block;
 
 /// A value or key as bytes, and the shared objects that they name.
 pub(super) struct Packed {
@@ -91,7 +92,8 @@ pub(super) trait Container: Sync {
 /// Does `op` inside the container.
 ///
 /// # Errors
-/// What a signal handler raises during a wait; then nothing was done.
+/// What a signal handler raises during a wait, or this thread is being stopped with; then nothing
+/// was done.
 #[inline]
 pub(super) fn inside<C, R, F>(py: Python<'_>, container: &C, op: F) -> PyResult<R>
 where
@@ -131,19 +133,15 @@ fn wait_for_gate<C: Container>(
     container: &C,
     deadline: Option<Deadline>,
 ) -> PyResult<bool> {
-    interrupt::wait(py, deadline, |deadline| {
-        match container.gate().wait(container.heap(), deadline) {
-            Opened::Yes => Wait::Done,
-            Opened::TimedOut => Wait::TimedOut,
-            Opened::Interrupted => Wait::Interrupted,
-        }
-    })
+    let (gate, heap) = (container.gate(), container.heap());
+    block(py, gate, deadline, false, |deadline, waiting| gate.wait(heap, deadline, waiting))
 }
 
 /// Closes the gate, waiting until `timeout` seconds have passed. False: they have.
 ///
 /// # Errors
-/// What a signal handler raises, or a timeout that is no number.
+/// What a signal handler raises or this thread is being stopped with (then the gate is not closed),
+/// or a timeout that is no number.
 pub(super) fn close_gate<C: Container>(
     py: Python<'_>,
     container: &C,
@@ -156,8 +154,11 @@ pub(super) fn close_gate<C: Container>(
         }
     }
     // Whoever was inside already is waited for: from here on nobody else is.
-    inside(py, container, |_| ())?;
-    Ok(true)
+    let is_alone = inside(py, container, |_| ());
+    if is_alone.is_err() {
+        container.gate().open(container.heap());
+    }
+    is_alone.map(|()| true)
 }
 
 impl Fault {
