@@ -1,5 +1,6 @@
 """Processes, templates and parents that are killed, starts that fail, forks in the middle."""
 
+import contextlib
 import gc
 import os
 import pickle
@@ -130,26 +131,156 @@ def test_a_fork_that_is_refused_is_an_error_of_start(program):
     assert (status, out.split()) == (0, ["refused", "None", "[]"])
 
 
+def hold(shared, sock):
+    """What a process of a start that fails would do: it never ends, and holds what it was sent."""
+    shared.put("held")
+    threading.Event().wait()
+
+
+def fill_descriptors():
+    fillers = []
+    with contextlib.suppress(OSError):
+        while True:
+            fillers.append(os.dup(0))
+    return fillers
+
+
+def open_fds():
+    gc.collect()
+    return set(os.listdir("/proc/self/fd"))
+
+
 def test_no_descriptor_left_is_an_error_of_start_and_nothing_stays(context):
+    shared = multiprocessing.SimpleQueue()
     warm = context.Process(target=int)
     warm.start()
     warm.join()
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir("/proc/self/fd")))
-    for room in range(1, 12):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + room, before[1]))
-        process = context.Process(target=abs, args=(-1,))
+    del warm
+    children, before = multiprocessing.active_children(), open_fds()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_failed = 0
+    for room in range(1, 14):
+        # Whoever holds the other end of the socket is alive.
+        ours, theirs = socket.socketpair()
+        process = context.Process(target=hold, args=(shared, theirs))
+        open_fds()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+        fillers = fill_descriptors()
+        for _ in range(room):
+            os.close(fillers.pop())
         try:
             process.start()
         except OSError:
+            n_failed += 1
             assert process.pid is None
-            continue
+        else:
+            process.kill()
+            process.join()
         finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        process.join()
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for fd in fillers:
+                os.close(fd)
+        del process
+        theirs.close()
+        with ours:
+            ours.settimeout(30)
+            assert ours.recv(1) == b"", "nobody has the process's descriptors any more"
+        assert multiprocessing.active_children() == children
+    assert n_failed >= 2
+    assert open_fds() == before
+    while not shared.empty():
+        assert shared.get() == "held", "what was sent is whole"
     process = context.Process(target=abs, args=(-1,))
     process.start()
     assert process.result() == 1
+
+
+def test_ctrl_c_during_a_start_ends_the_process_before_start_raises():
+    context = multiprocessing.get_context("template")
+    shared = multiprocessing.SimpleQueue()
+    running = context.Process(target=wait_for_ever)
+    running.start()
+    before = open_fds()
+    template = template_of(running)
+    ours, theirs = socket.socketpair()
+    process = context.Process(target=hold, args=(shared, theirs))
+    os.kill(template, signal.SIGSTOP)
+    main = threading.main_thread().ident
+    timers = [
+        threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)),
+        threading.Timer(0.6, os.kill, (template, signal.SIGCONT)),
+    ]
+    for timer in timers:
+        timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        process.start()
+    for timer in timers:
+        timer.join()
+    assert process.pid is None
+    theirs.close()
+    with ours:
+        ours.setblocking(False)
+        assert ours.recv(1) == b"", "it has ended"
+    assert open_fds() == before
+    shared.put("mine")
+    assert shared.get() in ("held", "mine"), "what was sent is whole"
+    running.kill()
+    running.join()
+
+
+def count(*args):
+    return len(args)
+
+
+def test_more_descriptors_than_can_be_sent_are_an_error_that_says_so(context):
+    if context.get_start_method() == "fork":
+        pytest.skip("nothing is sent to a fork")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    sockets = [each for _ in range(125) for each in socket.socketpair()]
+    try:
+        before = open_fds()
+        process = context.Process(target=count, args=sockets)
+        with pytest.raises(OSError, match=r"250 descriptors .* at most 23\d can be sent"):
+            process.start()
+        assert process.pid is None
+        assert open_fds() == before
+        process._args = sockets[:230]
+        process.start()
+        assert process.result() == 230
+    finally:
+        for each in sockets:
+            each.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+DAEMON = """
+    import os, sys
+    for fd in {closed}:
+        os.close(fd)
+    from manyhands import multiprocessing
+    def chatter():
+        for fd in (1, 2):
+            os.write(fd, b"lost\\n" * 100)
+        return os.getpid()
+    context = multiprocessing.get_context({method!r})
+    with open({told!r}, "w") as told:
+        for _ in range(3):
+            process = context.Process(target=chatter)
+            process.start()
+            pid, known = process.pid, multiprocessing.active_children()
+            print(process.result() == pid, process.exitcode, file=told)
+"""
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize("method", ["template", "spawn", "forkserver"])
+def test_a_program_without_standard_output_starts_processes(program, method, closed, tmp_path):
+    told = tmp_path / "told"
+    source = textwrap.dedent(DAEMON).format(closed=closed, method=method, told=str(told))
+    status, _, errors = program(source).wait(60)
+    assert (status, errors.replace("lost\n", "")) == (0, "")
+    assert told.read_text().splitlines() == ["True 0"] * 3
 
 
 PARENT = """

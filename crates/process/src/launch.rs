@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use manyhands_sys::pid::{ExitStatus, PidFd};
-use manyhands_sys::socket::MessageSocket;
+use manyhands_sys::socket::{MessageSocket, is_peer_gone};
 
 use crate::message::send_launch;
 use crate::supervisor::Supervisor;
@@ -96,11 +96,14 @@ impl Launcher for Program {
         events: Arc<dyn Events>,
     ) -> io::Result<()> {
         let (socket, pid, process) = self.start()?;
-        let for_owner = process.try_clone().inspect_err(|_| process.end_now())?;
-        // A child that died at once makes the send fail; its exit is an event like any other.
-        let _ = send_launch(&socket, id, note, fds);
-        events.notify(Event::Started { id, pid, process: for_owner });
-        Supervisor::current().adopt_child(id, process, events)
+        match send_launch(&socket, id, note, fds) {
+            // One that died at once ends like any other: its exit is an event.
+            Err(error) if !is_peer_gone(&error) => {
+                process.end_now();
+                Err(error)
+            }
+            _ => Supervisor::current().adopt_child(id, pid, process, events),
+        }
     }
 }
 

@@ -31,6 +31,8 @@ struct State {
     /// Templates that take no more launches; reaped when they end.
     leaving: Vec<Arc<Template>>,
     children: Vec<Arc<Child>>,
+    /// Children that will be among them in a moment: the thread must stay.
+    n_expected: usize,
     orphans: Vec<Arc<OrphanWatch>>,
 }
 
@@ -80,20 +82,36 @@ impl Supervisor {
         CURRENT.get()
     }
 
-    /// Watches a direct child and reaps it.
+    /// Tells the owner of a direct child that it runs, watches it, and reaps it.
+    ///
+    /// # Errors
+    /// If nobody can watch it. It is ended then, and its owner told nothing.
     pub(crate) fn adopt_child(
         &'static self,
         id: ChildId,
+        pid: u32,
         process: PidFd,
         events: Arc<dyn Events>,
     ) -> io::Result<()> {
+        let for_owner = process
+            .try_clone()
+            .and_then(|for_owner| self.expect_child().map(|()| for_owner))
+            .inspect_err(|_| process.end_now())?;
+        // Without the lock, which owners' locks may be around; and before the thread watches the
+        // child, so that its end is told after its start.
+        events.notify(Event::Started { id, pid, process: for_owner });
         let mut state = self.lock();
-        if let Err(error) = self.keep_running(&mut state) {
-            process.end_now();
-            return Err(error);
-        }
+        state.n_expected -= 1;
         state.children.push(Arc::new(Child { id, process, events }));
         state.wake();
+        Ok(())
+    }
+
+    /// There is a thread from now on, which stays for a child that is yet to come.
+    fn expect_child(&'static self) -> io::Result<()> {
+        let mut state = self.lock();
+        self.keep_running(&mut state)?;
+        state.n_expected += 1;
         Ok(())
     }
 
@@ -265,6 +283,7 @@ impl State {
         self.templates.is_empty()
             && self.leaving.is_empty()
             && self.children.is_empty()
+            && self.n_expected == 0
             && self.orphans.is_empty()
     }
 

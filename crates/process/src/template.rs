@@ -176,12 +176,22 @@ impl Template {
         let report: Report = decode(&message.bytes).ok()?;
         match report {
             Report::Started { id: launch, pid } => {
-                let process = PidFd::from_fd(message.fds.into_iter().next()?);
                 let (child, events) = this.look_up(launch, false)?;
-                if !this.lock().started.insert(launch) {
+                if this.lock().started.contains(&launch) {
                     return None;
                 }
-                let watch = process.try_clone().ok()?;
+                let process = message.fds.into_iter().next().map(PidFd::from_fd);
+                let watch = process.as_ref().and_then(|process| process.try_clone().ok());
+                let (Some(process), Some(watch)) = (process, watch) else {
+                    // Who cannot be watched is ended, instead of being waited for in vain.
+                    manyhands_sys::pid::kill_by_id(pid);
+                    this.look_up(launch, true)?;
+                    let why = "this program has no file descriptor left: close some, or raise the \
+                               limit (ulimit -n)";
+                    events.notify(Event::Failed { id: child.1, why: why.into() });
+                    return None;
+                };
+                this.lock().started.insert(launch);
                 events.notify(Event::Started { id: child.1, pid, process });
                 Some(OrphanWatch { template: Arc::clone(this), child, process: watch, events })
             }

@@ -27,6 +27,14 @@ pub enum ExitStatus {
     Unknown,
 }
 
+/// Kills a process that no descriptor can be had for. Only for one that was alive a moment ago: the
+/// id might be another's some day.
+pub fn kill_by_id(pid: u32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
 impl PidFd {
     /// The process that has the id `pid` right now.
     pub fn open(pid: u32) -> io::Result<Self> {

@@ -78,9 +78,21 @@ impl MessageSocket {
         self.fd
     }
 
-    /// Sends one message. Never raises SIGPIPE: a gone peer is an error.
+    /// Sends one message. Never raises SIGPIPE: a gone peer is an error, see [`is_peer_gone`].
+    ///
+    /// # Errors
+    /// `InvalidInput` for more than [`MAX_FDS`] descriptors or [`MAX_MESSAGE`] bytes, and what the
+    /// kernel says.
     pub fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        assert!(fds.len() <= MAX_FDS && bytes.len() <= MAX_MESSAGE, "message beyond its bounds");
+        if fds.len() > MAX_FDS || bytes.len() > MAX_MESSAGE {
+            let text = format!(
+                "{} descriptors and {} bytes are to be sent at once, and at most {MAX_FDS} and \
+                 {MAX_MESSAGE} can be: send fewer",
+                fds.len(),
+                bytes.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         loop {
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -133,6 +145,12 @@ impl MessageSocket {
             return Ok(Some(Message { bytes, fds }));
         }
     }
+}
+
+/// Whether a message could not be sent because nobody is left to read it. Other errors say
+/// nothing about the peer.
+pub fn is_peer_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 impl AsFd for MessageSocket {

@@ -9,9 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use crate::pid::PidFd;
 
 /// Starts `program` (a path) with the given arguments (the first is its name) and environment
-/// entries (`NAME=value`). `stdin` becomes its descriptor 0; descriptors 1 and 2 are inherited, all
-/// others of ours are close-on-exec. It starts with SIGINT blocked, so that a Ctrl-C cannot hit it
-/// before it has said what it wants to do about it.
+/// entries (`NAME=value`). `stdin` becomes its descriptor 0; descriptors 1 and 2 are inherited, or
+/// `/dev/null` where there is none to inherit: another descriptor of the program would get that
+/// number, and be written to. All others of ours are close-on-exec. It starts with SIGINT blocked,
+/// so that a Ctrl-C cannot hit it before it has said what it wants to do about it.
 pub fn spawn(
     program: &OsStr,
     args: &[CString],
@@ -30,6 +31,12 @@ pub fn spawn(
         libc::posix_spawn_file_actions_init(actions.as_mut_ptr());
         libc::posix_spawnattr_init(attributes.as_mut_ptr());
         libc::posix_spawn_file_actions_adddup2(actions.as_mut_ptr(), stdin.as_raw_fd(), 0);
+        for number in [1, 2] {
+            if !is_inherited(number) {
+                let (null, actions) = (c"/dev/null".as_ptr(), actions.as_mut_ptr());
+                libc::posix_spawn_file_actions_addopen(actions, number, null, libc::O_RDWR, 0);
+            }
+        }
         let mut mask: libc::sigset_t = std::mem::zeroed();
         libc::sigaddset(&mut mask, libc::SIGINT);
         libc::posix_spawnattr_setsigmask(attributes.as_mut_ptr(), &mask);
@@ -59,6 +66,13 @@ pub fn spawn(
         }
     })?;
     Ok((pid as u32, process))
+}
+
+/// Whether a program that is started gets this descriptor: it is open, and not close-on-exec.
+fn is_inherited(number: i32) -> bool {
+    // SAFETY: asks about a number, whether or not there is a descriptor behind it.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
 fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {

@@ -43,7 +43,7 @@ class ForkedPopen(Popen):
             finally:
                 os.close(parent)
         except BaseException:
-            self._papers.close()
+            self._drop_descriptors()
             raise
 
     def _fork(self, process: Any, parent: int) -> None:
@@ -56,18 +56,18 @@ class ForkedPopen(Popen):
         if self.pid == 0:
             may_be_orphan = getattr(process, "_may_be_orphan", False)
             _child.run_forked(process, parent, self._papers, self._carrier, may_be_orphan)
-        self._party = _runtime.last_forked_party()
-        if self._party is not None:
-            _runtime.name_party(self._party, self.pid)
         try:
+            self._party = _runtime.last_forked_party()
+            if self._party is not None:
+                _runtime.name_party(self._party, self.pid)
             self.sentinel = os.pidfd_open(self.pid)
-        except OSError:
-            # No descriptor left: without one nobody could wait for the process.
+            self._own_descriptors()
+        except BaseException:
+            # No descriptor left, without which nobody could wait for the process; or a Ctrl-C.
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             self._bury()
             raise
-        self._own_descriptors()
 
     def duplicate_for_child(self, fd: int) -> int:
         """The child has all descriptors of its parent."""

@@ -6,15 +6,17 @@
 | spawn | a fresh interpreter |
 | fork | a fork of this process (`forking`) |
 
-Guarantees: a start that fails leaves no process, descriptor or party behind; a Ctrl-C while a
-process is being started ends it.
+Guarantees: a start that fails, or that a Ctrl-C ends, leaves no process, descriptor or party
+behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
+from collections.abc import Iterator
 from multiprocessing import context as _context_module
 from multiprocessing import reduction, spawn
 from multiprocessing import util as _util_module
@@ -56,24 +58,39 @@ class LaunchedPopen(Popen):
         self.method = method
         self._fds: list[int] = []
         self._handles = b""
+        # Before it is started: a Ctrl-C that arrives with its start must find it.
+        self._child = _runtime.ChildProcess()
         try:
             setup, references = _runtime.collect_references(lambda: self._setup(process))
             self._handles = references.leave()
             self._papers.write_setup(setup, self._handles)
-            fds = [self._papers.fd, *_output_fds(), *self._fds]
-            self._child = _runtime.ChildProcess.start(
-                _launcher(method), fds, getattr(process, "_may_be_orphan", False)
-            )
-            self.pid = self._child.pid
+            may_be_orphan = getattr(process, "_may_be_orphan", False)
+            with _output_fds() as output_fds:
+                fds = [self._papers.fd, *output_fds, *self._fds]
+                self._child.start(_launcher(method), fds, may_be_orphan)
+            pid = self._child.pid
+            assert pid is not None, "it has started"
+            self.pid = pid
             self.sentinel = self._child.sentinel()
+            self._own_descriptors()
         except BaseException:
-            self._release_references()
-            self._papers.close()
+            self._undo_start()
             raise
         finally:
             # The objects they belong to are pickled by now.
             self._fds = []
-        self._own_descriptors()
+
+    def _undo_start(self) -> None:
+        """Ends what has been started.
+
+        Its end comes first: only then is it known whether it has taken its references. A second
+        Ctrl-C meanwhile leaves them to the end of the program.
+        """
+        try:
+            self._child.give_up()
+            self._release_references()
+        finally:
+            self._drop_descriptors()
 
     def duplicate_for_child(self, fd: int) -> int:
         """Called by what is being pickled: the descriptor's place among those that are sent."""
@@ -166,9 +183,25 @@ def _pickled_by_value(process: Any) -> bytes:
         return file.getvalue()
 
 
-def _output_fds() -> tuple[int, int]:
-    """Standard output and error; a closed one is replaced by the other, or by the papers' file."""
-    return 1, 2
+@contextlib.contextmanager
+def _output_fds() -> Iterator[list[int]]:
+    """Standard output and error; /dev/null in the place of one that is closed, as in a daemon.
+
+    One that programs started by this one would not get is none: something else was given its
+    number, our papers perhaps, which are not to be printed into.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        yield [fd if _is_inherited(fd) else null for fd in (1, 2)]
+    finally:
+        os.close(null)
+
+
+def _is_inherited(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
 
 
 def _launcher(method: str) -> Any:

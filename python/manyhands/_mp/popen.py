@@ -126,6 +126,12 @@ class Popen:
         """Last thing of a start: from now on the descriptors go with this object."""
         self.finalizer = _util.Finalize(self, _close, (self.sentinel, self._papers))
 
+    def _drop_descriptors(self) -> None:
+        """After a start that failed."""
+        if self.finalizer is None:
+            self._own_descriptors()
+        self.finalizer()
+
     def _is_owner(self) -> bool:
         return self._owner_pid == os.getpid()
 

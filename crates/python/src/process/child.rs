@@ -6,7 +6,7 @@
 //! Does not do: know what the child runs; descriptors carry that, see `manyhands/_mp/launching.py`.
 
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use manyhands_process::{Child, Fate};
 use manyhands_shm::{Heap, Party, family};
@@ -14,6 +14,7 @@ use manyhands_sync::blocking::block_without_panic;
 use manyhands_sync::deadlock::Site;
 use manyhands_sync::sleep::Waiting;
 use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
+use manyhands_sys::socket::MAX_FDS;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -30,10 +31,17 @@ const TAG: &[u8; 8] = b"process\n";
 /// module.
 const UNKNOWN_EXITCODE: i32 = 255;
 
+/// The most descriptors a child gets besides the heap and its parent.
+const MAX_OWN_FDS: usize = MAX_FDS - 2;
+
+/// Those of them that every process gets: the papers, standard output and error.
+const N_STANDARD_FDS: usize = 3;
+
 /// A child process that runs, or did.
 #[pyclass(module = "manyhands._runtime", frozen)]
 pub struct ChildProcess {
-    child: Child,
+    /// Set at the start: an object that is there before its child cannot be lost with it.
+    child: OnceLock<Child>,
 }
 
 /// The party of a child, from its launch to its end.
@@ -54,15 +62,28 @@ impl Fate for Member {
 
 #[pymethods]
 impl ChildProcess {
+    /// One that is not started yet.
+    #[new]
+    fn new() -> Self {
+        Self { child: OnceLock::new() }
+    }
+
     /// Starts a child that gets `fds` (duplicates; the caller keeps its own), and waits until it
-    /// runs. It ends when this process does, unless `may_be_orphan`.
-    #[staticmethod]
+    /// runs. It ends when this process does, unless `may_be_orphan`. After an error there may be a
+    /// child nevertheless: the caller gives it up.
     fn start(
+        &self,
         py: Python<'_>,
         launcher: &Bound<'_, PyAny>,
         fds: Vec<i32>,
         may_be_orphan: bool,
-    ) -> PyResult<Self> {
+    ) -> PyResult<()> {
+        if self.child.get().is_some() {
+            return Err(PyRuntimeError::new_err("a child is started once"));
+        }
+        if fds.len() > MAX_OWN_FDS {
+            return Err(too_many_descriptors(fds.len()));
+        }
         let launcher = launcher_of(launcher)?;
         let child = py.detach(|| -> std::io::Result<Child> {
             let heap = family::heap()?;
@@ -84,33 +105,38 @@ impl ChildProcess {
             all.extend(fds.iter().map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) }));
             Child::start(&*launcher, &note, &all, member)
         })?;
-        let this = Self { child };
-        let child = &this.child;
-        let started = block(py, child, None, false, |deadline, waiting| {
-            child.wait_started(deadline, waiting)
-        });
-        if let Err(error) = started {
-            this.child.give_up();
-            return Err(error);
-        }
-        if this.child.pid().is_none() {
-            let why = this.child.failure();
+        let child = self.child.get_or_init(|| child);
+        block(py, child, None, false, |deadline, waiting| child.wait_started(deadline, waiting))?;
+        if child.pid().is_none() {
+            let why = child.failure();
             let why = why.unwrap_or_else(|| "it ended before it had begun".to_owned());
             return Err(PyOSError::new_err(format!("the process could not be started: {why}")));
         }
-        Ok(this)
+        Ok(())
+    }
+
+    /// Kills the child, also one that does not run yet, and waits for its end. That there is none
+    /// is no error.
+    ///
+    /// # Errors
+    /// What a signal handler raised meanwhile; the child ends nevertheless.
+    fn give_up(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(child) = self.child.get() else { return Ok(()) };
+        child.give_up();
+        block(py, child, None, false, |deadline, waiting| child.wait_ended(deadline, waiting))
+            .map(drop)
     }
 
     /// Its process id.
     #[getter]
     fn pid(&self) -> Option<u32> {
-        self.child.pid()
+        self.child.get()?.pid()
     }
 
     /// A new descriptor that is readable once the child has ended; the caller owns it.
     fn sentinel(&self) -> PyResult<i32> {
-        let process = self.child.process();
-        let process = process.ok_or_else(|| PyRuntimeError::new_err("the process never ran"))?;
+        let process = self.child.get().and_then(Child::process);
+        let process = process.ok_or_else(never_ran)?;
         Ok(process.as_fd().try_clone_to_owned()?.into_raw_fd())
     }
 
@@ -119,7 +145,7 @@ impl ChildProcess {
     #[pyo3(signature = (timeout = None))]
     fn wait(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<i32>> {
         let deadline = interrupt::deadline_of(timeout)?;
-        let child = &self.child;
+        let child = self.child.get().ok_or_else(never_ran)?;
         block(py, child, deadline, false, |deadline, waiting| child.wait_ended(deadline, waiting))?;
         Ok(self.exitcode())
     }
@@ -127,10 +153,11 @@ impl ChildProcess {
     /// Its exit code; None while it runs. One whose end can be seen is waited for until how it
     /// ended is known.
     fn poll(&self, py: Python<'_>) -> Option<i32> {
-        if self.child.status().is_none() && self.child.process()?.has_exited() {
+        let child = self.child.get()?;
+        if child.status().is_none() && child.process()?.has_exited() {
             py.detach(|| {
-                let mut waiting = Waiting::new(&self.child, Site::Unknown);
-                block_without_panic(&mut waiting, |waiting| self.child.wait_ended(None, waiting));
+                let mut waiting = Waiting::new(child, Site::Unknown);
+                block_without_panic(&mut waiting, |waiting| child.wait_ended(None, waiting));
             });
         }
         self.exitcode()
@@ -139,27 +166,42 @@ impl ChildProcess {
     /// Whether how the child ended could not be learned.
     #[getter]
     fn has_unknown_end(&self) -> bool {
-        self.child.status() == Some(ExitStatus::Unknown)
+        self.child.get().and_then(Child::status) == Some(ExitStatus::Unknown)
     }
 
     /// How it ended, in words for people.
     fn describe_end(&self) -> Option<String> {
-        self.child.status().map(|status| status.to_string())
+        self.child.get()?.status().map(|status| status.to_string())
     }
 
     /// Sends a signal by number; that the child has ended is no error.
     fn signal(&self, number: i32) -> PyResult<()> {
         let signal = Signal::from_named_raw(number)
             .ok_or_else(|| PyValueError::new_err(format!("there is no signal {number}")))?;
-        Ok(self.child.signal(signal)?)
+        Ok(self.child.get().ok_or_else(never_ran)?.signal(signal)?)
     }
 }
 
 impl ChildProcess {
     fn exitcode(&self) -> Option<i32> {
-        let status = self.child.status()?;
+        let status = self.child.get()?.status()?;
         Some(status.as_exitcode().unwrap_or(UNKNOWN_EXITCODE))
     }
+}
+
+fn never_ran() -> PyErr {
+    PyRuntimeError::new_err("the process never ran")
+}
+
+/// `n_fds`: those of the process object, and the papers, standard output and error.
+fn too_many_descriptors(n_fds: usize) -> PyErr {
+    PyOSError::new_err(format!(
+        "the process's arguments hold {} descriptors (sockets, connections, memory files), and at \
+         most {} can be sent along: give it fewer, and send it the others through a connection \
+         once it runs; or use start method 'fork'",
+        n_fds - N_STANDARD_FDS,
+        MAX_OWN_FDS - N_STANDARD_FDS,
+    ))
 }
 
 /// Whether a launch asks for a process of its own; else for a worker of a pool.

@@ -11,8 +11,8 @@ use manyhands_pool::process::{Function, ProcessPool};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyWeakrefMethods, PyWeakrefReference};
 
+use super::captured::Guard;
 use super::codec::out_of_memory;
-use super::guard::Guard;
 
 /// What is known of a pool's functions.
 #[derive(Default)]

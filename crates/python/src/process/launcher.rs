@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use manyhands_process::{ChildId, Events, Launcher, Program, TemplateStart, TemplateUse};
 use manyhands_sys::pid::PidFd;
-use manyhands_sys::socket::MessageSocket;
+use manyhands_sys::socket::{MessageSocket, is_peer_gone};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -115,8 +115,9 @@ impl Launcher for TemplateSource {
             }
             let Some(template) = in_use.as_ref() else { continue };
             match template.launch(id, note, fds, Arc::clone(&events)) {
-                // It has died unnoticed: another one, but not for ever.
-                Err(_) if attempts < 2 => {
+                // It has died unnoticed: another one, but not for ever. Any other error is the
+                // request's: another template could not do it either.
+                Err(error) if is_peer_gone(&error) && attempts < 2 => {
                     attempts += 1;
                     if let Some(dead) = in_use.take() {
                         dead.give_up();

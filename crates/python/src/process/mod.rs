@@ -3,15 +3,15 @@
 //! - [`pool`]: the pyclass behind `ProcessPoolExecutor`; [`remote`] what its futures wait for;
 //! - [`sent`]: a call on its way; [`codec`]: objects to bytes and back, [`simple`] for the
 //!   simplest; [`buffer`]: memory of the heap as Python sees it; [`functions`] what is sent once,
-//!   [`guard`] and when again;
+//!   [`captured`] and when again;
 //! - [`child`]: a process for its own sake, not a pool's;
 //! - [`launcher`]: where workers come from; [`template`] and [`worker`]: the other processes' side.
 
 pub mod buffer;
+pub mod captured;
 pub mod child;
 pub mod codec;
 pub mod functions;
-pub mod guard;
 pub mod launcher;
 pub mod pool;
 pub mod remote;
