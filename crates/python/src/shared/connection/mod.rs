@@ -124,6 +124,11 @@ impl ConnectionCore {
     }
 
     /// Send an object, waiting for room if the pipe is full.
+    ///
+    /// Raises what pickling raises, then nothing is sent; BrokenPipeError if nobody is left who
+    /// could receive; OSError if the connection is closed or only receives.
+    ///
+    /// As the standard method; the object may also be a lambda, or of a class of `__main__`.
     fn send(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         let open = self.open_for_sending()?;
         let py = object.py();
@@ -137,7 +142,10 @@ impl ConnectionCore {
         }
     }
 
-    /// Send bytes.
+    /// Send the bytes of `buf`, anything with a buffer, from `offset` on, `size` of them or all that
+    /// follow.
+    ///
+    /// Raises ValueError if `offset` or `size` do not lie in it; else as `send`.
     #[pyo3(signature = (buf, offset=0, size=None))]
     fn send_bytes(
         &self,
@@ -164,6 +172,10 @@ impl ConnectionCore {
     }
 
     /// Receive an object, waiting for one.
+    ///
+    /// Raises EOFError if everything was received and nobody is left who could send, also if they
+    /// were killed; what unpickling raises, then the message is lost; OSError if the connection is
+    /// closed or only sends.
     fn recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let open = self.open_for_receiving()?;
         let received = open.receive(py, |len, tag| Target::new(py, len, tag).map(Some))?;
@@ -174,7 +186,10 @@ impl ConnectionCore {
         object
     }
 
-    /// Receive bytes.
+    /// Receive a message that `send_bytes` sent, of at most `maxlength` bytes.
+    ///
+    /// Raises OSError for a longer message: the connection can receive nothing more then; else as
+    /// `recv`.
     #[pyo3(signature = (maxlength=None))]
     fn recv_bytes<'py>(
         &self,
@@ -204,7 +219,10 @@ impl ConnectionCore {
         Err(PyOSError::new_err("bad message length"))
     }
 
-    /// Receive bytes into a writable buffer; how many.
+    /// Receive bytes into `buf`, a writable buffer, from byte `offset` on; returns how many.
+    ///
+    /// Raises multiprocessing.BufferTooShort if they do not fit, with the whole message as its
+    /// argument; ValueError if `offset` does not lie in the buffer; else as `recv`.
     #[pyo3(signature = (buf, offset=0))]
     fn recv_bytes_into(&self, buf: &Bound<'_, PyAny>, offset: isize) -> PyResult<usize> {
         let open = self.open_for_receiving()?;

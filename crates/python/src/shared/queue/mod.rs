@@ -226,6 +226,10 @@ impl SharedQueueCore {
     }
 
     /// Puts `obj` into the queue, waiting for room if `block`, at most `timeout` seconds.
+    ///
+    /// Raises what pickling raises, here and not in a thread; queue.Full if there was no room in
+    /// time; queue.ShutDown; MemoryError if the family heap has no room; ValueError if the queue is
+    /// closed here.
     #[pyo3(
         signature = (obj, block=None, timeout=None),
         text_signature = "($self, obj, block=True, timeout=None)"
@@ -240,6 +244,9 @@ impl SharedQueueCore {
     }
 
     /// Gets an item from the queue, waiting for one if `block`, at most `timeout` seconds.
+    ///
+    /// Raises queue.Empty if there was none in time; queue.ShutDown if the queue is shut down and
+    /// empty; what unpickling raises, then the item is gone; ValueError if the queue is closed here.
     #[pyo3(
         signature = (block=None, timeout=None),
         text_signature = "($self, block=True, timeout=None)"
@@ -263,6 +270,9 @@ impl SharedQueueCore {
     }
 
     /// Puts all `items` in their order, waiting for room, at most `timeout` seconds.
+    ///
+    /// Raises as `put`; queue.Full and queue.ShutDown have the number of items that were put as
+    /// `n_put`.
     #[pyo3(signature = (items, timeout=None))]
     fn put_many(
         slf: &Bound<'_, Self>,
