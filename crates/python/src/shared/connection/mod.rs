@@ -142,8 +142,8 @@ impl ConnectionCore {
         }
     }
 
-    /// Send the bytes of `buf`, anything with a buffer, from `offset` on, `size` of them or all that
-    /// follow.
+    /// Send the bytes of `buf`, anything with a buffer, from `offset` on, `size` of them or all
+    /// that follow.
     ///
     /// Raises ValueError if `offset` or `size` do not lie in it; else as `send`.
     #[pyo3(signature = (buf, offset=0, size=None))]

@@ -246,7 +246,8 @@ impl SharedQueueCore {
     /// Gets an item from the queue, waiting for one if `block`, at most `timeout` seconds.
     ///
     /// Raises queue.Empty if there was none in time; queue.ShutDown if the queue is shut down and
-    /// empty; what unpickling raises, then the item is gone; ValueError if the queue is closed here.
+    /// empty; what unpickling raises, then the item is gone; ValueError if the queue is closed
+    /// here.
     #[pyo3(
         signature = (block=None, timeout=None),
         text_signature = "($self, block=True, timeout=None)"
