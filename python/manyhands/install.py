@@ -245,8 +245,9 @@ def uninstall() -> None:
     with _lock:
         if _state.hook is None:
             return
-        if _state.hook in sys.meta_path:
-            sys.meta_path.remove(_state.hook)
+        # Not `remove`: an import in another thread goes through the list, and would miss the
+        # finder that moves up.
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not _state.hook]
         for patched in _state.patched.values():
             patched.restore()
         for module, name, standard, replacement in _state.early_names:

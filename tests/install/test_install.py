@@ -209,6 +209,22 @@ def test_asyncio_makes_its_default_executor_of_ours(run_program):
     """)
 
 
+def test_an_import_under_way_finds_its_module_also_if_ours_are_uninstalled_meanwhile(run_program):
+    run_program("""
+        import sys
+
+        class Meddler:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                manyhands.uninstall()
+
+        manyhands.install()
+        # The finder of files is the last one, and the next to be asked.
+        sys.meta_path.insert(len(sys.meta_path) - 1, Meddler)
+        import colorsys
+    """)
+
+
 def test_threads_may_install_uninstall_and_import_at_the_same_time(run_program):
     run_program("""
         import importlib, random, threading
