@@ -270,6 +270,10 @@ DAEMON = """
             process.start()
             pid, known = process.pid, multiprocessing.active_children()
             print(process.result() == pid, process.exitcode, file=told)
+        # What the program prints must not land in what it shares.
+        standard = [f"/proc/self/fd/{{fd}}" for fd in range(3)]
+        print([link for link in standard
+               if os.path.exists(link) and "manyhands" in os.readlink(link)], file=told)
 """
 
 
@@ -280,7 +284,7 @@ def test_a_program_without_standard_output_starts_processes(program, method, clo
     source = textwrap.dedent(DAEMON).format(closed=closed, method=method, told=str(told))
     status, _, errors = program(source).wait(60)
     assert (status, errors.replace("lost\n", "")) == (0, "")
-    assert told.read_text().splitlines() == ["True 0"] * 3
+    assert told.read_text().splitlines() == ["True 0"] * 3 + ["[]"]
 
 
 PARENT = """

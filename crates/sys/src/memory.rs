@@ -10,6 +10,8 @@ use std::ptr::NonNull;
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SeekFrom};
 use rustix::mm::{MapFlags, ProtFlags};
 
+use crate::descriptor::not_standard;
+
 /// An anonymous, sparse file in memory.
 #[derive(Debug)]
 pub struct MemoryFile {
@@ -35,7 +37,7 @@ unsafe impl Sync for Mapping {}
 impl MemoryFile {
     /// A file of `len` bytes, none of them backed by a page yet.
     pub fn create(name: &str, len: u64) -> io::Result<Self> {
-        let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?;
+        let fd = not_standard(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?);
         rustix::fs::ftruncate(&fd, len)?;
         Ok(Self { fd })
     }

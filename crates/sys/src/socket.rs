@@ -12,6 +12,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
+use crate::descriptor::not_standard;
+
 /// The most descriptors one message carries.
 pub const MAX_FDS: usize = 240;
 
@@ -42,7 +44,7 @@ impl MessageSocket {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        Ok((Self { fd: a }, Self { fd: b }))
+        Ok((Self { fd: not_standard(a) }, Self { fd: not_standard(b) }))
     }
 
     /// Takes over an inherited descriptor.

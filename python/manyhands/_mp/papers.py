@@ -14,6 +14,7 @@ descriptor. It never makes the child wait, whatever its size.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import struct
@@ -47,7 +48,12 @@ class Papers:
     @classmethod
     def new(cls) -> Papers:
         """An empty file."""
-        return cls(os.memfd_create("manyhands-process", os.MFD_CLOEXEC))
+        fd = os.memfd_create("manyhands-process", os.MFD_CLOEXEC)
+        if fd <= 2:
+            # The program has closed its standard descriptors, and may print all the same.
+            fd, closed = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3), fd
+            os.close(closed)
+        return cls(fd)
 
     def write_setup(self, setup: bytes, handles: bytes) -> None:
         """In the parent, before the launch.
