@@ -189,11 +189,22 @@ impl Gathering {
         self.board.lock().pop_front()
     }
 
+    /// Has all sleepers ask once more whether there is something to wait for.
+    pub fn stir(&self) {
+        self.board.count_report();
+    }
+
     /// Sleeps until an index can be polled, `deadline`, or a signal.
     pub fn wait(&self, deadline: Option<Deadline>) -> Wait {
+        self.wait_unless(deadline, || false)
+    }
+
+    /// The same unless there is nothing to wait for any more. Who makes that so
+    /// [stirs](Self::stir) the sleepers.
+    pub fn wait_unless(&self, deadline: Option<Deadline>, is_over: impl Fn() -> bool) -> Wait {
         loop {
             let seen = self.board.n_reports.fetch_or(ASLEEP, Ordering::AcqRel) | ASLEEP;
-            if !self.board.lock().is_empty() {
+            if !self.board.lock().is_empty() || is_over() {
                 return Wait::Done;
             }
             match self.board.n_reports.wait(seen, deadline) {
@@ -215,8 +226,12 @@ impl Default for Gathering {
 impl Board {
     fn report(&self, index: usize) {
         self.lock().push_back(index);
-        // AcqRel: a gatherer that sees the count moved sees the push; one that set ASLEEP before
-        // is seen here and woken.
+        self.count_report();
+    }
+
+    fn count_report(&self) {
+        // AcqRel: a gatherer that sees the count moved sees what was done before; one that set
+        // ASLEEP before is seen here and woken.
         let before = self.n_reports.fetch_add(ONE_REPORT, Ordering::AcqRel);
         if before & ASLEEP != 0 {
             self.n_reports.fetch_and(!ASLEEP, Ordering::AcqRel);

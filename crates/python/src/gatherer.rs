@@ -100,11 +100,14 @@ impl Gatherer {
             }
             _ => None,
         };
+        // Another thread may take what was left.
+        let is_over = || self.lock().is_empty();
         loop {
             if let Some(future) = self.poll() {
                 return Ok(Some(future));
             }
-            if !interrupt::wait(py, deadline, |slice| self.gathering.wait(slice))? {
+            let wait = |slice| self.gathering.wait_unless(slice, is_over);
+            if is_over() || !interrupt::wait(py, deadline, wait)? {
                 return Ok(None);
             }
         }
@@ -130,7 +133,13 @@ impl Gatherer {
     fn poll(&self) -> Option<Py<FutureCore>> {
         loop {
             let index = self.gathering.poll()?;
-            let taken = self.lock().remove(&index);
+            let (taken, is_last) = {
+                let mut awaited = self.lock();
+                (awaited.remove(&index), awaited.is_empty())
+            };
+            if is_last {
+                self.gathering.stir();
+            }
             if let Some((future, _)) = taken {
                 return Some(future);
             }

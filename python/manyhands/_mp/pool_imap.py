@@ -192,8 +192,9 @@ class IMapUnorderedIterator(IMapIterator):
         if not len(self._gatherer):
             return None
         future = self._gatherer.next(end)
-        if future is None:
+        if future is None and end is not None and time.monotonic() >= end:
             raise multiprocessing.TimeoutError
+        # None else: another thread has taken the last one.
         return future
 
     def _has_futures(self) -> bool:
