@@ -38,10 +38,10 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from . import _runtime
+
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
-
-    from . import _runtime
 
 __all__ = ["ImportLearner", "ImportReporter"]
 
@@ -193,16 +193,15 @@ class _Trial:
     def __init__(self, names: list[str], server: _runtime.TemplateServer) -> None:
         self.names = names
         self._reader, writer = os.pipe2(os.O_CLOEXEC)
-        template = os.pidfd_open(os.getpid())
+        template = _runtime.ProcessHandle(os.getpid())
         try:
             self._pid = os.fork()
             if self._pid == 0:
                 server.let_go()
                 _try(names, writer, template)
-            self.ended = os.pidfd_open(self._pid)
+            self.ended = _runtime.ProcessHandle(self._pid).sentinel()
         finally:
             os.close(writer)
-            os.close(template)
 
     def has_ended(self) -> bool:
         """Whether it has; it is reaped then."""
@@ -221,10 +220,8 @@ class _Trial:
         os.close(self.ended)
 
 
-def _try(names: list[str], writer: int, template: int) -> None:
+def _try(names: list[str], writer: int, template: _runtime.ProcessHandle) -> None:
     """Be the trial; ends the process."""
-    from . import _runtime
-
     try:
         _runtime.end_with_parent(template)
         resource.setrlimit(resource.RLIMIT_CPU, (_TRIAL_LIMIT_S, _TRIAL_LIMIT_S))

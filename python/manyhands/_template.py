@@ -43,7 +43,9 @@ def main(preload: list[str], *, installed: bool = False, learns: bool = False) -
     if installed:
         install()
     _import_all(preload)
-    serve(server, learner=ImportLearner() if learns else None)
+    # Where there are no pidfds a trial's end takes a thread to be seen, and a template has none.
+    can_learn = learns and _runtime.ProcessHandle(os.getpid()).is_pidfd
+    serve(server, learner=ImportLearner() if can_learn else None)
 
 
 def spawned() -> None:

@@ -1,16 +1,16 @@
 """Worker processes as programs written for the standard module see them in ``_processes``.
 
 The standard module keeps `multiprocessing.Process` objects there; these have the same methods,
-over a pidfd, so that they can never reach another process that got the same id.
+over a handle on the process, so that they can never reach another process that got the same id.
 """
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import time
 from typing import Any
+
+from . import _runtime
 
 __all__ = ["WorkerHandle", "handles_of"]
 
@@ -23,17 +23,18 @@ class WorkerHandle:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         try:
-            self._pidfd: int | None = os.pidfd_open(pid)
+            self._handle: _runtime.ProcessHandle | None = _runtime.ProcessHandle(pid)
         except ProcessLookupError:
-            self._pidfd = None
+            self._handle = None
 
     def is_alive(self) -> bool:
         """Whether the process has not ended."""
-        return not self._wait(0)
+        return self._handle is not None and not self._handle.wait(0)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the process has ended, at most ``timeout`` seconds."""
-        self._wait(timeout)
+        if self._handle is not None:
+            self._handle.wait(timeout)
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -44,22 +45,8 @@ class WorkerHandle:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        if self._pidfd is not None:
-            try:
-                signal.pidfd_send_signal(self._pidfd, number)
-            except ProcessLookupError:
-                pass
-
-    def _wait(self, timeout: float | None) -> bool:
-        if self._pidfd is None:
-            return True
-        return bool(select.select([self._pidfd], [], [], timeout)[0])
-
-    def __del__(self) -> None:
-        # `__init__` may have failed before there was one.
-        pidfd: int | None = getattr(self, "_pidfd", None)
-        if pidfd is not None:
-            os.close(pidfd)
+        if self._handle is not None:
+            self._handle.signal(number)
 
     def __repr__(self) -> str:
         return f"<WorkerHandle pid={self.pid} {'alive' if self.is_alive() else 'ended'}>"

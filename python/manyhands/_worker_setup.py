@@ -32,6 +32,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from . import _runtime
 from .install import install, is_installed
 
 _FORK_WARNING = r".*multi-threaded, use of fork\(\)"
@@ -327,7 +328,7 @@ def _become_pool_process(data: dict[str, Any], name: str | None, pool_number: in
     process._children = set()
     try:
         # Readable when the parent has ended; what parent_process().join() waits for.
-        sentinel = os.pidfd_open(data["pid"])
+        sentinel = _runtime.ProcessHandle(data["pid"]).sentinel()
         process._parent_process = process._ParentProcess(
             data["process_name"], data["pid"], sentinel
         )

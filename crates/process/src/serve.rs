@@ -8,8 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::event::poll;
-use manyhands_sys::pid::PidFd;
+use manyhands_sys::pid::{PidFd, poll};
 use manyhands_sys::socket::MessageSocket;
 
 use crate::message::{Launch, Report, decode_launch, encode};
@@ -39,8 +38,8 @@ impl TemplateServer {
 
     /// Whether the root asks for something within `timeout`.
     pub fn has_launch(&self, timeout: Duration) -> io::Result<bool> {
-        let fds = [self.socket.as_fd(), self.root.as_fd()];
-        Ok(!poll(&fds, Some(Deadline::after(timeout)))?.is_empty())
+        let deadline = Some(Deadline::after(timeout));
+        Ok(!poll(&[self.socket.as_fd()], &[&self.root], deadline)?.is_empty())
     }
 
     /// Waits until the root asks for something or is gone, while children that end are reaped and
@@ -52,15 +51,12 @@ impl TemplateServer {
     ) -> io::Result<bool> {
         let deadline = timeout.map(Deadline::after);
         loop {
-            let mut fds: Vec<BorrowedFd<'_>> = vec![self.socket.as_fd(), self.root.as_fd()];
-            fds.extend(others);
-            fds.extend(self.children.iter().map(|(_, child)| child.as_fd()));
-            let ready = poll(&fds, deadline)?;
-            if ready.iter().any(|idx| *idx < 2) {
+            let (ready, root_idx) = self.poll(others, deadline)?;
+            if ready.iter().any(|idx| *idx == 0 || *idx == root_idx) {
                 return Ok(true);
             }
             self.reap()?;
-            let is_other = |idx: &usize| *idx < 2 + others.len();
+            let is_other = |idx: &usize| *idx < root_idx;
             if ready.iter().any(is_other) || deadline.is_some_and(Deadline::has_passed) {
                 return Ok(false);
             }
@@ -70,10 +66,8 @@ impl TemplateServer {
     /// The next launch; meanwhile children that end are reaped and reported. `None`: time to end.
     pub fn next_launch(&mut self) -> io::Result<Option<Launch>> {
         loop {
-            let mut fds: Vec<BorrowedFd<'_>> = vec![self.socket.as_fd(), self.root.as_fd()];
-            fds.extend(self.children.iter().map(|(_, child)| child.as_fd()));
-            let ready = poll(&fds, None)?;
-            if ready.contains(&1) {
+            let (ready, root_idx) = self.poll(&[], None)?;
+            if ready.contains(&root_idx) {
                 return Ok(None);
             }
             self.reap()?;
@@ -112,6 +106,20 @@ impl TemplateServer {
     /// Tells the root that the launch `id` came to nothing.
     pub fn failed(&self, id: u64, why: &str) -> io::Result<()> {
         self.socket.send(&encode(&Report::Failed { id, why: why.into() }), &[])
+    }
+
+    /// Sleeps for the socket (0 of what is ready), `others` behind it, the root (whose number is
+    /// returned too) and the children.
+    fn poll(
+        &self,
+        others: &[BorrowedFd<'_>],
+        deadline: Option<Deadline>,
+    ) -> io::Result<(Vec<usize>, usize)> {
+        let fds: Vec<_> =
+            std::iter::once(self.socket.as_fd()).chain(others.iter().copied()).collect();
+        let children = self.children.iter().map(|(_, child)| child);
+        let processes: Vec<_> = std::iter::once(&self.root).chain(children).collect();
+        Ok((poll(&fds, &processes, deadline)?, fds.len()))
     }
 
     fn reap(&mut self) -> io::Result<()> {

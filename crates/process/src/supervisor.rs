@@ -12,7 +12,7 @@ use std::time::Duration;
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::event::{EventFd, poll};
 use manyhands_sys::per_process::PerProcess;
-use manyhands_sys::pid::PidFd;
+use manyhands_sys::pid::{self, PidFd};
 use manyhands_sys::thread::spawn_deaf;
 
 use crate::launch::{ChildId, Event, Events};
@@ -71,7 +71,7 @@ pub fn stop_templates() {
         template.close_if_unused(true);
         template.dismiss();
         let patience = Some(Deadline::after(LEAVE_PATIENCE));
-        let _ = poll(&[template.process.as_fd()], patience);
+        let _ = pid::poll(&[], &[&template.process], patience);
         template.process.end_now();
     }
 }
@@ -173,10 +173,11 @@ impl Supervisor {
             };
             let mut fds: Vec<BorrowedFd<'_>> = vec![alarm.as_fd()];
             fds.extend(watched.templates.iter().map(|template| template.socket.as_fd()));
-            fds.extend(watched.leaving.iter().map(|template| template.process.as_fd()));
-            fds.extend(watched.children.iter().map(|child| child.process.as_fd()));
-            fds.extend(watched.orphans.iter().map(|orphan| orphan.process.as_fd()));
-            let ready = poll(&fds, watched.deadline).unwrap_or_default();
+            let leaving = watched.leaving.iter().map(|template| &template.process);
+            let children = watched.children.iter().map(|child| &child.process);
+            let orphans = watched.orphans.iter().map(|orphan| &orphan.process);
+            let processes: Vec<_> = leaving.chain(children).chain(orphans).collect();
+            let ready = pid::poll(&fds, &processes, watched.deadline).unwrap_or_default();
             alarm.clear();
             for idx in ready {
                 self.react(&watched, idx);

@@ -41,6 +41,8 @@ mod _runtime {
     #[pymodule_export]
     use super::process::child::{ChildProcess, become_child, end_with_parent, looks_after_parent};
     #[pymodule_export]
+    use super::process::handle::ProcessHandle;
+    #[pymodule_export]
     use super::process::launcher::{ProgramLauncher, TemplateLauncher, stop_templates};
     #[pymodule_export]
     use super::process::pool::{ProcessPoolCore, end_process_pools, heap_usage, usable_cpus};

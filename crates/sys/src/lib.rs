@@ -22,6 +22,8 @@ pub mod memory;
 pub mod per_fork;
 pub mod per_process;
 pub mod pid;
+mod proc_dir;
+mod refused;
 pub mod socket;
 pub mod spawn;
 pub mod thread;

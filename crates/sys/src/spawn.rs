@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::pid::PidFd;
+use crate::refused::explained;
 
 /// Starts `program` (a path) with the given arguments (the first is its name) and environment
 /// entries (`NAME=value`). `stdin` becomes its descriptor 0; descriptors 1 and 2 are inherited, or
@@ -55,7 +56,7 @@ pub fn spawn(
         rc
     };
     if rc != 0 {
-        return Err(io::Error::from_raw_os_error(rc));
+        return Err(explained(io::Error::from_raw_os_error(rc), "starting a process", "clone3"));
     }
     // The child is not reaped yet, so its id is still its own.
     let process = PidFd::open(pid as u32).inspect_err(|_| {

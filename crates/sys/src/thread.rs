@@ -3,6 +3,8 @@
 use std::io;
 use std::thread::JoinHandle;
 
+use crate::refused::explained;
+
 /// Starts a thread that no signal handler ever runs in, so that the program's signals reach the
 /// program's threads.
 pub fn spawn_deaf<T: Send + 'static>(
@@ -14,7 +16,8 @@ pub fn spawn_deaf<T: Send + 'static>(
     let started = std::thread::Builder::new().name(name.into()).stack_size(stack_bytes).spawn(body);
     // SAFETY: `before` is the mask this thread had.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
-    started
+    // The C library tries nothing else after EPERM.
+    started.map_err(|error| explained(error, "starting a thread", "clone3"))
 }
 
 /// Blocks every signal in the calling thread and returns the mask it had.

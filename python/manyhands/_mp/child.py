@@ -51,7 +51,11 @@ def run(launch: _runtime.Launch) -> NoReturn:
 
 
 def run_forked(
-    process: Any, parent: int, papers: Papers, carrier: Any, may_be_orphan: bool
+    process: Any,
+    parent: _runtime.ProcessHandle,
+    papers: Papers,
+    carrier: Any,
+    may_be_orphan: bool,
 ) -> NoReturn:
     """Be the process that was forked from its parent with all its memory; ends it."""
     exitcode = 1
@@ -62,7 +66,7 @@ def run_forked(
         context._force_start_method("fork")
         if not may_be_orphan:
             _runtime.end_with_parent(parent)
-        exitcode = _bootstrap(process, parent, recorder)
+        exitcode = _bootstrap(process, parent.sentinel(), recorder)
     except BaseException:
         traceback.print_exc()
     finally:

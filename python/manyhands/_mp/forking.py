@@ -37,16 +37,12 @@ class ForkedPopen(Popen):
     def __init__(self, process: Any) -> None:
         super().__init__()
         try:
-            parent = os.pidfd_open(os.getpid())
-            try:
-                self._fork(process, parent)
-            finally:
-                os.close(parent)
+            self._fork(process, _runtime.ProcessHandle(os.getpid()))
         except BaseException:
             self._drop_descriptors()
             raise
 
-    def _fork(self, process: Any, parent: int) -> None:
+    def _fork(self, process: Any, parent: _runtime.ProcessHandle) -> None:
         try:
             self.pid = os.fork()
         except OSError:
@@ -60,7 +56,8 @@ class ForkedPopen(Popen):
             self._party = _runtime.last_forked_party()
             if self._party is not None:
                 _runtime.name_party(self._party, self.pid)
-            self.sentinel = os.pidfd_open(self.pid)
+            self._handle = _runtime.ProcessHandle(self.pid)
+            self.sentinel = self._handle.sentinel()
             self._own_descriptors()
         except BaseException:
             # No descriptor left, without which nobody could wait for the process; or a Ctrl-C.
@@ -87,11 +84,14 @@ class ForkedPopen(Popen):
         unless the program waited for all its children itself.
         """
         try:
-            end = os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED | os.WNOWAIT)
+            idtype, number = os.P_PIDFD, self.sentinel
+            if not self._handle.is_pidfd:
+                idtype, number = os.P_PID, self.pid
+            end = os.waitid(idtype, number, os.WEXITED | os.WNOWAIT)
             if self.returncode is None and end is not None:
                 is_exit = end.si_code == os.CLD_EXITED
                 self.returncode = end.si_status if is_exit else -end.si_status
-            os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED)
+            os.waitid(idtype, number, os.WEXITED)
         except ChildProcessError:
             if self.returncode is None:
                 # The program itself, or the kernel on its behalf, was faster.
@@ -119,10 +119,7 @@ class ForkedPopen(Popen):
     def send_signal(self, number: int) -> None:
         """Sends a signal; never hits another process that got the same id."""
         if self.returncode is None:
-            try:
-                signal.pidfd_send_signal(self.sentinel, number)
-            except ProcessLookupError:
-                pass  # It has ended.
+            self._handle.signal(number)
 
 
 def _is_readable(fd: int, timeout: float | None) -> bool:

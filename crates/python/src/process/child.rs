@@ -13,11 +13,13 @@ use manyhands_shm::{Heap, Party, family};
 use manyhands_sync::blocking::block_without_panic;
 use manyhands_sync::deadlock::Site;
 use manyhands_sync::sleep::Waiting;
-use manyhands_sys::pid::{ExitStatus, PidFd, Signal};
+use manyhands_sys::pid::{ExitStatus, PidFd};
+
 use manyhands_sys::socket::MAX_FDS;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
+use super::handle::{ProcessHandle, signal_of};
 use super::launcher::launcher_of;
 use super::template::Launch;
 use crate::interrupt;
@@ -137,7 +139,7 @@ impl ChildProcess {
     fn sentinel(&self) -> PyResult<i32> {
         let process = self.child.get().and_then(Child::process);
         let process = process.ok_or_else(never_ran)?;
-        Ok(process.as_fd().try_clone_to_owned()?.into_raw_fd())
+        Ok(process.sentinel()?.into_raw_fd())
     }
 
     /// Its exit code, negative for a signal; None while it runs, or at the end of `timeout`
@@ -176,9 +178,7 @@ impl ChildProcess {
 
     /// Sends a signal by number; that the child has ended is no error.
     fn signal(&self, number: i32) -> PyResult<()> {
-        let signal = Signal::from_named_raw(number)
-            .ok_or_else(|| PyValueError::new_err(format!("there is no signal {number}")))?;
-        Ok(self.child.get().ok_or_else(never_ran)?.signal(signal)?)
+        Ok(self.child.get().ok_or_else(never_ran)?.signal(signal_of(number)?)?)
     }
 }
 
@@ -210,7 +210,7 @@ pub fn is_for_process(launch: &manyhands_process::Launch) -> bool {
 }
 
 /// In a launched child, first thing: joins the family, and from now on ends with its parent unless
-/// it may be an orphan. The descriptors it was sent, the first being a pidfd of its parent; the
+/// it may be an orphan. The descriptors it was sent, the first being its parent's sentinel; the
 /// caller owns them.
 #[pyfunction]
 pub fn become_child(launch: &Launch) -> PyResult<Vec<i32>> {
@@ -230,16 +230,14 @@ pub fn become_child(launch: &Launch) -> PyResult<Vec<i32>> {
     family::join(heap_fd, Party::from_number(u32::from_le_bytes(*number)))?;
     manyhands_sys::thread::set_name(c"mh-process");
     manyhands_sys::thread::unblock_interrupt();
-    let first = parent.as_fd().try_clone_to_owned()?;
+    let first = parent.sentinel()?;
     Ok(std::iter::once(first).chain(fds).map(IntoRawFd::into_raw_fd).collect())
 }
 
-/// In a child of `os.fork`: from now on ends when the process behind the pidfd `parent` does.
+/// In a child of `os.fork`: from now on ends when the process `parent` does.
 #[pyfunction]
-pub fn end_with_parent(parent: i32) -> PyResult<()> {
-    // SAFETY: the caller's descriptor stays open during this call.
-    let parent = unsafe { BorrowedFd::borrow_raw(parent) }.try_clone_to_owned()?;
-    Ok(manyhands_process::watch::exit_with(PidFd::from_fd(parent))?)
+pub fn end_with_parent(parent: &ProcessHandle) -> PyResult<()> {
+    Ok(manyhands_process::watch::exit_with(parent.process().try_clone()?)?)
 }
 
 /// This process asks whether its parent lives: it gets five seconds when it does not.

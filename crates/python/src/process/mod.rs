@@ -4,7 +4,7 @@
 //! - [`sent`]: a call on its way; [`codec`]: objects to bytes and back, [`simple`] for the
 //!   simplest; [`buffer`]: memory of the heap as Python sees it; [`functions`] what is sent once,
 //!   [`captured`] and when again;
-//! - [`child`]: a process for its own sake, not a pool's;
+//! - [`child`]: a process for its own sake, not a pool's; [`handle`]: one that is watched;
 //! - [`launcher`]: where workers come from; [`template`] and [`worker`]: the other processes' side.
 
 pub mod buffer;
@@ -12,6 +12,7 @@ pub mod captured;
 pub mod child;
 pub mod codec;
 pub mod functions;
+pub mod handle;
 pub mod launcher;
 pub mod pool;
 pub mod remote;
