@@ -3,7 +3,10 @@
 //! The standard classes come from the standard modules; manyhands' own are Python classes of
 //! `manyhands._errors`, so that they can derive from both a standard class and carry attributes.
 
+use std::io;
+
 use crate::call::call;
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -52,6 +55,19 @@ pub fn error_of(class: PyResult<&Bound<'_, PyType>>, sentence: impl Into<String>
     match class {
         Ok(class) => PyErr::from_type(class.clone(), (sentence.into(),)),
         Err(error) => error,
+    }
+}
+
+/// The error as the standard library raises it: with its number, so that it has the class that
+/// goes with that, such as ProcessLookupError.
+pub fn os_error(error: io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+            PyOSError::new_err((number, text))
+        }
+        None => error.into(),
     }
 }
 

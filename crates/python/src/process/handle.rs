@@ -7,7 +7,7 @@ use manyhands_sys::pid::{self, PidFd, Signal};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::interrupt;
+use crate::{errors, interrupt};
 
 /// A process, dead or alive, by its pidfd, or by what stands in where pidfds are refused.
 #[pyclass(frozen, module = "manyhands._runtime")]
@@ -26,7 +26,7 @@ impl ProcessHandle {
     /// The process that has the id `pid` right now.
     #[new]
     fn new(pid: u32) -> PyResult<Self> {
-        Ok(Self { process: PidFd::open(pid)? })
+        Ok(Self { process: PidFd::open(pid).map_err(errors::os_error)? })
     }
 
     /// Whether it is a pidfd, as `os.waitid(os.P_PIDFD, ...)` takes it.
@@ -37,12 +37,12 @@ impl ProcessHandle {
 
     /// A new descriptor that is readable once the process has ended; the caller owns it.
     fn sentinel(&self) -> PyResult<i32> {
-        Ok(self.process.sentinel()?.into_raw_fd())
+        Ok(self.process.sentinel().map_err(errors::os_error)?.into_raw_fd())
     }
 
     /// Sends a signal; that the process has ended is no error.
     fn signal(&self, number: i32) -> PyResult<()> {
-        Ok(self.process.signal(signal_of(number)?)?)
+        self.process.signal(signal_of(number)?).map_err(errors::os_error)
     }
 
     /// Whether the process has ended, waited for for `timeout` seconds at most (None: no end).
