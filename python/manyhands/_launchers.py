@@ -7,6 +7,7 @@ the environment variables of the moment.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from . import _runtime, _worker_setup
 from .install import is_installed
 
-__all__ = ["program", "template"]
+__all__ = ["program", "template", "why_no_interpreter"]
 
 
 def program() -> _runtime.ProgramLauncher:
@@ -49,16 +50,46 @@ def learns() -> bool:
 _surroundings: tuple[int, dict[str, str], list[str]] | None = None
 
 
+def why_no_interpreter() -> str | None:
+    """Why this program cannot start a Python interpreter; None: it can.
+
+    A frozen program (PyInstaller, cx_Freeze) and one that embeds Python (uwsgi) name *themselves*
+    as `sys.executable`: to start that would be to start the program again. And what the program
+    could start as root it may not be allowed to any more.
+    """
+    executable = _executable()
+    if getattr(sys, "frozen", False):
+        return f"sys.executable, {executable!r}, is this frozen program, not a Python interpreter"
+    if not executable:
+        return "sys.executable is empty"
+    names = (os.path.basename(executable), os.path.basename(os.path.realpath(executable)))
+    if not any(_INTERPRETER_NAME.match(name) for name in names):
+        return f"sys.executable, {executable!r}, has not the name of a Python interpreter"
+    # Of the standard library any module will do; this one is always there as a file.
+    for path, mode in ((executable, os.X_OK), (os.__file__, os.R_OK)):
+        if not os.access(path, mode, effective_ids=os.access in os.supports_effective_ids):
+            return f"this program may not use {path!r}, or it is gone"
+    return None
+
+
+def _executable() -> str:
+    spawn = sys.modules.get("multiprocessing.spawn")
+    return os.fsdecode(spawn.get_executable() or "") if spawn else sys.executable or ""
+
+
+_INTERPRETER_NAME = re.compile(r"(python|pypy|graalpy)", re.IGNORECASE)
+
+
 def _interpreter() -> list[str]:
     """How to start this interpreter again, with the options it was started with."""
-    spawn = sys.modules.get("multiprocessing.spawn")
-    executable = os.fsdecode(spawn.get_executable() or "") if spawn else sys.executable
-    if not executable:
+    why = why_no_interpreter()
+    if why is not None:
         raise RuntimeError(
-            "sys.executable is empty: set it to a Python interpreter, or use start method 'fork'"
+            f"no fresh interpreter can be started: {why}; use start method 'fork', or set "
+            "sys.executable (multiprocessing.set_executable) to a Python interpreter"
         )
     private: Any = subprocess  # What multiprocessing itself uses; the type information omits it.
-    return [executable, *private._args_from_interpreter_flags()]
+    return [_executable(), *private._args_from_interpreter_flags()]
 
 
 def _program(call: str) -> str:

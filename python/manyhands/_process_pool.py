@@ -41,6 +41,10 @@ _NEEDED_MODULES = (
     *("_chained", "_diagnose", "_map", "_worker_handle"),
 )
 
+#: What a copy of this process needs to be the one that forks workers. Root may give up the right to
+#: read them before it comes to that.
+_NEEDED_BY_ROOT = ("_template", "_worker")
+
 _pool_numbers = itertools.count(1)
 
 
@@ -109,6 +113,9 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         # a locked module.
         for name in _NEEDED_MODULES:
             importlib.import_module(f"manyhands.{name}")
+        if os.geteuid() == 0:
+            for name in _NEEDED_BY_ROOT:
+                importlib.import_module(f"manyhands.{name}")
         self._shutdown_thread = False
         self._shares: Any = None
         self._forwards = False
@@ -136,10 +143,10 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
 
     def _launcher(self) -> tuple[Any, bool]:
         """Where workers come from, and whether they inherit this process's memory."""
-        if self._start_method == "fork":
-            return _fork_template(self._initializer, self._initargs), True
         if self._start_method == "spawn":
             return _launchers.program(), False
+        if self._start_method == "fork" or _launchers.why_no_interpreter():
+            return _fork_template(self._initializer, self._initargs), True
         launcher = _launchers.template(self._preload)
         launcher.warm_up()
         return launcher, False

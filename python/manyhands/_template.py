@@ -9,9 +9,11 @@ Does not do: run tasks. Nothing of the parent's ``__main__`` is imported here.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
 import traceback
 from typing import NoReturn
@@ -25,6 +27,7 @@ _REST = (
     *("_by_value", "_captured", "_forward", "_main_objects", "_mp.child"),
     *("multiprocessing.context", "multiprocessing.queues"),
 )
+_UNCATCHABLE = (signal.SIGKILL, signal.SIGSTOP)
 #: How long the first launches of a fresh template may take to come, in seconds.
 _FIRST_RUSH_S = 0.1
 
@@ -110,7 +113,13 @@ def _learn_until_asked(server: _runtime.TemplateServer, learner: ImportLearner) 
 
 
 def _become(launch: _runtime.Launch, inherited: _worker.Inherited | None) -> NoReturn:
-    """Be what the launch asks for."""
+    """Be what the launch asks for, like the program that asked."""
+    try:
+        _ignore_signals(set(launch.enter()))
+    except OSError as error:
+        # A process with more than the program has must not run anything of it.
+        print(f"manyhands: {error}", file=sys.stderr)  # noqa: T201 - nobody else would tell
+        os._exit(1)
     if launch.is_for_process:
         from ._mp import child
 
@@ -118,10 +127,21 @@ def _become(launch: _runtime.Launch, inherited: _worker.Inherited | None) -> NoR
     _worker.run(launch, inherited)
 
 
+def _ignore_signals(numbers: set[int]) -> None:
+    """Ignore these signals, and no others."""
+    for number in signal.valid_signals():
+        is_ignored = signal.getsignal(number) is signal.SIG_IGN
+        if is_ignored != (number in numbers) and number not in _UNCATCHABLE:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default if is_ignored else signal.SIG_IGN)
+
+
 def _import_rest() -> None:
     """Import what tasks may need, so that no worker has to, and no task's time goes into it."""
     for name in _REST:
-        importlib.import_module(f"manyhands.{name}")
+        # A program that gave up its rights may not be allowed to read them any more.
+        with contextlib.suppress(ImportError, OSError):
+            importlib.import_module(f"manyhands.{name}")
     _freeze()
 
 

@@ -56,6 +56,7 @@ def _run(launch: _runtime.Launch, inherited: Inherited | None) -> int:
         _pickling.refused_result = _encoding_error
     _keep_last_words(loop)
     _connect_output(loop, setup, inherited)
+    loop.seal()
     if not _initialize(loop, setup, inherited):
         # What the initializer started or queued for the parent ends in order all the same.
         _worker_setup.finish()

@@ -60,7 +60,6 @@ def describe_parent() -> dict[str, Any]:
         "sys_path": _absolute_path(),
         "sys_argv": list(getattr(sys, "argv", [])),
         "environ": dict(os.environ),
-        "cwd": _cwd(),
         "recursion_limit": sys.getrecursionlimit(),
         "dont_write_bytecode": sys.dont_write_bytecode,
         "main_file": getattr(main, "__file__", None),
@@ -92,8 +91,8 @@ def prepare(
         pool_number: which worker of `multiprocessing.Pool` this is; programs look at the
             ``_identity`` and the ``daemon`` flag of such processes.
 
-    Raises: nothing for settings that cannot be applied (a directory that is gone); the worker
-    is usable without them.
+    What is the kernel's, such as limits and the working directory, comes with the launch; see
+    `_template`.
     """
     forget_parent_handlers()
     if as_pool_worker:
@@ -345,11 +344,6 @@ def _apply_paths(data: dict[str, Any]) -> None:
     if sys.path != data["sys_path"]:
         sys.path[:] = data["sys_path"]
     sys.argv = data["sys_argv"]
-    if data["cwd"] is not None:
-        try:
-            os.chdir(data["cwd"])
-        except OSError:
-            pass  # Removed in the meantime; a task that needs it will say so.
 
 
 def _apply_environ(environ: dict[str, str]) -> None:

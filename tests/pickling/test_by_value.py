@@ -328,7 +328,6 @@ from manyhands import _pickling, _worker_setup
 cloudpickle.register_pickle_by_value(plugin)
 data = _worker_setup.describe_parent()
 data["sys_path"] = [p for p in sys.path if p != sys.path[0]]
-data["cwd"] = "/"
 with BareWorker(prepare=data) as worker:
     print(worker.run(plugin.f, 4), worker.run(lambda f: f(5), plugin.f))
 """

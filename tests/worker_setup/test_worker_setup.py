@@ -35,12 +35,6 @@ def test_paths_arguments_environment_and_limits_are_the_parents(tmp_path, monkey
     assert environ == ("set", None) and limit == sys.getrecursionlimit()
 
 
-def test_a_working_directory_that_is_gone_is_no_error():
-    data = {**_worker_setup.describe_parent(), "cwd": "/nowhere/at/all"}
-    with BareWorker(prepare=data) as worker:
-        assert worker.run(len, "ab") == 2
-
-
 def test_multiprocessing_sees_a_child_that_is_no_daemon():
     import multiprocessing
 

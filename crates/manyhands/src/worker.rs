@@ -86,7 +86,8 @@ pub(crate) fn serve() -> ! {
 fn connect() -> io::Result<Option<WorkerEnd>> {
     // SAFETY: the root put the socket there for us, and `main` has not begun.
     let socket = unsafe { MessageSocket::from_stdin() }?;
-    let Some(launch) = manyhands_process::receive_launch(&socket)? else { return Ok(None) };
+    let Some(mut launch) = manyhands_process::receive_launch(&socket)? else { return Ok(None) };
+    launch.state.enter()?;
     manyhands_sys::thread::set_name(c"mh-worker");
     WorkerEnd::join(launch).map(Some)
 }
@@ -96,6 +97,7 @@ fn run(mut end: WorkerEnd) {
         Ok(registry) => registry,
         Err(error) => return end.set_failed(&error.to_string()),
     };
+    end.seal();
     let mut buffer = [0; Body::MAX_INLINE];
     let mut functions = Functions { registry, by_id: Vec::new() };
     end.set_ready();

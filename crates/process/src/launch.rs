@@ -6,9 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use manyhands_sys::pid::{ExitStatus, PidFd};
+use manyhands_sys::rights::Rights;
 use manyhands_sys::socket::{MessageSocket, is_peer_gone};
 
 use crate::message::send_launch;
+use crate::state::ProgramState;
 use crate::supervisor::Supervisor;
 use crate::template::TemplateUse;
 
@@ -79,10 +81,28 @@ pub struct Program {
 
 impl Program {
     /// Starts the program with the other end of the returned socket as its descriptor 0.
+    ///
+    /// # Errors
+    /// Also if the calling thread may do what the rest of the program may not: the child would be
+    /// able to do it too.
     pub(crate) fn start(&self) -> io::Result<(MessageSocket, u32, PidFd)> {
+        let (this_thread, program) = (Rights::of_this_thread(), Rights::of_program());
+        if this_thread != program {
+            let text = format!(
+                "no process is started from a thread that does not have the {} of the program's \
+                 main thread: what one thread gives up, the threads that were there before keep; \
+                 change them before the first pool is made, or make a new pool afterwards",
+                this_thread.difference(&program)
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
         let (ours, theirs) = MessageSocket::pair()?;
-        let (pid, process) =
-            manyhands_sys::spawn::spawn(&self.path, &self.args, &self.env, theirs.as_fd())?;
+        let started =
+            manyhands_sys::spawn::spawn(&self.path, &self.args, &self.env, theirs.as_fd());
+        let (pid, process) = started.map_err(|error| {
+            let text = format!("{} could not be started: {error}", self.path.display());
+            io::Error::new(error.kind(), text)
+        })?;
         Ok((ours, pid, process))
     }
 }
@@ -96,7 +116,7 @@ impl Launcher for Program {
         events: Arc<dyn Events>,
     ) -> io::Result<()> {
         let (socket, pid, process) = self.start()?;
-        match send_launch(&socket, id, note, fds) {
+        match send_launch(&socket, id, note, fds, &ProgramState::now()) {
             // One that died at once ends like any other: its exit is an event.
             Err(error) if !is_peer_gone(&error) => {
                 process.end_now();

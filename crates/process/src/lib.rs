@@ -16,11 +16,13 @@ pub mod watch;
 mod child;
 mod launch;
 mod message;
+mod state;
 mod supervisor;
 mod template;
 
 pub use child::{Child, Fate};
 pub use launch::{ChildId, Event, Events, Launcher, Program};
 pub use message::{Launch, receive_launch};
+pub use state::ProgramState;
 pub use supervisor::{forget_after_fork, stop_templates};
 pub use template::{TemplateStart, TemplateUse};

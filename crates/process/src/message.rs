@@ -4,8 +4,11 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use manyhands_sys::pid::ExitStatus;
+use manyhands_sys::settings::Settings;
 use manyhands_sys::socket::{Message, MessageSocket};
 use serde::{Deserialize, Serialize};
+
+use crate::state::ProgramState;
 
 /// Root to template, or root to a freshly started program: become this child.
 #[derive(Debug)]
@@ -16,12 +19,17 @@ pub struct Launch {
     pub note: Vec<u8>,
     /// Descriptors for the child, in the order the root sent them.
     pub fds: Vec<OwnedFd>,
+    /// What the child is to be like.
+    pub state: ProgramState,
 }
 
 #[derive(Serialize, Deserialize)]
 struct LaunchHeader {
     id: u64,
     note: Vec<u8>,
+    settings: Vec<u64>,
+    /// Whether the first descriptor is the working directory.
+    has_directory: bool,
 }
 
 /// Template to root.
@@ -40,9 +48,17 @@ pub(crate) fn send_launch(
     id: u64,
     note: &[u8],
     fds: &[BorrowedFd<'_>],
+    state: &ProgramState,
 ) -> io::Result<()> {
-    let header = LaunchHeader { id, note: note.to_vec() };
-    socket.send(&encode(&header), fds)
+    let directory = state.directory();
+    let header = LaunchHeader {
+        id,
+        note: note.to_vec(),
+        settings: state.settings().encode(),
+        has_directory: directory.is_some(),
+    };
+    let all: Vec<_> = directory.into_iter().chain(fds.iter().copied()).collect();
+    socket.send(&encode(&header), &all)
 }
 
 /// Waits for the one message a freshly started program gets. `None`: the root is gone.
@@ -53,7 +69,12 @@ pub fn receive_launch(socket: &MessageSocket) -> io::Result<Option<Launch>> {
 
 pub(crate) fn decode_launch(message: Message) -> io::Result<Launch> {
     let header: LaunchHeader = decode(&message.bytes)?;
-    Ok(Launch { id: header.id, note: header.note, fds: message.fds })
+    let mut fds = message.fds;
+    let has_directory = header.has_directory && !fds.is_empty();
+    let directory = has_directory.then(|| fds.remove(0));
+    let settings = Settings::decode(&header.settings).ok_or(io::ErrorKind::InvalidData)?;
+    let state = ProgramState::from_parts(settings, directory);
+    Ok(Launch { id: header.id, note: header.note, fds, state })
 }
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {

@@ -13,6 +13,8 @@ use manyhands_sys::clock::Deadline;
 use manyhands_sys::event::{EventFd, poll};
 use manyhands_sys::per_process::PerProcess;
 use manyhands_sys::pid::{self, PidFd};
+use manyhands_sys::rights::Rights;
+use manyhands_sys::settings::Settings;
 use manyhands_sys::thread::spawn_deaf;
 
 use crate::launch::{ChildId, Event, Events};
@@ -137,9 +139,22 @@ impl Supervisor {
     }
 
     pub(crate) fn find_template(&self, key: &[u8]) -> Option<TemplateUse> {
+        self.dismiss_outdated(&Rights::of_program());
+        let settings = Settings::of_program();
         let state = self.lock();
-        let found = state.templates.iter().find(|template| template.key == key)?;
-        TemplateUse::new(Arc::clone(found))
+        let same_key = state.templates.iter().filter(|template| template.key == key);
+        let mut suitable = same_key.filter(|template| template.reaches(&settings));
+        suitable.find_map(|template| TemplateUse::new(Arc::clone(template)))
+    }
+
+    /// Tells templates to go that have other rights than `rights`, those of the program now. They
+    /// are heard to their end: of the launches they were sent they may answer some.
+    pub(crate) fn dismiss_outdated(&self, rights: &Rights) {
+        let state = self.lock();
+        for template in state.templates.iter().filter(|template| !template.has_rights(rights)) {
+            template.close_if_unused(true);
+            template.dismiss();
+        }
     }
 
     /// Makes the thread look at its deadlines again.

@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::pid::{PidFd, Signal};
+use manyhands_sys::rights::Rights;
+use manyhands_sys::settings::Settings;
 use manyhands_sys::socket::{Message, MessageSocket};
 
 use crate::launch::{ChildId, Event, Events, Program};
 use crate::message::{Report, decode, send_launch};
+use crate::state::ProgramState;
 use crate::supervisor::Supervisor;
 
 /// How long an unused template stays.
@@ -38,6 +41,10 @@ pub(crate) struct Template {
     pub(crate) key: Vec<u8>,
     pub(crate) socket: MessageSocket,
     pub(crate) process: PidFd,
+    /// What it may do, and so what its children may.
+    rights: Rights,
+    /// What it was started with, beyond which its children may not come.
+    settings: Settings,
     state: Mutex<State>,
 }
 
@@ -76,9 +83,12 @@ impl TemplateUse {
         &self.template.process
     }
 
-    /// Whether the template takes no more launches.
-    pub fn is_closed(&self) -> bool {
-        self.template.lock().closed
+    /// Whether the template takes launches, and its children are what the program's would be.
+    ///
+    /// Templates that may do what the program may not, or the other way round, are told to go.
+    pub fn is_suitable(&self) -> bool {
+        Supervisor::current().dismiss_outdated(&Rights::of_program());
+        !self.template.lock().closed && self.template.reaches(&Settings::of_program())
     }
 
     /// Takes no more launches from this template: it does not answer.
@@ -104,6 +114,7 @@ impl TemplateUse {
         fds: &[BorrowedFd<'_>],
         events: Arc<dyn Events>,
     ) -> io::Result<()> {
+        let now = ProgramState::now();
         let mut state = self.template.lock();
         if state.closed {
             let text = "the template process that forks workers has ended";
@@ -114,7 +125,7 @@ impl TemplateUse {
         let child = (Arc::as_ptr(&events).addr(), id);
         state.launches.insert(launch, child);
         state.children.insert(child, events);
-        let sent = send_launch(&self.template.socket, launch, note, fds);
+        let sent = send_launch(&self.template.socket, launch, note, fds, &now);
         if sent.is_err() {
             state.launches.remove(&launch);
             state.children.remove(&child);
@@ -147,11 +158,29 @@ impl Template {
                 (socket, process)
             }
         };
-        Ok(Arc::new(Self { key: key.to_vec(), socket, process, state: Mutex::default() }))
+        Ok(Arc::new(Self {
+            key: key.to_vec(),
+            socket,
+            process,
+            rights: Rights::of_program(),
+            settings: Settings::of_program(),
+            state: Mutex::default(),
+        }))
     }
 
-    /// Tells the template to go: also one that is stopped, which would not hear of it.
+    pub(crate) fn has_rights(&self, rights: &Rights) -> bool {
+        self.rights == *rights
+    }
+
+    /// Whether its children can have these.
+    pub(crate) fn reaches(&self, settings: &Settings) -> bool {
+        settings.are_in_reach_of(&self.settings)
+    }
+
+    /// Tells the template to go: also one that is stopped, which would not hear of it, and one of
+    /// another user, which this program may not signal.
     pub(crate) fn dismiss(&self) {
+        self.socket.end_sending();
         for signal in [Signal::TERM, Signal::CONT] {
             let _ = self.process.signal(signal);
         }

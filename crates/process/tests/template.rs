@@ -69,7 +69,7 @@ fn children_outlive_a_killed_template_and_their_end_is_told_once() {
     first.process().wait_until_exited();
     // The next user gets another, as soon as the death has been noticed.
     let patience = Instant::now() + LOST_AFTER;
-    while !first.is_closed() {
+    while first.is_suitable() {
         assert!(Instant::now() < patience, "the death of a template is not noticed");
         std::thread::yield_now();
     }

@@ -170,7 +170,13 @@ pub fn after_fork_in_child() {
 impl Current {
     fn heap(&mut self) -> io::Result<Arc<Heap>> {
         if let Some(heap) = self.heap.upgrade() {
-            return Ok(heap);
+            if heap.file.is_intact() {
+                return Ok(heap);
+            }
+            // Closed with all other descriptors, by a program that became a daemon: what lies there
+            // can be used here on, and sent to nobody. Never dropped: the number may be another's.
+            self.kept = None;
+            std::mem::forget(heap);
         }
         let heap = Heap::create(HeapConfig { limit_bytes: limit()? })?;
         self.heap = Arc::downgrade(&heap);

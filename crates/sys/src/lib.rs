@@ -10,6 +10,7 @@
 compile_error!("manyhands runs on Linux only for now: it needs memfd, pidfd and futex");
 
 pub mod atomic;
+mod capabilities;
 pub mod census;
 pub mod clock;
 pub mod descriptor;
@@ -23,7 +24,10 @@ pub mod per_fork;
 pub mod per_process;
 pub mod pid;
 mod proc_dir;
+mod proc_status;
 mod refused;
+pub mod rights;
+pub mod settings;
 pub mod socket;
 pub mod spawn;
 pub mod thread;

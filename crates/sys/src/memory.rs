@@ -16,6 +16,8 @@ use crate::descriptor::not_standard;
 #[derive(Debug)]
 pub struct MemoryFile {
     fd: OwnedFd,
+    /// What tells the file from others: device and number.
+    identity: Option<(u64, u64)>,
 }
 
 /// A whole memory file mapped shared, readable and writable; unmapped on drop.
@@ -39,12 +41,19 @@ impl MemoryFile {
     pub fn create(name: &str, len: u64) -> io::Result<Self> {
         let fd = not_standard(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?);
         rustix::fs::ftruncate(&fd, len)?;
-        Ok(Self { fd })
+        Ok(Self::from_fd(fd))
     }
 
     /// Takes over a descriptor received from another process.
-    pub const fn from_fd(fd: OwnedFd) -> Self {
-        Self { fd }
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        let identity = identity_of(&fd);
+        Self { fd, identity }
+    }
+
+    /// Whether its descriptor is still this file's. A program that becomes a daemon closes all the
+    /// descriptors it can count to; the numbers are then others', and must not be closed again.
+    pub fn is_intact(&self) -> bool {
+        identity_of(&self.fd) == self.identity
     }
 
     /// Maps the first `len` bytes.
@@ -92,6 +101,10 @@ impl MemoryFile {
     pub fn resident_bytes(&self) -> io::Result<u64> {
         Ok(rustix::fs::fstat(&self.fd)?.st_blocks as u64 * 512)
     }
+}
+
+fn identity_of(fd: &OwnedFd) -> Option<(u64, u64)> {
+    rustix::fs::fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 impl AsFd for MemoryFile {

@@ -15,7 +15,7 @@ use rustix::net::{
 use crate::descriptor::not_standard;
 
 /// The most descriptors one message carries.
-pub const MAX_FDS: usize = 240;
+pub const MAX_FDS: usize = 241;
 
 /// The longest message in bytes.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -45,6 +45,11 @@ impl MessageSocket {
             None,
         )?;
         Ok((Self { fd: not_standard(a) }, Self { fd: not_standard(b) }))
+    }
+
+    /// The other end reads the end, after what was sent.
+    pub fn end_sending(&self) {
+        let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Write);
     }
 
     /// Takes over an inherited descriptor.

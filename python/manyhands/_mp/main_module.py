@@ -8,6 +8,7 @@ runs twice. A pickle made elsewhere (a standard queue's, a file's) may still nam
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from typing import Any
@@ -21,6 +22,10 @@ def describe() -> dict[str, str]:
         data: dict[str, Any] = spawn.get_preparation_data("")
     except RuntimeError:
         return {}  # This process imports its own parent's script at the moment.
+    except FileNotFoundError:
+        # The working directory was removed: only a place that does not depend on it is known.
+        path = getattr(sys.modules["__main__"], "__file__", None) or ""
+        return {"init_main_from_path": path} if os.path.isabs(path) else {}
     wanted = ("init_main_from_name", "init_main_from_path")
     return {name: data[name] for name in wanted if name in data}
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from multiprocessing import process as _standard_process
 from typing import Any, TypeVar, overload
 
+from manyhands import _launchers
+
 _standard: Any = _standard_process
 
 _T = TypeVar("_T")
@@ -74,7 +76,7 @@ class BaseProcess(_standard.BaseProcess):  # type: ignore[misc]
     @classmethod
     def _Popen(cls, process_obj: Any) -> Any:
         method = cls._method
-        if method == "fork":
+        if method == "fork" or (method != "spawn" and _launchers.why_no_interpreter()):
             from .forking import ForkedPopen
 
             return ForkedPopen(process_obj)

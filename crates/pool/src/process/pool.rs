@@ -84,7 +84,7 @@ pub(crate) struct Note {
 }
 
 /// A launch carries the heap and the root besides.
-const MAX_EXTRA_FDS: usize = MAX_FDS - 2;
+const MAX_EXTRA_FDS: usize = MAX_FDS - 3;
 
 impl ProcessPool {
     /// A pool without any worker yet.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use manyhands_process::Launch;
+use manyhands_process::{Launch, ProgramState};
 use manyhands_shm::{Block, BlockRef, Carried, Heap, OutOfMemory, Party, family};
 use manyhands_sys::atomic::Ordering;
 use manyhands_sys::clock::{monotonic_ns, thread_cpu_ns};
@@ -31,6 +31,7 @@ pub struct WorkerEnd {
     setup: BlockRef,
     id: u64,
     extra_fds: Vec<OwnedFd>,
+    state: ProgramState,
 }
 
 /// What a worker does next.
@@ -82,7 +83,14 @@ impl WorkerEnd {
             setup: BlockRef { offset: note.setup.0, len: note.setup.1 },
             id: note.worker,
             extra_fds: fds.collect(),
+            state: launch.state,
         })
+    }
+
+    /// Just before code of the caller runs: hides this process's memory from others if the program
+    /// does.
+    pub fn seal(&self) {
+        self.state.seal();
     }
 
     /// The worker's number within its pool, from 0.

@@ -34,7 +34,7 @@ const TAG: &[u8; 8] = b"process\n";
 const UNKNOWN_EXITCODE: i32 = 255;
 
 /// The most descriptors a child gets besides the heap and its parent.
-const MAX_OWN_FDS: usize = MAX_FDS - 2;
+const MAX_OWN_FDS: usize = MAX_FDS - 3;
 
 /// Those of them that every process gets: the papers, standard output and error.
 const N_STANDARD_FDS: usize = 3;
@@ -229,8 +229,11 @@ pub fn become_child(launch: &Launch) -> PyResult<Vec<i32>> {
     }
     family::join(heap_fd, Party::from_number(u32::from_le_bytes(*number)))?;
     manyhands_sys::thread::set_name(c"mh-process");
-    manyhands_sys::thread::unblock_interrupt();
+    if !launch.state.blocks_interrupt() {
+        manyhands_sys::thread::unblock_interrupt();
+    }
     let first = parent.sentinel()?;
+    launch.state.seal();
     Ok(std::iter::once(first).chain(fds).map(IntoRawFd::into_raw_fd).collect())
 }
 

@@ -91,8 +91,9 @@ impl TemplateSource {
             Some(program) => TemplateUse::get(&self.key, TemplateStart::Program(program)),
             None => Err(io::Error::new(
                 io::ErrorKind::BrokenPipe,
-                "the process that was forked from this program to start workers has died, and \
-                 start method 'fork' cannot make another later; make a new executor",
+                "the process that was forked from this program to start workers has ended, or may \
+                 do what the program has given up since, and start method 'fork' cannot make \
+                 another later; make a new executor",
             )),
         }
     }
@@ -109,7 +110,7 @@ impl Launcher for TemplateSource {
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
         let mut attempts = 0;
         loop {
-            if in_use.as_ref().is_none_or(TemplateUse::is_closed) {
+            if !in_use.as_ref().is_some_and(TemplateUse::is_suitable) {
                 *in_use = None;
                 *in_use = Some(self.find_or_start()?);
             }

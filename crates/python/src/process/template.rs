@@ -32,8 +32,12 @@ impl Launch {
     /// What the worker loop is made of; once.
     pub fn take(&self) -> PyResult<manyhands_process::Launch> {
         let taken = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
-        taken.ok_or_else(|| PyRuntimeError::new_err("this launch was used before"))
+        taken.ok_or_else(used_before)
     }
+}
+
+fn used_before() -> PyErr {
+    PyRuntimeError::new_err("this launch was used before")
 }
 
 #[pymethods]
@@ -43,6 +47,16 @@ impl Launch {
     fn is_for_process(&self) -> bool {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.as_ref().is_some_and(super::child::is_for_process)
+    }
+
+    /// In the child, first thing: takes over the limits and settings that the program had when it
+    /// asked, and its working directory. Returns the numbers of the signals that it ignored, which
+    /// are the interpreter's business.
+    fn enter(&self) -> PyResult<Vec<i32>> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let launch = inner.as_mut().ok_or_else(used_before)?;
+        launch.state.enter()?;
+        Ok(launch.state.ignored_signals())
     }
 }
 

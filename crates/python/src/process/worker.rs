@@ -81,6 +81,12 @@ impl WorkerLoop {
         Ok(self.end().crash_text_fd()?.into_raw_fd())
     }
 
+    /// Just before code of the caller runs: hides this process's memory from others if the program
+    /// does.
+    fn seal(&self) {
+        self.end().seal();
+    }
+
     /// The initializer has failed: no worker of this pool can be prepared.
     fn set_failed(&self, why: &str) {
         self.end().set_failed(why);
