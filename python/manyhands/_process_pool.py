@@ -400,6 +400,10 @@ def _checked_preload(preload: Iterable[str]) -> tuple[str, ...]:
 
 def _fork_template(initializer: Any, initargs: tuple[Any, ...]) -> Any:
     """Fork a copy of this process, which forks the workers: they get what is in memory now."""
+    from . import _worker_setup
+
+    # What is printed and not written yet would be written by each copy.
+    _worker_setup.flush_streams()
     ours, theirs, root = _runtime.TemplateServer.prepare_fork()
     # Workers of this kind know SIGINT only as the stop of a task; see `_worker`.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -373,3 +373,17 @@ def test_a_daemon_that_closed_every_descriptor_has_pools(run, used_before):
     source = DAEMON.replace("{used_before}", str(used_before))
     finished = run(source)
     assert (finished.status, finished.out) == (0, "served\n")
+
+
+@pytest.mark.parametrize("method", ["template", "spawn", "fork"])
+def test_what_was_printed_before_a_pool_is_written_once(run, method):
+    source = f"""
+from manyhands.futures import ProcessPoolExecutor
+
+if __name__ == "__main__":
+    print("once")
+    with ProcessPoolExecutor(2, mp_context={method!r}) as executor:
+        executor.submit(abs, -1).result()
+"""
+    finished = run(source, env={"PYTHONUNBUFFERED": ""})
+    assert (finished.out.count("once"), finished.err) == (1, "")

@@ -1,9 +1,9 @@
 //! What a process inherits from the one that forks it, and may change without any right: so that
 //! a process forked from another one can be as if this program had forked it.
 //!
-//! Guarantees: after [`Settings::apply`] the calling process has the umask, the resource limits, the
-//! scheduling, the processors, the `oom_score_adj`, the blocked signals and the saved ids that the
-//! program had when [`Settings::of_program`] looked, and no capability that it had not.
+//! Guarantees: after [`Settings::apply`] the calling process has the umask, the resource limits,
+//! the scheduling, the processors, the `oom_score_adj`, the blocked signals and the saved ids that
+//! the program had when [`Settings::of_program`] looked, and no capability that it had not.
 //!
 //! Does not do: what needs rights; see [`Settings::are_in_reach_of`] and [`crate::rights`]. Ignored
 //! signals are told, and not applied: an interpreter has notes of its own on them.
