@@ -86,7 +86,7 @@ impl Program {
     /// Also if the calling thread may do what the rest of the program may not: the child would be
     /// able to do it too.
     pub(crate) fn start(&self) -> io::Result<(MessageSocket, u32, PidFd)> {
-        let (this_thread, program) = (Rights::of_this_thread(), Rights::of_program());
+        let (this_thread, program) = (Rights::of_this_thread()?, Rights::of_program()?);
         if this_thread != program {
             let text = format!(
                 "no process is started from a thread that does not have the {} of the program's \
@@ -115,8 +115,9 @@ impl Launcher for Program {
         fds: &[BorrowedFd<'_>],
         events: Arc<dyn Events>,
     ) -> io::Result<()> {
+        let now = ProgramState::now()?;
         let (socket, pid, process) = self.start()?;
-        match send_launch(&socket, id, note, fds, &ProgramState::now()) {
+        match send_launch(&socket, id, note, fds, &now) {
             // One that died at once ends like any other: its exit is an event.
             Err(error) if !is_peer_gone(&error) => {
                 process.end_now();

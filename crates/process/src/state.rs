@@ -17,9 +17,12 @@ pub struct ProgramState {
 
 impl ProgramState {
     /// As the program is now.
-    pub(crate) fn now() -> Self {
-        let directory = open_current_directory().ok();
-        Self { settings: Settings::of_program(), directory }
+    ///
+    /// # Errors
+    /// If there is no descriptor left to look with.
+    pub(crate) fn now() -> io::Result<Self> {
+        let settings = Settings::of_program()?;
+        Ok(Self { settings, directory: open_current_directory().ok() })
     }
 
     pub(crate) const fn from_parts(settings: Settings, directory: Option<OwnedFd>) -> Self {

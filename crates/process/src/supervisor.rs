@@ -122,7 +122,7 @@ impl Supervisor {
         key: &[u8],
         start: TemplateStart<'_>,
     ) -> io::Result<TemplateUse> {
-        if let Some(found) = self.find_template(key) {
+        if let Some(found) = self.find_template(key)? {
             return Ok(found);
         }
         let template = Template::start(key, start)?;
@@ -138,13 +138,13 @@ impl Supervisor {
         Ok(in_use)
     }
 
-    pub(crate) fn find_template(&self, key: &[u8]) -> Option<TemplateUse> {
-        self.dismiss_outdated(&Rights::of_program());
-        let settings = Settings::of_program();
+    pub(crate) fn find_template(&self, key: &[u8]) -> io::Result<Option<TemplateUse>> {
+        self.dismiss_outdated(&Rights::of_program()?);
+        let settings = Settings::of_program()?;
         let state = self.lock();
         let same_key = state.templates.iter().filter(|template| template.key == key);
         let mut suitable = same_key.filter(|template| template.reaches(&settings));
-        suitable.find_map(|template| TemplateUse::new(Arc::clone(template)))
+        Ok(suitable.find_map(|template| TemplateUse::new(Arc::clone(template))))
     }
 
     /// Tells templates to go that have other rights than `rights`, those of the program now. They

@@ -74,7 +74,10 @@ impl TemplateUse {
     }
 
     /// The template for `key` if it runs.
-    pub fn find(key: &[u8]) -> Option<Self> {
+    ///
+    /// # Errors
+    /// If there is no descriptor left to look with, here and below.
+    pub fn find(key: &[u8]) -> io::Result<Option<Self>> {
         Supervisor::current().find_template(key)
     }
 
@@ -86,9 +89,9 @@ impl TemplateUse {
     /// Whether the template takes launches, and its children are what the program's would be.
     ///
     /// Templates that may do what the program may not, or the other way round, are told to go.
-    pub fn is_suitable(&self) -> bool {
-        Supervisor::current().dismiss_outdated(&Rights::of_program());
-        !self.template.lock().closed && self.template.reaches(&Settings::of_program())
+    pub fn is_suitable(&self) -> io::Result<bool> {
+        Supervisor::current().dismiss_outdated(&Rights::of_program()?);
+        Ok(!self.template.lock().closed && self.template.reaches(&Settings::of_program()?))
     }
 
     /// Takes no more launches from this template: it does not answer.
@@ -114,7 +117,7 @@ impl TemplateUse {
         fds: &[BorrowedFd<'_>],
         events: Arc<dyn Events>,
     ) -> io::Result<()> {
-        let now = ProgramState::now();
+        let now = ProgramState::now()?;
         let mut state = self.template.lock();
         if state.closed {
             let text = "the template process that forks workers has ended";
@@ -148,6 +151,7 @@ impl Drop for TemplateUse {
 
 impl Template {
     pub(crate) fn start(key: &[u8], start: TemplateStart<'_>) -> io::Result<Arc<Self>> {
+        let (rights, settings) = (Rights::of_program()?, Settings::of_program()?);
         let (socket, process) = match start {
             TemplateStart::Forked(socket, process) => (socket, process),
             TemplateStart::Program(program) => {
@@ -162,8 +166,8 @@ impl Template {
             key: key.to_vec(),
             socket,
             process,
-            rights: Rights::of_program(),
-            settings: Settings::of_program(),
+            rights,
+            settings,
             state: Mutex::default(),
         }))
     }

@@ -69,7 +69,7 @@ fn children_outlive_a_killed_template_and_their_end_is_told_once() {
     first.process().wait_until_exited();
     // The next user gets another, as soon as the death has been noticed.
     let patience = Instant::now() + LOST_AFTER;
-    while first.is_suitable() {
+    while first.is_suitable().unwrap() {
         assert!(Instant::now() < patience, "the death of a template is not noticed");
         std::thread::yield_now();
     }
@@ -102,7 +102,7 @@ fn a_stopped_template_holds_up_neither_the_news_of_deaths_nor_its_own_end() {
     let process = template.process().try_clone().expect("a descriptor");
     template.give_up();
     process.wait_until_exited();
-    assert!(TemplateUse::find(b"stopped").is_none());
+    assert!(TemplateUse::find(b"stopped").unwrap().is_none());
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn an_unused_template_lingers_and_leaves() {
     let patience = Instant::now() + LOST_AFTER;
     drop(first);
     let again = loop {
-        if let Some(again) = TemplateUse::find(b"lingers") {
+        if let Some(again) = TemplateUse::find(b"lingers").unwrap() {
             break again;
         }
         assert!(Instant::now() < patience, "an unused template does not linger");
@@ -123,7 +123,7 @@ fn an_unused_template_lingers_and_leaves() {
     let process = again.process().try_clone().expect("a descriptor");
     drop(again);
     process.wait_until_exited();
-    while TemplateUse::find(b"lingers").is_some() {
+    while TemplateUse::find(b"lingers").unwrap().is_some() {
         std::thread::yield_now();
     }
     let next = template("lingers");

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_is_put_away_is_gone_and_the_rest_stays() {
-        let read = || Capabilities::from_status(ProcStatus::of_this_thread().as_ref());
+        let read = || Capabilities::from_status(ProcStatus::of_this_thread().unwrap().as_ref());
         // In a thread of its own: capabilities are a thread's.
         let (before, after) = std::thread::spawn(move || {
             let before = read();

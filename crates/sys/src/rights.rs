@@ -8,8 +8,9 @@
 //! always those of the calling thread: of other threads they are not told.
 
 use std::fs;
+use std::io;
 
-use crate::proc_status::ProcStatus;
+use crate::proc_status::{ProcStatus, read};
 
 /// The rights of a program or thread at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,16 +40,22 @@ const NAMESPACES: [&str; 8] =
 impl Rights {
     /// What the program may do at the moment: the rights of its main thread. The C library changes
     /// users and groups in all threads; what a program does to one thread alone it does here.
-    pub fn of_program() -> Self {
-        Self::read(ProcStatus::of_program(), "/proc/self")
+    ///
+    /// # Errors
+    /// If there is no descriptor left to look with.
+    pub fn of_program() -> io::Result<Self> {
+        Self::read(ProcStatus::of_program()?, "/proc/self")
     }
 
     /// What the calling thread may do, and so what it starts.
-    pub fn of_this_thread() -> Self {
-        Self::read(ProcStatus::of_this_thread(), "/proc/thread-self")
+    ///
+    /// # Errors
+    /// As above.
+    pub fn of_this_thread() -> io::Result<Self> {
+        Self::read(ProcStatus::of_this_thread()?, "/proc/thread-self")
     }
 
-    fn read(status: Option<ProcStatus>, folder: &str) -> Self {
+    fn read(status: Option<ProcStatus>, folder: &str) -> io::Result<Self> {
         let mut facts = match status {
             Some(status) => FIELDS
                 .iter()
@@ -62,15 +69,13 @@ impl Rights {
             let namespace = fs::read_link(format!("{folder}/ns/{name}")).unwrap_or_default();
             facts.push(("namespaces", namespace.to_string_lossy().into_owned()));
         }
-        let text = |name| fs::read(format!("{folder}/{name}")).unwrap_or_default();
-        let cgroup = String::from_utf8_lossy(&text("cgroup")).into_owned();
-        facts.push(("control group", cgroup));
-        let label = String::from_utf8_lossy(&text("attr/current")).into_owned();
-        facts.push(("security label", label));
+        for (file, name) in [("cgroup", "control group"), ("attr/current", "security label")] {
+            facts.push((name, read(&format!("{folder}/{file}"))?.unwrap_or_default()));
+        }
         // SAFETY: takes no argument.
         let secure_bits = unsafe { libc::prctl(libc::PR_GET_SECUREBITS) };
         facts.push(("secure bits", secure_bits.to_string()));
-        Self { facts }
+        Ok(Self { facts })
     }
 
     /// What is not the same in `other`, for a sentence, such as `user ids and group ids`.
@@ -104,19 +109,19 @@ mod tests {
 
     #[test]
     fn a_program_that_changes_nothing_has_the_same_rights_in_all_its_threads() {
-        let rights = Rights::of_program();
-        assert_eq!(rights.difference(&Rights::of_program()), "");
-        let in_thread = std::thread::spawn(Rights::of_this_thread).join().unwrap();
+        let rights = Rights::of_program().unwrap();
+        assert_eq!(rights.difference(&Rights::of_program().unwrap()), "");
+        let in_thread = std::thread::spawn(Rights::of_this_thread).join().unwrap().unwrap();
         assert_eq!(rights, in_thread, "{}", rights.difference(&in_thread));
     }
 
     #[test]
     fn what_one_thread_gives_up_is_seen_and_named() {
-        let before = Rights::of_program();
+        let before = Rights::of_program().unwrap();
         let after = std::thread::spawn(|| {
             // SAFETY: takes numbers.
             assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-            Rights::of_this_thread()
+            Rights::of_this_thread().unwrap()
         });
         let after = after.join().unwrap();
         assert_eq!(before.difference(&after), "no_new_privs");

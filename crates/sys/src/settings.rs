@@ -12,7 +12,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::capabilities::Capabilities;
-use crate::proc_status::ProcStatus;
+use crate::proc_status::{ProcStatus, read};
 
 const N_LIMITS: usize = 16;
 /// 1,024 processors.
@@ -51,8 +51,11 @@ const CAP_SYS_RESOURCE: u32 = 24;
 
 impl Settings {
     /// What the program has at the moment; where threads differ, its main thread.
-    pub fn of_program() -> Self {
-        let status = settled_status();
+    ///
+    /// # Errors
+    /// If there is no descriptor left to look with.
+    pub fn of_program() -> io::Result<Self> {
+        let status = settled_status()?;
         let me = std::process::id() as libc::pid_t;
         let umask = status.as_ref().and_then(|status| status.field("Umask"));
         let mut scheduling = libc::sched_param { sched_priority: 0 };
@@ -67,12 +70,12 @@ impl Settings {
                 libc::prctl(libc::PR_GET_DUMPABLE),
             )
         };
-        Self {
+        Ok(Self {
             umask: umask.and_then(|umask| u32::from_str_radix(umask, 8).ok()),
             niceness,
             policy,
             priority: scheduling.sched_priority,
-            oom_score_adj: oom_score_adj(),
+            oom_score_adj: oom_score_adj()?,
             dumpable,
             blocked: status.as_ref().map_or(0, |status| status.bits("SigBlk")),
             ignored: status.as_ref().map_or(0, |status| status.bits("SigIgn")),
@@ -81,7 +84,7 @@ impl Settings {
             capabilities: Capabilities::from_status(status.as_ref()),
             saved_uid: saved_id(status.as_ref(), "Uid"),
             saved_gid: saved_id(status.as_ref(), "Gid"),
-        }
+        })
     }
 
     /// Whether a child of a process with `from` can get these without rights that it may lack: a
@@ -101,7 +104,7 @@ impl Settings {
     /// # Errors
     /// If one of them is refused: the process must not go on with more than it was meant to have.
     pub fn apply(&self) -> io::Result<()> {
-        let now = Self::of_program();
+        let now = Self::of_program()?;
         if let Some(umask) = self.umask {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
         }
@@ -142,7 +145,7 @@ impl Settings {
             // SAFETY: as above.
             check(unsafe { libc::setresuid(SAME, SAME, self.saved_uid) })?;
         }
-        let now = Capabilities::from_status(ProcStatus::of_this_thread().as_ref());
+        let now = Capabilities::from_status(ProcStatus::of_this_thread()?.as_ref());
         self.capabilities.restrict(now)
     }
 
@@ -226,16 +229,18 @@ impl Settings {
 
 /// The program's status, not in a moment in which its main thread blocks every signal only to
 /// start a thread or a process.
-fn settled_status() -> Option<ProcStatus> {
-    let mut status = ProcStatus::of_program()?;
-    for _ in 0..N_LOOKS {
-        if status.bits("SigBlk") & BLOCKABLE != BLOCKABLE {
-            break;
+fn settled_status() -> io::Result<Option<ProcStatus>> {
+    let mut n_looks = 1;
+    loop {
+        let status = ProcStatus::of_program()?;
+        let blocks_all =
+            status.as_ref().is_some_and(|status| status.bits("SigBlk") & BLOCKABLE == BLOCKABLE);
+        if !blocks_all || n_looks == N_LOOKS {
+            return Ok(status);
         }
         std::thread::sleep(BETWEEN_LOOKS);
-        status = ProcStatus::of_program()?;
+        n_looks += 1;
     }
-    Some(status)
 }
 
 /// The third of the real, effective, saved and file system's ids. Without `/proc` it is left alone.
@@ -244,12 +249,13 @@ fn saved_id(status: Option<&ProcStatus>, field: &str) -> u32 {
     ids.and_then(|ids| ids.split_whitespace().nth(2)?.parse().ok()).unwrap_or(u32::MAX)
 }
 
-fn oom_score_adj() -> Option<i32> {
-    std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()
+fn oom_score_adj() -> io::Result<Option<i32>> {
+    Ok(read("/proc/self/oom_score_adj")?.and_then(|text| text.trim().parse().ok()))
 }
 
 fn has_capability(number: u32) -> bool {
-    let set = ProcStatus::of_program().map_or(0, |status| status.bits("CapEff"));
+    let status = ProcStatus::of_program().ok().flatten();
+    let set = status.map_or(0, |status| status.bits("CapEff"));
     set & (1 << number) != 0
 }
 
@@ -280,7 +286,7 @@ mod tests {
 
     #[test]
     fn settings_arrive_as_they_were_sent() {
-        let mut settings = Settings::of_program();
+        let mut settings = Settings::of_program().unwrap();
         settings.niceness = -7;
         settings.oom_score_adj = Some(-500);
         settings.umask = None;
@@ -291,7 +297,7 @@ mod tests {
     #[test]
     fn what_an_ordinary_user_cannot_take_back_is_out_of_reach() {
         // Without the right to do so, which this test may have.
-        let before = Settings::of_program();
+        let before = Settings::of_program().unwrap();
         let (may_raise, may_hurry) =
             (has_capability(CAP_SYS_RESOURCE), has_capability(CAP_SYS_NICE));
         let mut from = before.clone();
@@ -308,14 +314,14 @@ mod tests {
 
     #[test]
     fn what_only_gets_worse_is_in_reach_and_applies() {
-        let before = Settings::of_program();
+        let before = Settings::of_program().unwrap();
         let mut worse = before.clone();
         worse.limits[libc::RLIMIT_CORE as usize] = (0, 0);
         worse.umask = Some(0o077);
         assert!(worse.are_in_reach_of(&before));
         // The whole test program's, and of no harm to it.
         worse.apply().unwrap();
-        let after = Settings::of_program();
+        let after = Settings::of_program().unwrap();
         assert_eq!(after.limits, worse.limits);
         assert_eq!(after.umask, Some(0o077));
     }

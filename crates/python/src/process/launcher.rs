@@ -84,7 +84,7 @@ impl TemplateLauncher {
 
 impl TemplateSource {
     fn find_or_start(&self) -> io::Result<TemplateUse> {
-        if let Some(found) = TemplateUse::find(&self.key) {
+        if let Some(found) = TemplateUse::find(&self.key)? {
             return Ok(found);
         }
         match &self.program {
@@ -110,7 +110,8 @@ impl Launcher for TemplateSource {
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
         let mut attempts = 0;
         loop {
-            if !in_use.as_ref().is_some_and(TemplateUse::is_suitable) {
+            let is_suitable = in_use.as_ref().map(TemplateUse::is_suitable).transpose()?;
+            if is_suitable != Some(true) {
                 *in_use = None;
                 *in_use = Some(self.find_or_start()?);
             }
