@@ -42,7 +42,7 @@ tour: build ## run the main job on this machine's Python library: results and ti
 	$(BIN)/manyhands tour
 
 .PHONY: test
-test: lint test-rust test-python test-newest ## all checks and all tests: Rust, oldest and newest Python
+test: lint test-rust test-python test-newest test-conformance ## all checks and all tests: Rust, oldest and newest Python, CPython's own
 
 # Separate targets, so that `make --keep-going` shows what each of them has to say.
 .PHONY: lint format-check clippy layers tree ruff types stubs
@@ -93,6 +93,14 @@ test-newest: ## pytest on the newest Python found, if it is another one
 		$(MAKE) --no-print-directory VENV=$(VENV_NEWEST) PYTHON="$(PYTHON_NEWEST)" test-python; \
 	fi
 
+.PHONY: test-conformance
+test-conformance: ## CPython 3.13's own tests, where there is a CPython 3.13
+	if $(FIND_PYTHON) 3.13 >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory conformance; \
+	else \
+		echo "There is no CPython 3.13 here, whose own tests are run on ours: not tested."; \
+	fi
+
 .PHONY: bench
 bench: ## measure against the standard library and peers, in one run (ARGS="--quick" for a look)
 	$(MAKE) --no-print-directory VENV=$(VENV_NEWEST) PYTHON="$(PYTHON_NEWEST)" bench-python
@@ -107,14 +115,17 @@ bench-python: build $(VENV)/.bench-installed
 # every interpreter that the tests start. Of 3.11 no test of concurrent.futures is installed, and of
 # multiprocessing's no suites: conformance/mp_*.py are those.
 # (SUITES="test.test_queue" ARGS="--match Lifo" selects)
-CONFORMANCE := .conformance/build
-SUITES := test.test_concurrent_futures test.test_queue test.test_threading test.test_threading_local \
-	test.test_multiprocessing_fork test.test_multiprocessing_spawn \
-	test.test_multiprocessing_forkserver test.test_multiprocessing_main_handling
+#
+# CPython 3.13 is most often the newest one, whose environment is there then.
+CONFORMANCE = $(if $(filter $(PYTHON_CONFORMANCE),$(PYTHON_NEWEST)),$(VENV_NEWEST),.conformance/build)
+SUITES := test.test_multiprocessing_spawn test.test_multiprocessing_forkserver \
+	test.test_multiprocessing_fork test.test_concurrent_futures test.test_threading \
+	test.test_multiprocessing_main_handling test.test_queue test.test_threading_local
 .PHONY: conformance conformance-3.11
 conformance: ## CPython 3.13's own tests of what we replace, on ours
-	$(MAKE) --no-print-directory VENV=$(CONFORMANCE) PYTHON="$(PYTHON_CONFORMANCE)" build
-	$(CONFORMANCE)/bin/python conformance/run.py --shim manyhands_shim \
+	$(MAKE) --no-print-directory VENV=$(CONFORMANCE) PYTHON="$(PYTHON_CONFORMANCE)" \
+		PROFILE=tested build
+	$(CONFORMANCE)/bin/python conformance/run.py --shim manyhands_shim --jobs 2 --readme README.md \
 		$(addprefix --exclude ,$(wildcard conformance/*.exclude.txt)) $(ARGS) $(SUITES)
 
 conformance-3.11: SUITES := test.test_queue test.test_threading test.test_threading_local \

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs suites of CPython's own tests, on the replacements that a shim installs.
 
-    run.py [--shim MODULE] [--exclude FILE]... [--timeout S] [--match TEXT] SUITE...
+    run.py [--shim MODULE] [--exclude FILE]... [--timeout S] [--match TEXT] [--jobs N]
+           [--readme FILE] SUITE...
 
 A suite is a module of tests, or a package of them. The interpreter that runs this file is the one
 whose tests run. They run in a private virtual environment (in .conformance/) in which a `.pth` file
@@ -16,8 +17,10 @@ Guarantees:
   process costs itself only, the rest of its class goes on in a fresh process.
 - Processes that outlive their test class are ended and counted, as are entries of /dev/shm.
 - Exits with 0 only if every test that is not excluded passed or skipped itself, at least one of
-  each suite passed, every line of the exclusion files names tests that exist, and nothing was left
-  behind.
+  each suite passed, every line of the exclusion files names tests that exist, nothing was left
+  behind, and the README, if one is given, states the counts that were seen.
+- With `--jobs` several suites run at once, each in a runner of its own that watches its own
+  processes; a suite by itself is run no other way than alone.
 
 An exclusion file has a test id or the path of a class, a tab and a reason per line; `#` opens a
 comment. `ID [3.11]` applies to that version's tests only, several are separated by commas.
@@ -28,6 +31,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -37,14 +41,18 @@ import time
 import venv
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from readme_counts import Counts, differences
 
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "worker.py"
 PACKAGE = HERE.parent / "python"
 SHARED_MEMORY = Path("/dev/shm")
 PR_SET_CHILD_SUBREAPER = 36
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # How long a process may outlive the worker that started it before it counts as left behind.
 SETTLING_S = 3.0
 GOOD = ("passed", "skipped")
@@ -75,6 +83,11 @@ class Suite:
     wanted: list[str] = field(default_factory=list)
     n_excluded: int = 0
 
+    def counts(self, tally: Tally) -> Counts:
+        """How its tests ended, as the README states it."""
+        outcomes = Counter(tally.outcomes[test] for test in self.wanted)
+        return Counts(outcomes["passed"], outcomes["skipped"], self.n_excluded)
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tests and prints every failure and the counts; returns the exit status."""
@@ -85,10 +98,17 @@ def main(argv: list[str] | None = None) -> int:
     # inherit too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     shared_memory_before = set(SHARED_MEMORY.iterdir())
-    plain = make_environment(options.work, "", options.path)
-    shimmed = make_environment(options.work, options.shim, options.path)
+    plain = environment(options, "")
+    shimmed = environment(options, options.shim)
     tally = Tally()
-    suites = [run_suite(suite, plain, shimmed, options, tally) for suite in options.suite]
+    if options.part_of:
+        suite = run_suite(options.suite[0], plain, shimmed, options, tally)
+        options.part_of.write_bytes(pickle.dumps((suite, tally)))
+        return 0
+    if options.jobs > 1 and len(options.suite) > 1:
+        suites = run_at_once(options, tally, sys.argv[1:] if argv is None else argv)
+    else:
+        suites = [run_suite(suite, plain, shimmed, options, tally) for suite in options.suite]
     tally.faults += [
         f"the exclusion file names {named}, which does not exist."
         for named in options.excluded
@@ -98,7 +118,33 @@ def main(argv: list[str] | None = None) -> int:
     tally.faults += [
         f"{entry} was left behind." for entry in set(SHARED_MEMORY.iterdir()) - shared_memory_before
     ]
+    if options.readme and not options.match:
+        seen = {suite.name.removeprefix("test."): suite.counts(tally) for suite in suites}
+        tally.faults += differences(options.readme, VERSION, seen)
     return report(tally, suites, options)
+
+
+def run_at_once(options: argparse.Namespace, tally: Tally, argv: list[str]) -> list[Suite]:
+    """Runs each suite in a runner of its own, `--jobs` at a time, the given order first."""
+    words = [word for word in argv if word not in options.suite]
+
+    def run_part(number: int, suite: str) -> tuple[Suite, Tally]:
+        result = options.work / f"part-{number}"
+        command = [sys.executable, __file__, *words, "--part-of", str(result), suite]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            raise SystemExit(f"{suite}: its runner ended with status {done.returncode}")
+        part: tuple[Suite, Tally] = pickle.loads(result.read_bytes())
+        result.unlink()
+        return part
+
+    with ThreadPoolExecutor(options.jobs) as executor:
+        parts = list(executor.map(run_part, range(len(options.suite)), options.suite))
+    for _, part in parts:
+        tally.outcomes |= part.outcomes
+        tally.details |= part.details
+        tally.faults += part.faults
+    return [suite for suite, _ in parts]
 
 
 def run_suite(
@@ -148,6 +194,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--match", default="", help="run only tests whose id contains this")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one test")
+    parser.add_argument("--jobs", type=int, default=1, help="suites that run at once")
+    parser.add_argument("--readme", type=Path, help="file whose table of counts is compared")
+    parser.add_argument("--part-of", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, default=Path(".conformance"), help="scratch folder")
     options = parser.parse_intermixed_args(argv)
     options.excluded = read_exclusions(options.exclude)
@@ -158,7 +207,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def read_exclusions(files: list[Path]) -> dict[str, str]:
     """The excluded tests with their reasons; a line without a reason is refused."""
     excluded = {}
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for file in files:
         for line in file.read_text(encoding="utf-8").splitlines():
             if not line or line.startswith("#"):
@@ -167,26 +215,30 @@ def read_exclusions(files: list[Path]) -> dict[str, str]:
             named, _, versions = named.partition(" [")
             if not reason.strip():
                 raise SystemExit(f"{file}: {named} needs a tab and a reason after it.")
-            if not versions or version in versions.rstrip("]").split(","):
+            if not versions or VERSION in versions.rstrip("]").split(","):
                 excluded[named] = reason.strip()
     return excluded
 
 
-def make_environment(work: Path, shim: str, paths: list[str]) -> Path:
-    """Makes a virtual environment whose interpreters import from `paths` and call the shim.
+def environment(options: argparse.Namespace, shim: str) -> Path:
+    """The python of a virtual environment that imports from the paths and calls the shim.
 
-    Returns its python.
+    Made anew, except in a runner that is part of another, which has made it.
     """
-    folder = (work / f"{sys.implementation.cache_tag}-{shim or 'standard'}").absolute()
+    folder = (options.work / f"{sys.implementation.cache_tag}-{shim or 'standard'}").absolute()
+    if not options.part_of:
+        make_environment(folder, shim, options.path)
+    return folder / "bin" / "python"
+
+
+def make_environment(folder: Path, shim: str, paths: list[str]) -> None:
+    """Makes a virtual environment whose interpreters import from `paths` and call the shim."""
     venv.EnvBuilder(clear=True, symlinks=True).create(folder)
-    python = folder / "bin" / "python"
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site = folder / "lib" / version / "site-packages"
+    site = folder / "lib" / f"python{VERSION}" / "site-packages"
     lines = [str(Path(path).absolute()) for path in paths]
     if shim:
         lines.append(f"import {shim}; {shim}.install()")
     (site / "shim.pth").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return python
 
 
 def test_modules(python: Path, name: str) -> list[str]:

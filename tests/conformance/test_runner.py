@@ -151,6 +151,49 @@ def test_a_test_that_the_shim_makes_disappear_is_missing(run_conformance):
     assert ended.returncode == 1
 
 
+def test_suites_at_once_are_counted_each_and_their_leaks_found(run_conformance):
+    ended = run_conformance(LEAK, "subject.test_it", "--jobs", "2")
+    assert "subject: 1 passed; 0 of 1 excluded" in ended.stdout, ended.stdout + ended.stderr
+    assert "subject.test_it: 1 passed; 0 of 1 excluded" in ended.stdout
+    assert ended.stdout.count("FAULT: left behind by subject.test_it.Leaks: sleep 60") == 2
+    assert ended.returncode == 1
+
+
+README = """
+| tests of | suite | {version}: pass / skip / excluded | 9.9 |
+|---|---|---|---|
+| another | `other` | 1 / 1 / 1 | |
+| what is tested | `subject` | {counts} | 5 / 5 / 5 |
+"""
+
+
+def run_with_readme(run_conformance, tmp_path, counts):
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    readme = tmp_path / "README.md"
+    readme.write_text(README.format(version=version, counts=counts), encoding="utf-8")
+    names = ("test_2_fails", "test_3_errs", "test_5_crashes", "test_6_hangs")
+    exclude = "".join(f"subject.test_it.Ends.{name}\tshows it\n" for name in names)
+    return run_conformance(TESTS, "--readme", readme, exclude=exclude)
+
+
+def test_the_counts_of_the_readme_are_those_of_the_run(run_conformance, tmp_path):
+    ended = run_with_readme(run_conformance, tmp_path, "2 / 1 / 4")
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_other_counts_in_the_readme_are_a_fault(run_conformance, tmp_path):
+    ended = run_with_readme(run_conformance, tmp_path, "3 / 1 / 3")
+    assert "README.md says 3 / 1 / 3 of subject and " in ended.stdout
+    assert "and it is 2 / 1 / 4: find out why" in ended.stdout
+    assert ended.returncode == 1
+
+
+def test_a_suite_that_the_readme_does_not_name_is_a_fault(run_conformance, tmp_path):
+    ended = run_with_readme(run_conformance, tmp_path, "most")
+    assert "README.md has no row for subject and " in ended.stdout
+    assert ended.returncode == 1
+
+
 def test_a_run_without_any_test_fails(run_conformance):
     ended = run_conformance(HIDDEN, "--match", "no such test")
     assert "no test" in ended.stdout

@@ -355,6 +355,25 @@ impl Condition {
         PyTuple::new(py, vec![py.None(); self.raw.n_waiting()])
     }
 
+    /// Releases the lock, however often it is held; what `_acquire_restore` needs to take it back.
+    fn _release_save(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        Ok(match self.lock()?.release_save(py)? {
+            Saved::Nothing => None,
+            Saved::Depth(depth) => Some(depth.into_pyobject(py)?.into_any().unbind()),
+            Saved::State(state) => Some(state),
+        })
+    }
+
+    fn _acquire_restore(&self, py: Python<'_>, state: Option<Py<PyAny>>) -> PyResult<()> {
+        let lock = self.lock()?;
+        let saved = match (lock, state) {
+            (_, None) => Saved::Nothing,
+            (UserLock::Reentrant(_), Some(depth)) => Saved::Depth(depth.extract(py)?),
+            (_, Some(state)) => Saved::State(state),
+        };
+        lock.acquire_restore(py, saved)
+    }
+
     fn _is_owned(&self, py: Python<'_>) -> PyResult<bool> {
         self.lock()?.is_owned(py)
     }
