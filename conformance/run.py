@@ -225,7 +225,8 @@ def environment(options: argparse.Namespace, shim: str) -> Path:
 
     Made anew, except in a runner that is part of another, which has made it.
     """
-    folder = (options.work / f"{sys.implementation.cache_tag}-{shim or 'standard'}").absolute()
+    name = f"{sys.implementation.cache_tag}-{shim or 'standard'}"
+    folder = Path(options.work, name).absolute()
     if not options.part_of:
         make_environment(folder, shim, options.path)
     return folder / "bin" / "python"

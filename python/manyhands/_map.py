@@ -9,6 +9,7 @@ Guarantees:
   a result still gets its whole input submitted (as in the standard), if the input has a length.
 """
 
+import contextlib
 import itertools
 import time
 from collections import deque
@@ -128,6 +129,8 @@ class ResultIterator(Iterator[_T]):
     def __del__(self) -> None:
         # `__init__` may have failed half-way.
         if getattr(self, "_submit", None) is not None and self.has_unsubmitted_input:
-            self.submit_rest()
+            # An executor that was shut down or broke meanwhile takes none of it.
+            with contextlib.suppress(RuntimeError):
+                self.submit_rest()
         elif getattr(self, "_is_started", False):
             self.close()

@@ -46,7 +46,8 @@ class OptionsView(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shuts the executor down, not only this view."""
-        self._submit_waiting_maps()
+        if not cancel_futures:
+            self._submit_waiting_maps()
         self._executor.shutdown(wait, cancel_futures=cancel_futures)
 
     def statistics(self) -> dict[str, Any]:

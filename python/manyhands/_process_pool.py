@@ -181,7 +181,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         Raises:
             KeyboardInterrupt: on Ctrl-C while waiting; the workers are killed first.
         """
-        if wait and not self._shutdown_thread:
+        if not cancel_futures and not self._shutdown_thread:
             self._submit_waiting_maps()
         with self._open_lock:
             self._shutdown_thread = True

@@ -70,7 +70,7 @@ class ThreadPoolExecutor(ThreadPoolCore, Executor):
         Raises:
             KeyboardInterrupt: on Ctrl-C while waiting; running tasks are interrupted then.
         """
-        if wait and not self._shutdown:
+        if not cancel_futures and not self._shutdown:
             self._submit_waiting_maps()
         self._close(cancel_futures)
         if not wait:

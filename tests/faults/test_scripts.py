@@ -466,3 +466,71 @@ print(all(a <= b for a, b in zip(after, before)), before, after)
     )
     assert finished.status == 0, finished.err
     assert re.match("True", finished.out), finished.out
+
+
+@pytest.mark.parametrize("kind", ["ProcessPoolExecutor", "ThreadPoolExecutor"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "executor.shutdown(wait=False, cancel_futures=True)",
+        "executor.shutdown(cancel_futures=True)",
+        "executor.shutdown(wait=False)",
+        "executor.submit(kill).exception(); executor.shutdown(wait=False)",
+    ],
+)
+def test_a_map_that_is_dropped_after_the_shutdown_says_nothing(run, kind, end):
+    source = f"""
+from manyhands.futures import {kind}
+
+def kill():
+    raise SystemExit
+
+if __name__ == "__main__":
+    executor = {kind}(1)
+    results = executor.map(abs, range(100_000))
+    {end}
+    del results
+    print("quiet")
+"""
+    finished = run(source)
+    assert (finished.status, finished.out, finished.err) == (0, "quiet\n", "")
+
+
+@pytest.mark.parametrize("kind", ["ProcessPoolExecutor", "ThreadPoolExecutor"])
+def test_a_shutdown_that_does_not_wait_still_runs_all_of_a_map(run, kind):
+    source = f"""
+from manyhands.futures import {kind}
+
+def last(number):
+    if number == 70_000:
+        print("the last one", flush=True)
+
+if __name__ == "__main__":
+    executor = {kind}(1)
+    results = executor.map(last, range(70_001))
+    executor.shutdown(wait=False)
+    del results
+"""
+    finished = run(source)
+    assert (finished.status, finished.out, finished.err) == (0, "the last one\n", "")
+
+
+@pytest.mark.parametrize("kind", ["ProcessPoolExecutor", "ThreadPoolExecutor"])
+def test_nothing_is_sized_by_the_greatest_number_of_workers(run, kind):
+    source = f"""
+import resource
+from manyhands.futures import {kind}
+
+if __name__ == "__main__":
+    def use(max_workers):
+        with {kind}(max_workers) as executor:
+            assert executor.submit(abs, -1).result() == 1
+            assert list(executor.map(abs, range(5), chunksize=2)) == list(range(5))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    few, many = use(2), use(10**9)
+    assert many - few < 16 << 10, (few, many)
+    print("no more")
+"""
+    finished = run(source)
+    assert (finished.status, finished.out, finished.err) == (0, "no more\n", "")

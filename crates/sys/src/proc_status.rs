@@ -41,8 +41,8 @@ impl ProcStatus {
     }
 }
 
-/// The text of a file of `/proc`, in which names may be any bytes. `None`: there is no such file, or
-/// it is kept from us, now and later.
+/// The text of a file of `/proc`, in which names may be any bytes. `None`: there is no such file,
+/// or it is kept from us, now and later.
 ///
 /// # Errors
 /// If there is no descriptor or memory left to read it with: later there may be.
