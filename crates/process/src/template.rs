@@ -15,6 +15,7 @@ use manyhands_sys::pid::{PidFd, Signal};
 use manyhands_sys::rights::Rights;
 use manyhands_sys::settings::Settings;
 use manyhands_sys::socket::{Message, MessageSocket};
+use manyhands_sys::spawn::Tie;
 
 use crate::launch::{ChildId, Event, Events, Program};
 use crate::message::{Report, decode, send_launch};
@@ -156,7 +157,7 @@ impl Template {
             TemplateStart::Forked(socket, process) => (socket, process),
             TemplateStart::Program(program) => {
                 let root = PidFd::current()?;
-                let (socket, _pid, process) = program.start()?;
+                let (socket, _pid, process) = program.start(Tie::EndsWithUs)?;
                 // One that died at once makes the send fail; its end is noticed like any other.
                 let _ = socket.send(b"hello", &[root.as_fd()]);
                 (socket, process)

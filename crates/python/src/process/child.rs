@@ -8,11 +8,12 @@
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::sync::{Arc, OnceLock};
 
-use manyhands_process::{Child, Fate};
+use manyhands_process::{Child, Fate, watch};
 use manyhands_shm::{Heap, Party, family};
 use manyhands_sync::blocking::block_without_panic;
 use manyhands_sync::deadlock::Site;
 use manyhands_sync::sleep::Waiting;
+use manyhands_sys::lifeline;
 use manyhands_sys::pid::{ExitStatus, PidFd};
 
 use manyhands_sys::socket::MAX_FDS;
@@ -20,7 +21,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
 use super::handle::{ProcessHandle, signal_of};
-use super::launcher::launcher_of;
+use super::launcher::{launcher_of, outliving_launcher_of};
 use super::template::Launch;
 use crate::interrupt;
 use crate::sync::blocking::block;
@@ -86,7 +87,8 @@ impl ChildProcess {
         if fds.len() > MAX_OWN_FDS {
             return Err(too_many_descriptors(fds.len()));
         }
-        let launcher = launcher_of(launcher)?;
+        let launcher =
+            if may_be_orphan { outliving_launcher_of(launcher)? } else { launcher_of(launcher)? };
         let child = py.detach(|| -> std::io::Result<Child> {
             let heap = family::heap()?;
             let party = heap.new_party()?;
@@ -209,42 +211,63 @@ pub fn is_for_process(launch: &manyhands_process::Launch) -> bool {
     launch.note.starts_with(TAG)
 }
 
+/// Whether what a launch asks for may live on when its parent ends.
+pub fn may_be_orphan(launch: &manyhands_process::Launch) -> bool {
+    note_of(launch).is_some_and(|(_, may_be_orphan)| may_be_orphan)
+}
+
+/// The party of the process that a launch asks for, and whether it may be an orphan.
+fn note_of(launch: &manyhands_process::Launch) -> Option<(Party, bool)> {
+    let note = launch.note.strip_prefix(TAG.as_slice())?;
+    let (number, [may_be_orphan]) = note.split_first_chunk()? else { return None };
+    Some((Party::from_number(u32::from_le_bytes(*number)), *may_be_orphan != 0))
+}
+
 /// In a launched child, first thing: joins the family, and from now on ends with its parent unless
 /// it may be an orphan. The descriptors it was sent, the first being its parent's sentinel; the
 /// caller owns them.
 #[pyfunction]
 pub fn become_child(launch: &Launch) -> PyResult<Vec<i32>> {
     let launch = launch.take()?;
-    let note = launch.note.strip_prefix(TAG.as_slice()).and_then(|rest| rest.split_first_chunk());
+    let note = note_of(&launch);
     let mut fds = launch.fds.into_iter();
-    let (Some((number, [may_be_orphan])), Some(heap_fd), Some(parent)) =
+    let (Some((party, may_be_orphan)), Some(heap_fd), Some(parent)) =
         (note, fds.next(), fds.next())
     else {
         let text = "parent and child must run the same version of manyhands";
         return Err(PyRuntimeError::new_err(text));
     };
     let parent = PidFd::from_fd(parent);
-    if *may_be_orphan == 0 {
-        manyhands_process::watch::exit_with(parent.try_clone()?)?;
+    if !may_be_orphan {
+        watch::exit_with(parent.try_clone()?)?;
     }
-    family::join(heap_fd, Party::from_number(u32::from_le_bytes(*number)))?;
+    family::join(heap_fd, party)?;
     manyhands_sys::thread::set_name(c"mh-process");
     if !launch.state.blocks_interrupt() {
         manyhands_sys::thread::unblock_interrupt();
     }
-    let first = parent.sentinel()?;
+    let first = watch::sentinel(&parent)?;
     launch.state.seal();
     Ok(std::iter::once(first).chain(fds).map(IntoRawFd::into_raw_fd).collect())
 }
 
-/// In a child of `os.fork`: from now on ends when the process `parent` does.
+/// In a child of `os.fork`: from now on ends when `parent` does, which was asked for before the fork.
 #[pyfunction]
 pub fn end_with_parent(parent: &ProcessHandle) -> PyResult<()> {
-    Ok(manyhands_process::watch::exit_with(parent.process().try_clone()?)?)
+    watch::hang_on_forker();
+    Ok(watch::exit_with(parent.process().try_clone()?)?)
 }
 
-/// This process asks whether its parent lives: it gets five seconds when it does not.
+/// In a child of `os.fork`, as [`end_with_parent`] or instead: a new descriptor that is readable
+/// once its parent has ended; the caller owns it.
+#[pyfunction]
+pub fn parent_sentinel(parent: &ProcessHandle) -> PyResult<i32> {
+    lifeline::descend_from_forker();
+    Ok(watch::sentinel(parent.process())?.into_raw_fd())
+}
+
+/// This process asks whether its parent lives: it gets a fifth of a second when it does not.
 #[pyfunction]
 pub fn looks_after_parent() {
-    manyhands_process::watch::looks_itself();
+    watch::looks_itself();
 }
