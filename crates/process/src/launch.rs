@@ -37,6 +37,8 @@ pub enum Event {
         id: ChildId,
         /// A sentence saying why.
         why: String,
+        /// Nobody has tried: the template was lost before it answered. Another may do it.
+        unanswered: bool,
     },
     /// It ended.
     Exited {

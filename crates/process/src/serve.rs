@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::pid::{PidFd, poll};
-use manyhands_sys::socket::MessageSocket;
+use manyhands_sys::socket::{MessageSocket, is_peer_gone};
+use manyhands_sys::thread::exit_now;
 
 use crate::message::{Launch, Report, decode_launch, encode};
 use crate::watch;
@@ -104,14 +105,19 @@ impl TemplateServer {
     ///
     /// The template says so too, but it may be killed right after the fork. As the child holds the
     /// socket until it has spoken, the root hears of every child before it hears the socket's end,
-    /// and never gives a launch up whose child runs.
+    /// and never gives a launch up whose child runs. Who speaks too late, to a root that has given
+    /// the whole template up, ends here.
     pub fn become_child(self, ends_with_root: bool) -> io::Result<()> {
         if ends_with_root {
             watch::hang_on();
         }
         let Some(id) = self.taken else { return Ok(()) };
         let started = Report::Started { id, pid: std::process::id() };
-        self.socket.send(&encode(&started), &[PidFd::current()?.as_fd()])
+        match self.socket.send(&encode(&started), &[PidFd::current()?.as_fd()]) {
+            // The root has given this launch up, and perhaps asked another template for the same.
+            Err(error) if is_peer_gone(&error) => exit_now(1),
+            sent => sent,
+        }
     }
 
     /// Tells the root that the launch `id` came to nothing.

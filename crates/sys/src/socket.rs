@@ -83,6 +83,13 @@ impl MessageSocket {
         Ok(Self { fd })
     }
 
+    /// From now on nothing can be sent, by either side; what was sent can still be received, and then
+    /// the end.
+    pub fn shut(&self) {
+        // That the peer has done so before is no concern.
+        let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Both);
+    }
+
     /// Gives the descriptor up, for instance to a child.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
