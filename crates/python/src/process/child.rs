@@ -207,7 +207,9 @@ fn ask_for(
 ) -> std::io::Result<Child> {
     let heap = family::heap()?;
     let party = heap.new_party()?;
-    let this = PidFd::current().inspect_err(|_| drop(heap.bury(party)))?;
+    let this = PidFd::current().inspect_err(|_| {
+        heap.bury(party);
+    })?;
     let mut note = TAG.to_vec();
     note.extend(party.number().to_le_bytes());
     note.push(may_be_orphan.into());
