@@ -203,3 +203,19 @@ fn the_start_of_a_worker_is_not_the_tasks_time() {
     ends(&task, "it had its time, once there was a worker");
     finish(&pool);
 }
+
+#[test]
+fn a_task_does_not_wander_between_stopped_workers_for_ever() {
+    let _guard = guard(120);
+    let pool = pool(3);
+    let workers = idle_workers(&pool, 3);
+    workers.iter().for_each(stop);
+    for options in [TaskOptions::default(), with_timeout(50_000)] {
+        let task = submit_with(&pool, "echo", b"x", options);
+        ends(&task, "a task waits for a stopped worker");
+    }
+    let task = submit_with(&pool, "spin", &3_600_000_000u64.to_le_bytes(), with_timeout(1));
+    assert!(matches!(end_of(&task), Err(TaskError::TimedOut)));
+    workers.iter().for_each(go_on);
+    finish(&pool);
+}

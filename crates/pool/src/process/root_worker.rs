@@ -79,7 +79,7 @@ impl Worker {
             (true, 0) => 1,
             (true, mean_ns) => (AHEAD_NS / mean_ns).clamp(1, MAX_AHEAD),
         };
-        let is_there = !self.leaving && !self.silence.is_set_aside();
+        let is_there = !self.leaving && !self.silence.is_stopped();
         is_there && self.lane.has_room() && self.n_tasks as u64 <= ahead
     }
 

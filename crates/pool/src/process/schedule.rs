@@ -253,8 +253,13 @@ impl Schedule {
     /// Moves waiting tasks from busy lanes to idle workers.
     fn level(&mut self, shared: &Shared, looked_ns: u64) {
         loop {
-            let is_idle =
-                |worker: &Worker| worker.ready && worker.n_tasks == 0 && worker.takes_one_more();
+            // One that has not passed what was taken back may be stopped.
+            let is_idle = |worker: &Worker| {
+                worker.ready
+                    && worker.takes_one_more()
+                    && worker.n_tasks == 0
+                    && !worker.lane.awaits_worker()
+            };
             let Some(idle) = self.workers.iter().position(is_idle) else { return };
             let busiest = self.workers.iter().enumerate().max_by_key(|(_, w)| w.n_movable());
             let Some((busy, n_movable)) = busiest.map(|(idx, w)| (idx, w.n_movable())) else {

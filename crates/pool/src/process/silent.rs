@@ -2,8 +2,8 @@
 //!
 //! | the worker | | left when |
 //! |---|---|---|
-//! | claims | no task waits for it alone | its first task is not claimed for 20 ms |
-//! | is silent | starved, still starting, or stopped: who is idle gets its tasks | it claims; the kernel says five times in a row that it is stopped |
+//! | claims | no slot waits for it alone | it has not claimed, or passed, its first slot for 20 ms |
+//! | is silent | starved, still starting, or stopped: who is idle gets its tasks | it claims, or passes; the kernel says five times in a row that it is stopped |
 //! | is set aside | stopped (SIGSTOP): its tasks were taken back, it gets no more, and another worker may be started in its place | it goes on, and passes what was taken back |
 //! | is killed | stopped, idle and told to leave: the pool does not wait for it | |
 //!
@@ -46,7 +46,12 @@ impl Silence {
         self.n_stopped_looks > 0
     }
 
-    /// Whether it gets no tasks until it goes on.
+    /// Whether it gets no tasks for the time being.
+    pub(super) const fn is_stopped(&self) -> bool {
+        self.is_set_aside || self.is_doubted()
+    }
+
+    /// Whether it gets no tasks until it goes on, and another may be in its place.
     pub(super) const fn is_set_aside(&self) -> bool {
         self.is_set_aside
     }
@@ -58,7 +63,10 @@ impl Schedule {
         let mut next: Option<u64> = None;
         let mut taken = Vec::new();
         for worker in &mut self.workers {
+            let was_stopped = worker.silence.is_stopped();
             let look_at_ns = worker.look_if_silent(now_ns, &mut taken);
+            // One that goes on, or whose place another may take, is room.
+            self.saturated &= was_stopped == worker.silence.is_stopped() && taken.is_empty();
             next = [next, look_at_ns].into_iter().flatten().min();
         }
         self.wait_again(taken);
@@ -92,7 +100,8 @@ impl Schedule {
 impl Worker {
     fn look_if_silent(&mut self, now_ns: u64, taken: &mut Vec<Arc<ProcessTask>>) -> Option<u64> {
         let is_leaving = self.leaving && self.n_tasks == 0;
-        let (Some(process), true) = (&self.process, is_leaving || self.is_unclaimed()) else {
+        let is_awaited = self.lane.awaits_worker() && !self.silence.is_set_aside();
+        let (Some(process), true) = (&self.process, is_leaving || is_awaited) else {
             self.silence = Silence { is_set_aside: self.silence.is_set_aside, ..Silence::NONE };
             return None;
         };
