@@ -38,7 +38,7 @@ pub(super) struct Worker {
     pub(super) mean_ns: u64,
     pub(super) stop: Option<Stop>,
     pub(super) silence: Silence,
-    /// When it was last given a task while it had none, or had done the one before.
+    /// When it was last given a task while it had none, had done the one before, or became ready.
     pub(super) busy_since_ns: u64,
 }
 
@@ -233,6 +233,12 @@ impl Worker {
     /// Whether it ever got as far as running tasks.
     pub(super) fn was_ready(&self) -> bool {
         self.ready || self.lane.view().status() == Status::Ready
+    }
+
+    /// It claims from now on: the time it took to get there is not its tasks'.
+    pub(super) fn become_ready(&mut self) {
+        self.ready = true;
+        self.busy_since_ns = monotonic_ns();
     }
 
     /// The worker takes no more tasks and ends after those it has.

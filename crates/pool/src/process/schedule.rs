@@ -395,7 +395,7 @@ impl Schedule {
         for worker in &mut self.workers {
             let tail = worker.lane.tail;
             if !worker.ready && worker.was_ready() {
-                worker.ready = true;
+                worker.become_ready();
                 self.n_stillborn = 0;
                 self.saturated = false;
             }

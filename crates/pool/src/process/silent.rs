@@ -46,6 +46,10 @@ impl Silence {
         self.n_stopped_looks > 0
     }
 
+    const fn state(&self) -> (bool, bool) {
+        (self.is_doubted(), self.is_set_aside)
+    }
+
     /// Whether it gets no tasks for the time being.
     pub(super) const fn is_stopped(&self) -> bool {
         self.is_set_aside || self.is_doubted()
@@ -63,10 +67,10 @@ impl Schedule {
         let mut next: Option<u64> = None;
         let mut taken = Vec::new();
         for worker in &mut self.workers {
-            let was_stopped = worker.silence.is_stopped();
+            let before = worker.silence.state();
             let look_at_ns = worker.look_if_silent(now_ns, &mut taken);
             // One that goes on, or whose place another may take, is room.
-            self.saturated &= was_stopped == worker.silence.is_stopped() && taken.is_empty();
+            self.saturated &= before == worker.silence.state();
             next = [next, look_at_ns].into_iter().flatten().min();
         }
         self.wait_again(taken);
