@@ -83,6 +83,11 @@ impl Worker {
         is_there && self.lane.has_room() && self.n_tasks as u64 <= ahead
     }
 
+    /// Whether it is one of those that the pool may have.
+    pub(super) const fn stays(&self) -> bool {
+        !self.leaving && !self.silence.is_set_aside()
+    }
+
     pub(super) fn give(&mut self, task: Arc<ProcessTask>) {
         let announce = if task.options.timeout.is_some() { ANNOUNCE_START } else { 0 };
         let call = task.call.lock().unwrap_or_else(PoisonError::into_inner);

@@ -159,8 +159,7 @@ impl Schedule {
         let mut n_staying = self.n_not_replaced(self.max_workers);
         for (idx, worker) in self.workers.iter().enumerate() {
             // One that leaves still counts while it works: never more at once than allowed.
-            let stays = !worker.leaving && !worker.silence.is_set_aside();
-            n_staying += usize::from(stays || worker.n_tasks > 0);
+            n_staying += usize::from(worker.stays() || worker.n_tasks > 0);
             if !worker.takes_one_more() {
                 continue;
             }
@@ -190,8 +189,7 @@ impl Schedule {
         if self.closed {
             return;
         }
-        let stays = |worker: &&Worker| !worker.leaving && !worker.silence.is_set_aside();
-        let n_staying = self.workers.iter().filter(stays).count();
+        let n_staying = self.workers.iter().filter(|worker| worker.stays()).count();
         for _ in n_staying..self.max_workers {
             self.start_worker(shared);
         }

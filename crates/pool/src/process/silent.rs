@@ -88,8 +88,7 @@ impl Schedule {
     /// others are in their place.
     pub(super) fn take_in(&mut self, ids: &[u64], max_workers: usize) {
         for id in ids {
-            let is_used = |worker: &&Worker| !worker.leaving && !worker.silence.is_set_aside();
-            let n_used = self.workers.iter().filter(is_used).count();
+            let n_used = self.workers.iter().filter(|worker| worker.stays()).count();
             let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == *id) else {
                 continue;
             };
