@@ -89,7 +89,7 @@ def serve(
                 server.failed(launch, f"could not be forked: {error}")
                 continue
             if pid == 0:
-                server.abandon()
+                server.abandon(launch)
                 if learner is not None:
                     sys.meta_path.insert(0, learner.reporter())
                 _become(launch, inherited)

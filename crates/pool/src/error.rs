@@ -20,7 +20,8 @@ pub enum TaskError {
     },
     /// The task was cancelled.
     Cancelled,
-    /// The task ran longer than its own timeout and was stopped.
+    /// The task ran longer than its own timeout and was stopped, or an idle worker that had it for
+    /// so long did not begin it.
     TimedOut,
     /// The process that ran the task died.
     Crashed(CrashReport),

@@ -56,6 +56,7 @@ struct State {
     process: Option<Arc<PidFd>>,
     status: Option<ExitStatus>,
     failure: Option<String>,
+    was_unanswered: bool,
     given_up: bool,
 }
 
@@ -108,6 +109,12 @@ impl Child {
     /// Why it never ran.
     pub fn failure(&self) -> Option<String> {
         self.shared.lock().failure.clone()
+    }
+
+    /// Whether it never ran because its template was lost before it answered, and is still wanted:
+    /// asking once more may help.
+    pub fn was_unanswered(&self) -> bool {
+        self.shared.lock().was_unanswered
     }
 
     /// Sends a signal; that the child has ended is no error.
@@ -187,8 +194,11 @@ impl Events for Shared {
                 self.fate.has_started(pid);
                 self.announce(RUNNING);
             }
-            Event::Failed { why, .. } => {
-                self.lock().failure = Some(why);
+            Event::Failed { why, unanswered, .. } => {
+                let mut state = self.lock();
+                state.failure = Some(why);
+                state.was_unanswered = unanswered && !state.given_up;
+                drop(state);
                 self.fate.is_over();
                 self.announce(FAILED);
             }

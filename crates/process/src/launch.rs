@@ -8,6 +8,7 @@ use std::sync::Arc;
 use manyhands_sys::pid::{ExitStatus, PidFd};
 use manyhands_sys::rights::Rights;
 use manyhands_sys::socket::{MessageSocket, is_peer_gone};
+use manyhands_sys::spawn::{Tie, spawn};
 
 use crate::message::send_launch;
 use crate::state::ProgramState;
@@ -36,6 +37,8 @@ pub enum Event {
         id: ChildId,
         /// A sentence saying why.
         why: String,
+        /// Nobody has tried: the template was lost before it answered. Another may do it.
+        unanswered: bool,
     },
     /// It ended.
     Exited {
@@ -79,13 +82,17 @@ pub struct Program {
     pub env: Vec<CString>,
 }
 
+/// The same for children that may live on when their parent ends.
+#[derive(Clone, Debug)]
+pub struct OutlivingProgram(pub Program);
+
 impl Program {
     /// Starts the program with the other end of the returned socket as its descriptor 0.
     ///
     /// # Errors
     /// Also if the calling thread may do what the rest of the program may not: the child would be
     /// able to do it too.
-    pub(crate) fn start(&self) -> io::Result<(MessageSocket, u32, PidFd)> {
+    pub(crate) fn start(&self, tie: Tie) -> io::Result<(MessageSocket, u32, PidFd)> {
         let (this_thread, program) = (Rights::of_this_thread()?, Rights::of_program()?);
         if this_thread != program {
             let text = format!(
@@ -97,13 +104,32 @@ impl Program {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         let (ours, theirs) = MessageSocket::pair()?;
-        let started =
-            manyhands_sys::spawn::spawn(&self.path, &self.args, &self.env, theirs.as_fd());
+        let started = spawn(&self.path, &self.args, &self.env, theirs.as_fd(), tie);
         let (pid, process) = started.map_err(|error| {
             let text = format!("{} could not be started: {error}", self.path.display());
             io::Error::new(error.kind(), text)
         })?;
         Ok((ours, pid, process))
+    }
+
+    fn launch_tied(
+        &self,
+        tie: Tie,
+        id: ChildId,
+        note: &[u8],
+        fds: &[BorrowedFd<'_>],
+        events: Arc<dyn Events>,
+    ) -> io::Result<()> {
+        let now = ProgramState::now()?;
+        let (socket, pid, process) = self.start(tie)?;
+        match send_launch(&socket, id, note, fds, &now) {
+            // One that died at once ends like any other: its exit is an event.
+            Err(error) if !is_peer_gone(&error) => {
+                process.end_now();
+                Err(error)
+            }
+            _ => Supervisor::current().adopt_child(id, pid, process, events),
+        }
     }
 }
 
@@ -115,16 +141,19 @@ impl Launcher for Program {
         fds: &[BorrowedFd<'_>],
         events: Arc<dyn Events>,
     ) -> io::Result<()> {
-        let now = ProgramState::now()?;
-        let (socket, pid, process) = self.start()?;
-        match send_launch(&socket, id, note, fds, &now) {
-            // One that died at once ends like any other: its exit is an event.
-            Err(error) if !is_peer_gone(&error) => {
-                process.end_now();
-                Err(error)
-            }
-            _ => Supervisor::current().adopt_child(id, pid, process, events),
-        }
+        self.launch_tied(Tie::EndsWithUs, id, note, fds, events)
+    }
+}
+
+impl Launcher for OutlivingProgram {
+    fn launch(
+        &self,
+        id: ChildId,
+        note: &[u8],
+        fds: &[BorrowedFd<'_>],
+        events: Arc<dyn Events>,
+    ) -> io::Result<()> {
+        self.0.launch_tied(Tie::OutlivesUs, id, note, fds, events)
     }
 }
 

@@ -21,7 +21,7 @@ mod supervisor;
 mod template;
 
 pub use child::{Child, Fate};
-pub use launch::{ChildId, Event, Events, Launcher, Program};
+pub use launch::{ChildId, Event, Events, Launcher, OutlivingProgram, Program};
 pub use message::{Launch, receive_launch};
 pub use state::ProgramState;
 pub use supervisor::{forget_after_fork, stop_templates};

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::pid::{PidFd, poll};
-use manyhands_sys::socket::MessageSocket;
+use manyhands_sys::socket::{MessageSocket, is_peer_gone};
+use manyhands_sys::thread::exit_now;
 
 use crate::message::{Launch, Report, decode_launch, encode};
+use crate::watch;
 
 /// Launches asked for by the root, one at a time.
 pub struct TemplateServer {
@@ -26,6 +28,12 @@ impl TemplateServer {
     /// A template that serves `socket` until it closes or `root` ends.
     pub const fn new(socket: MessageSocket, root: PidFd) -> Self {
         Self { socket, root, children: Vec::new(), taken: None }
+    }
+
+    /// A template that was forked from its root, which is its caller's parent.
+    pub fn forked(socket: MessageSocket, root: PidFd) -> Self {
+        watch::hang_on_forker();
+        Self::new(socket, root)
     }
 
     /// A template started as a program: the first message on its socket carries the root's pidfd.
@@ -93,14 +101,23 @@ impl TemplateServer {
     }
 
     /// In the child of the fork, first thing: says itself that it runs, and lets go of the socket.
+    /// From here on it ends with the root if it is told so.
     ///
     /// The template says so too, but it may be killed right after the fork. As the child holds the
     /// socket until it has spoken, the root hears of every child before it hears the socket's end,
-    /// and never gives a launch up whose child runs.
-    pub fn become_child(self) -> io::Result<()> {
+    /// and never gives a launch up whose child runs. Who speaks too late, to a root that has given
+    /// the whole template up, ends here.
+    pub fn become_child(self, ends_with_root: bool) -> io::Result<()> {
+        if ends_with_root {
+            watch::hang_on();
+        }
         let Some(id) = self.taken else { return Ok(()) };
         let started = Report::Started { id, pid: std::process::id() };
-        self.socket.send(&encode(&started), &[PidFd::current()?.as_fd()])
+        match self.socket.send(&encode(&started), &[PidFd::current()?.as_fd()]) {
+            // The root has given this launch up, and perhaps asked another template for the same.
+            Err(error) if is_peer_gone(&error) => exit_now(1),
+            sent => sent,
+        }
     }
 
     /// Tells the root that the launch `id` came to nothing.

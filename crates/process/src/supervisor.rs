@@ -12,7 +12,7 @@ use std::time::Duration;
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::event::{EventFd, poll};
 use manyhands_sys::per_process::PerProcess;
-use manyhands_sys::pid::{self, PidFd};
+use manyhands_sys::pid::{self, PidFd, Signal};
 use manyhands_sys::rights::Rights;
 use manyhands_sys::settings::Settings;
 use manyhands_sys::thread::spawn_deaf;
@@ -178,6 +178,7 @@ impl Supervisor {
     fn run(&self, alarm: &EventFd) {
         loop {
             let watched = {
+                self.give_up_stopped_templates();
                 let mut state = self.lock();
                 state.retire_templates();
                 if state.is_idle() {
@@ -231,6 +232,17 @@ impl Supervisor {
         self.lock().orphans.retain(|orphan| orphan.is_needed());
     }
 
+    /// Templates that somebody has stopped while launches wait: see [`crate::template`].
+    fn give_up_stopped_templates(&self) {
+        let templates = self.lock().templates.clone();
+        for template in templates.iter().filter(|template| template.is_given_up()) {
+            // Also one that the kernel is slow to end does nothing more after this.
+            let _ = template.process.signal(Signal::KILL);
+            template.socket.shut();
+            self.hear(template);
+        }
+    }
+
     /// The template has closed its socket: it is dead or about to be.
     fn lose(&self, template: &Arc<Template>) {
         let mut state = self.lock();
@@ -261,9 +273,13 @@ impl Supervisor {
         // its socket speaks. A stopped template is not waited for: the death matters more than
         // its reason.
         let patience = Deadline::after(REPORT_PATIENCE);
-        while orphan.template.awaits_exit_of(orphan.child) && !patience.has_passed() {
-            let _ = poll(&[orphan.template.socket.as_fd()], Some(patience));
-            self.hear(&orphan.template);
+        let template = &orphan.template;
+        while template.awaits_exit_of(orphan.child) {
+            self.hear(template);
+            if patience.has_passed() || template.process.is_stopped() {
+                break;
+            }
+            let _ = poll(&[template.socket.as_fd()], Some(patience));
         }
         let mut state = self.lock();
         let before = state.orphans.len();
@@ -318,7 +334,7 @@ impl State {
             leaving: self.leaving.clone(),
             children: self.children.clone(),
             orphans: self.orphans.clone(),
-            deadline: self.templates.iter().filter_map(|template| template.leave_at()).min(),
+            deadline: self.templates.iter().filter_map(|template| template.due_at()).min(),
         }
     }
 }

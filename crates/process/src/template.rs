@@ -3,6 +3,13 @@
 //! Templates are shared by key: pools that want the same one get the same one, and it stays for
 //! [`LINGER`] after its last user has gone, so that the next pool starts warm. A template that
 //! dies costs nobody more than the exit status of its children.
+//!
+//! A template that somebody has stopped (SIGSTOP) answers nobody, like one that is importing, or
+//! that gets no processor. Only the kernel can tell them apart, and is asked now and then while a
+//! launch waits. One that is found stopped [`MAX_STOPPED_LOOKS`] times in a row is killed: its
+//! children live on, and what it has not answered is told to have failed, so that another template is
+//! asked. A fork of it that has not spoken yet finds the socket shut, and ends: no launch has two
+//! children.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -15,6 +22,7 @@ use manyhands_sys::pid::{PidFd, Signal};
 use manyhands_sys::rights::Rights;
 use manyhands_sys::settings::Settings;
 use manyhands_sys::socket::{Message, MessageSocket};
+use manyhands_sys::spawn::Tie;
 
 use crate::launch::{ChildId, Event, Events, Program};
 use crate::message::{Report, decode, send_launch};
@@ -23,6 +31,13 @@ use crate::supervisor::Supervisor;
 
 /// How long an unused template stays.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How often a template that does not answer is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// So often in a row it is found stopped before it is given up. Not at once: with a whole job that is
+/// stopped at the terminal (Ctrl-Z) and goes on, it goes on a moment later than its root.
+const MAX_STOPPED_LOOKS: u32 = 5;
 
 /// Where a template comes from when there is none for the key yet.
 pub enum TemplateStart<'a> {
@@ -62,6 +77,9 @@ struct State {
     launches: HashMap<u64, (usize, ChildId)>,
     /// Launches whose child is known to run: child and template both say so.
     started: HashSet<u64>,
+    /// When to ask whether it is stopped, while a launch is not answered.
+    look_at: Option<Deadline>,
+    n_stopped_looks: u32,
 }
 
 impl TemplateUse {
@@ -128,9 +146,23 @@ impl TemplateUse {
         let child = (Arc::as_ptr(&events).addr(), id);
         state.launches.insert(launch, child);
         state.children.insert(child, events);
+        let is_first = state.look_at.is_none();
+        if is_first {
+            state.look_at = Some(Deadline::after(LOOK));
+        }
+        // Without the lock: a stopped template reads nothing, and the socket may be full. Who gives it
+        // up needs the lock.
+        drop(state);
+        if is_first {
+            Supervisor::current().look_again();
+        }
         let sent = send_launch(&self.template.socket, launch, note, fds, &now);
         if sent.is_err() {
-            state.launches.remove(&launch);
+            let mut state = self.template.lock();
+            if state.launches.remove(&launch).is_none() {
+                // The template was lost meanwhile, and the failure told.
+                return Ok(());
+            }
             state.children.remove(&child);
         }
         sent
@@ -156,7 +188,7 @@ impl Template {
             TemplateStart::Forked(socket, process) => (socket, process),
             TemplateStart::Program(program) => {
                 let root = PidFd::current()?;
-                let (socket, _pid, process) = program.start()?;
+                let (socket, _pid, process) = program.start(Tie::EndsWithUs)?;
                 // One that died at once makes the send fail; its end is noticed like any other.
                 let _ = socket.send(b"hello", &[root.as_fd()]);
                 (socket, process)
@@ -190,9 +222,27 @@ impl Template {
         }
     }
 
-    /// When the supervisor should let the template go, if nothing changes.
-    pub(crate) fn leave_at(&self) -> Option<Deadline> {
-        self.lock().leave_at
+    /// When the supervisor should let the template go, or look at it, if nothing changes.
+    pub(crate) fn due_at(&self) -> Option<Deadline> {
+        let state = self.lock();
+        [state.leave_at, state.look_at].into_iter().flatten().min()
+    }
+
+    /// Looks, if it is time to, whether somebody has stopped the template while launches wait. True:
+    /// it has been so for long enough, and takes no more of them.
+    pub(crate) fn is_given_up(&self) -> bool {
+        if !self.lock().look_at.is_some_and(Deadline::has_passed) {
+            return false;
+        }
+        let is_stopped = self.process.is_stopped();
+        let mut state = self.lock();
+        let is_awaited = state.launches.len() > state.started.len();
+        state.look_at = is_awaited.then(|| Deadline::after(LOOK));
+        state.n_stopped_looks =
+            if is_awaited && is_stopped { state.n_stopped_looks + 1 } else { 0 };
+        let is_given_up = state.n_stopped_looks >= MAX_STOPPED_LOOKS;
+        state.closed |= is_given_up;
+        is_given_up
     }
 
     /// Closes the template if it is unused since its linger, or `at_once`. True if closed now.
@@ -221,7 +271,11 @@ impl Template {
                     this.look_up(launch, true)?;
                     let why = "this program has no file descriptor left: close some, or raise the \
                                limit (ulimit -n)";
-                    events.notify(Event::Failed { id: child.1, why: why.into() });
+                    events.notify(Event::Failed {
+                        id: child.1,
+                        why: why.into(),
+                        unanswered: false,
+                    });
                     return None;
                 };
                 this.lock().started.insert(launch);
@@ -230,7 +284,7 @@ impl Template {
             }
             Report::Failed { id: launch, why } => {
                 let (child, events) = this.look_up(launch, true)?;
-                events.notify(Event::Failed { id: child.1, why });
+                events.notify(Event::Failed { id: child.1, why, unanswered: false });
                 None
             }
             Report::Exited { id: launch, code, signal } => {
@@ -265,7 +319,7 @@ impl Template {
         for (child, events) in children {
             if !running.contains(&child) {
                 let why = "the template process ended before it had forked the worker".into();
-                events.notify(Event::Failed { id: child.1, why });
+                events.notify(Event::Failed { id: child.1, why, unanswered: true });
             }
         }
     }

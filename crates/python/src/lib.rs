@@ -39,7 +39,9 @@ mod _runtime {
     #[pymodule_export]
     use super::process::buffer::SharedBuffer;
     #[pymodule_export]
-    use super::process::child::{ChildProcess, become_child, end_with_parent, looks_after_parent};
+    use super::process::child::{
+        ChildProcess, become_child, end_with_parent, looks_after_parent, parent_sentinel,
+    };
     #[pymodule_export]
     use super::process::handle::ProcessHandle;
     #[pymodule_export]

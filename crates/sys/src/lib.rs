@@ -18,6 +18,7 @@ pub mod door;
 pub mod event;
 pub mod fork;
 pub mod futex;
+pub mod lifeline;
 pub mod machine;
 pub mod memory;
 pub mod per_fork;

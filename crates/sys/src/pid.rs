@@ -149,6 +149,20 @@ impl PidFd {
         }
     }
 
+    /// Whether somebody has stopped the process (SIGSTOP) and not continued it. False also where
+    /// `/proc` does not tell, and for one that a debugger holds.
+    pub fn is_stopped(&self) -> bool {
+        let stat = match &self.handle {
+            Handle::Kernel(_) => self.unreaped_pid().and_then(|pid| {
+                let stat = ProcDir::open(pid).ok()?.stat();
+                // The id was not given to another process meanwhile.
+                self.unreaped_pid().filter(|same| *same == pid).and(stat)
+            }),
+            Handle::StandIn(folder) => folder.stat(),
+        };
+        stat.is_some_and(|stat| stat.is_stopped)
+    }
+
     /// Sleeps until the process has ended.
     pub fn wait_until_exited(&self) {
         match &self.handle {
@@ -453,6 +467,21 @@ mod tests {
         let text = b"77 (a) b\xff (c) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 99 5 1792";
         let stat = proc_dir::parse(text).unwrap();
         assert_eq!((stat.pid, stat.is_dead, stat.started, stat.wait_status), (77, true, 99, 1792));
+    }
+
+    #[test]
+    fn a_stopped_process_is_known_until_it_is_continued() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        for process in [PidFd::open(child.id()).unwrap(), stand_in(child.id())] {
+            assert!(!process.is_stopped());
+            process.signal(Signal::STOP).unwrap();
+            while !process.is_stopped() {}
+            process.signal(Signal::CONT).unwrap();
+            while process.is_stopped() {}
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!PidFd::current().unwrap().is_stopped());
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Stat {
     pub(crate) pid: u32,
     /// It has ended; a zombie has.
     pub(crate) is_dead: bool,
+    /// Somebody has stopped it (SIGSTOP); not a debugger, which will let it go on.
+    pub(crate) is_stopped: bool,
     /// When it started, in clock ticks since the machine did.
     pub(crate) started: u64,
     /// As `wait` would store it; of a zombie only, and 0 also for those who may not know.
@@ -130,8 +132,9 @@ pub(crate) fn parse(text: &[u8]) -> Option<Stat> {
     // The name, in parentheses, may hold anything.
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
     let mut fields = str::from_utf8(&text[name_end + 1..]).ok()?.split_ascii_whitespace();
-    let is_dead = matches!(fields.next()?, "Z" | "X" | "x");
+    let state = fields.next()?;
+    let (is_dead, is_stopped) = (matches!(state, "Z" | "X" | "x"), state == "T");
     let started = fields.nth(18)?.parse().ok()?;
     let wait_status = fields.last().and_then(|field| field.parse().ok()).unwrap_or(0);
-    Some(Stat { pid, is_dead, started, wait_status })
+    Some(Stat { pid, is_dead, is_stopped, started, wait_status })
 }

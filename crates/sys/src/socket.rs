@@ -13,6 +13,7 @@ use rustix::net::{
 };
 
 use crate::descriptor::not_standard;
+use crate::lifeline;
 
 /// The most descriptors one message carries.
 pub const MAX_FDS: usize = 241;
@@ -64,10 +65,10 @@ impl MessageSocket {
     }
 
     /// Takes the socket this program was started with as its standard input; from then on the
-    /// standard input is empty (`/dev/null`).
+    /// standard input is empty (`/dev/null`). The [`lifeline`] that came along is taken too.
     ///
     /// # Safety
-    /// Nobody else in this process owns or reads descriptor 0.
+    /// Nobody else in this process owns or reads what [`crate::spawn`] has given to it.
     pub unsafe fn from_stdin() -> io::Result<Self> {
         // SAFETY: the caller's promise.
         let mut stdin = unsafe { OwnedFd::from_raw_fd(0) };
@@ -77,7 +78,16 @@ impl MessageSocket {
         rustix::io::dup2(&null, &mut stdin)?;
         // Descriptor 0 stays open, as /dev/null.
         std::mem::forget(stdin);
+        // SAFETY: the caller's promise.
+        unsafe { lifeline::take_over() };
         Ok(Self { fd })
+    }
+
+    /// From now on nothing can be sent, by either side; what was sent can still be received, and then
+    /// the end.
+    pub fn shut(&self) {
+        // That the peer has done so before is no concern.
+        let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Both);
     }
 
     /// Gives the descriptor up, for instance to a child.

@@ -14,14 +14,13 @@ pub fn spawn_deaf<T: Send + 'static>(
 ) -> io::Result<JoinHandle<T>> {
     let before = block_all_signals();
     let started = std::thread::Builder::new().name(name.into()).stack_size(stack_bytes).spawn(body);
-    // SAFETY: `before` is the mask this thread had.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
+    set_signal_mask(&before);
     // The C library tries nothing else after EPERM.
     started.map_err(|error| explained(error, "starting a thread", "clone3"))
 }
 
 /// Blocks every signal in the calling thread and returns the mask it had.
-fn block_all_signals() -> libc::sigset_t {
+pub(crate) fn block_all_signals() -> libc::sigset_t {
     // SAFETY: sigset_t is plain data; both sets are written before they are read.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
@@ -30,6 +29,12 @@ fn block_all_signals() -> libc::sigset_t {
         libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
         before
     }
+}
+
+/// Gives the calling thread a mask it had before.
+pub(crate) fn set_signal_mask(mask: &libc::sigset_t) {
+    // SAFETY: a whole set.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
 }
 
 /// Ends the calling process at once: no destructors, no exit handlers.

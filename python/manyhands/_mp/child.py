@@ -66,7 +66,7 @@ def run_forked(
         context._force_start_method("fork")
         if not may_be_orphan:
             _runtime.end_with_parent(parent)
-        exitcode = _bootstrap(process, parent.sentinel(), recorder)
+        exitcode = _bootstrap(process, _runtime.parent_sentinel(parent), recorder)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -93,7 +93,8 @@ class ParentProcess(_process._ParentProcess):  # type: ignore[misc]
     """The process that started this one.
 
     A process ends with its parent. One that looks at it by `is_alive`, `join` or `sentinel` gets
-    five seconds more to end by itself.
+    a fifth of a second more to end by itself. A parent that runs another program (``os.execv``) has
+    ended, too.
     """
 
     def is_alive(self) -> bool:

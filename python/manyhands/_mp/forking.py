@@ -37,7 +37,7 @@ class ForkedPopen(Popen):
     def __init__(self, process: Any) -> None:
         super().__init__()
         try:
-            self._fork(process, _runtime.ProcessHandle(os.getpid()))
+            self._fork(process, _runtime.ProcessHandle.before_fork())
         except BaseException:
             self._drop_descriptors()
             raise

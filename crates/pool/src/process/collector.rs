@@ -12,8 +12,8 @@ use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::thread::spawn_deaf;
 
 use super::pool::Shared;
-use super::root_worker::SILENT_NS;
 use super::schedule::Finished;
+use super::silent::SILENT_NS;
 use super::wakeup::Watch;
 
 const STACK_BYTES: usize = 256 * 1024;
@@ -95,10 +95,11 @@ fn turn(shared: &Arc<Shared>, watch: Watch, finished: &mut Vec<Finished>) -> Tur
         schedule.on_event(event, shared, finished);
     }
     schedule.harvest(shared, finished);
-    let deadline_ns = schedule.enforce(monotonic_ns(), finished);
+    let enforce_at_ns = schedule.enforce(monotonic_ns(), finished);
+    let look_at_ns = schedule.look_at_silent(monotonic_ns());
     schedule.pump(shared);
     let level_at_ns = schedule.level_at_ns(monotonic_ns());
-    let deadline_ns = [deadline_ns, level_at_ns].into_iter().flatten().min();
+    let deadline_ns = [enforce_at_ns, look_at_ns, level_at_ns].into_iter().flatten().min();
     schedule.wake_workers();
     schedule.report_broken(finished);
     schedule.let_idle_workers_leave();

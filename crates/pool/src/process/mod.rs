@@ -23,6 +23,7 @@ mod lane;
 mod pool;
 mod root_worker;
 mod schedule;
+mod silent;
 mod slot;
 mod stop;
 mod task;

@@ -11,6 +11,7 @@ use manyhands_sys::pid::{PidFd, Signal};
 use super::lane::{LaneRoot, Status};
 use super::pool::Shared;
 use super::schedule::{Finished, PoolCounts};
+use super::silent::{SILENT_NS, Silence};
 use super::slot::{ANNOUNCE_START, ReplyKind, State};
 use super::stop::Stop;
 use super::task::{Body, ProcessTask, Reply};
@@ -30,20 +31,20 @@ pub(super) struct Worker {
     pub(super) ready: bool,
     pub(super) leaving: bool,
     pub(super) kill_on_start: bool,
+    /// That it never started is another's fault, and told already.
+    pub(super) is_excused: bool,
     pub(super) n_given: u64,
     /// Running mean of how long its tasks take; 0: not known yet.
     pub(super) mean_ns: u64,
     pub(super) stop: Option<Stop>,
-    /// When it was last given a task while it had none.
-    busy_since_ns: u64,
+    pub(super) silence: Silence,
+    /// When it was last given a task while it had none, had done the one before, or became ready.
+    pub(super) busy_since_ns: u64,
 }
 
 /// A worker is given at most this much work ahead.
 const AHEAD_NS: u64 = 1_000_000;
 const MAX_AHEAD: u64 = 128;
-
-/// A worker that was idle claims what it is given sooner than this.
-pub(super) const SILENT_NS: u64 = 20_000_000;
 
 /// A task that has run this long holds up those behind it.
 const STUCK_NS: u64 = 20_000;
@@ -62,9 +63,11 @@ impl Worker {
             ready: false,
             leaving: false,
             kill_on_start: false,
+            is_excused: false,
             n_given: 0,
             mean_ns: 0,
             stop: None,
+            silence: Silence::NONE,
             busy_since_ns: 0,
         }
     }
@@ -76,7 +79,13 @@ impl Worker {
             (true, 0) => 1,
             (true, mean_ns) => (AHEAD_NS / mean_ns).clamp(1, MAX_AHEAD),
         };
-        !self.leaving && self.lane.has_room() && self.n_tasks as u64 <= ahead
+        let is_there = !self.leaving && !self.silence.is_stopped();
+        is_there && self.lane.has_room() && self.n_tasks as u64 <= ahead
+    }
+
+    /// Whether it is one of those that the pool may have.
+    pub(super) const fn stays(&self) -> bool {
+        !self.leaving && !self.silence.is_set_aside()
     }
 
     pub(super) fn give(&mut self, task: Arc<ProcessTask>) {
@@ -229,6 +238,12 @@ impl Worker {
     /// Whether it ever got as far as running tasks.
     pub(super) fn was_ready(&self) -> bool {
         self.ready || self.lane.view().status() == Status::Ready
+    }
+
+    /// It claims from now on: the time it took to get there is not its tasks'.
+    pub(super) fn become_ready(&mut self) {
+        self.ready = true;
+        self.busy_since_ns = monotonic_ns();
     }
 
     /// The worker takes no more tasks and ends after those it has.

@@ -12,7 +12,8 @@ use manyhands_sys::pid::{ExitStatus, SIGKILL, SIGTERM, Signal};
 
 use super::lane::{LaneRoot, Status};
 use super::pool::{Shared, SubmitError};
-use super::root_worker::{SILENT_NS, Worker};
+use super::root_worker::Worker;
+use super::silent::SILENT_NS;
 use super::slot::State;
 use super::task::{ProcessTask, Reply};
 use crate::completion::Ending;
@@ -27,13 +28,15 @@ pub(crate) struct Schedule {
     pub(super) workers: Vec<Worker>,
     next_worker: u64,
     /// No worker has room: until one does, a new task just waits.
-    saturated: bool,
+    pub(super) saturated: bool,
     /// Look again so soon whether what waits in a lane should move; 0: no need.
     level_in_ns: u64,
     closed: bool,
     broken: Option<String>,
     /// Workers in a row that ended before they were ready.
     n_stillborn: u32,
+    /// Workers below this number were asked of a template whose loss was told.
+    excused_below: u64,
     counts: PoolCounts,
 }
 
@@ -113,6 +116,7 @@ impl Schedule {
             closed: false,
             broken: None,
             n_stillborn: 0,
+            excused_below: 0,
             counts: PoolCounts::default(),
         }
     }
@@ -152,10 +156,10 @@ impl Schedule {
     /// A worker for the next task: idle, else new, else the least busy one with room.
     fn find_room(&mut self, shared: &Arc<Shared>) -> Option<usize> {
         let mut idlest: Option<usize> = None;
-        let mut n_staying = 0;
+        let mut n_staying = self.n_not_replaced(self.max_workers);
         for (idx, worker) in self.workers.iter().enumerate() {
             // One that leaves still counts while it works: never more at once than allowed.
-            n_staying += usize::from(!worker.leaving || worker.n_tasks > 0);
+            n_staying += usize::from(worker.stays() || worker.n_tasks > 0);
             if !worker.takes_one_more() {
                 continue;
             }
@@ -185,7 +189,7 @@ impl Schedule {
         if self.closed {
             return;
         }
-        let n_staying = self.workers.iter().filter(|worker| !worker.leaving).count();
+        let n_staying = self.workers.iter().filter(|worker| worker.stays()).count();
         for _ in n_staying..self.max_workers {
             self.start_worker(shared);
         }
@@ -247,7 +251,13 @@ impl Schedule {
     /// Moves waiting tasks from busy lanes to idle workers.
     fn level(&mut self, shared: &Shared, looked_ns: u64) {
         loop {
-            let is_idle = |worker: &Worker| worker.ready && !worker.leaving && worker.n_tasks == 0;
+            // One that has not passed what was taken back may be stopped.
+            let is_idle = |worker: &Worker| {
+                worker.ready
+                    && worker.takes_one_more()
+                    && worker.n_tasks == 0
+                    && !worker.lane.awaits_worker()
+            };
             let Some(idle) = self.workers.iter().position(is_idle) else { return };
             let busiest = self.workers.iter().enumerate().max_by_key(|(_, w)| w.n_movable());
             let Some((busy, n_movable)) = busiest.map(|(idx, w)| (idx, w.n_movable())) else {
@@ -292,10 +302,14 @@ impl Schedule {
                 };
                 worker.on_started(pid, process);
             }
-            Event::Failed { id, why } => {
-                if let Some(worker) = self.remove(id) {
-                    self.bury(worker, &why, ExitStatus::Unknown, shared, finished);
+            Event::Failed { id, why, unanswered } => {
+                let Some(mut worker) = self.remove(id) else { return };
+                if unanswered {
+                    // All that one template did not answer count as one.
+                    worker.is_excused = id < self.excused_below;
+                    self.excused_below = self.excused_below.max(self.next_worker);
                 }
+                self.bury(worker, &why, ExitStatus::Unknown, shared, finished);
             }
             Event::Exited { id, status } => {
                 if let Some(worker) = self.remove(id) {
@@ -339,15 +353,18 @@ impl Schedule {
             let report = crash_report(&task, pid, status, text.clone());
             finished.push(Finished { task, end: Err(TaskError::Crashed(report)) });
         }
-        for task in unclaimed.into_iter().rev() {
-            self.pending.push_front(task);
-        }
+        unclaimed.reverse();
+        self.wait_again(unclaimed);
         if !asked_to {
             self.counts.workers_died += 1;
         }
         if worker.lane.view().status() == Status::Failed {
             self.break_because(text.unwrap_or_default());
-        } else if !worker.was_ready() && !worker.kill_on_start && !worker.leaving {
+        } else if !(worker.was_ready()
+            || worker.kill_on_start
+            || worker.is_excused
+            || worker.leaving)
+        {
             self.n_stillborn += 1;
             // Killed from outside, or gone before anybody could tell how: not its own fault.
             let innocent =
@@ -372,10 +389,11 @@ impl Schedule {
 
     /// Collects the replies of all workers.
     pub(crate) fn harvest(&mut self, shared: &Arc<Shared>, finished: &mut Vec<Finished>) {
+        let mut gone_on = Vec::new();
         for worker in &mut self.workers {
             let tail = worker.lane.tail;
             if !worker.ready && worker.was_ready() {
-                worker.ready = true;
+                worker.become_ready();
                 self.n_stillborn = 0;
                 self.saturated = false;
             }
@@ -384,8 +402,20 @@ impl Schedule {
             if worker.lane.tail != tail {
                 self.saturated = false;
                 self.level_in_ns = 0;
+                if worker.silence.is_set_aside() {
+                    gone_on.push(worker.id);
+                }
             }
         }
+        self.take_in(&gone_on, self.max_workers);
+    }
+
+    /// Tasks that were taken back, the last first: they are given to others before all that waits.
+    pub(super) fn wait_again(&mut self, tasks: Vec<Arc<ProcessTask>>) {
+        if !tasks.is_empty() {
+            self.saturated = false;
+        }
+        tasks.into_iter().for_each(|task| self.pending.push_front(task));
     }
 
     /// Wakes the workers that were given tasks without being woken.
@@ -482,7 +512,10 @@ impl Schedule {
     pub(crate) fn terminate_all(&mut self) {
         for worker in &mut self.workers {
             match &worker.process {
-                Some(process) => drop(process.signal(Signal::TERM)),
+                // Also one that is stopped, which would not hear of it.
+                Some(process) => {
+                    let _ = process.signal(Signal::TERM).and(process.signal(Signal::CONT));
+                }
                 None => worker.kill_on_start = true,
             }
         }
@@ -541,8 +574,10 @@ impl Schedule {
 impl Finished {
     /// Ends the task's future and gives its arguments back.
     pub(crate) fn settle(self) {
-        // A task stopped at its timeout still reads its arguments; they go when it has left.
-        if !matches!(self.end, Err(TaskError::TimedOut)) {
+        // A task stopped at its timeout still reads its arguments; they go when it has left. One
+        // that nobody has claimed until then is in no lane any more.
+        let is_read = self.task.place.get().is_some();
+        if !(is_read && matches!(self.end, Err(TaskError::TimedOut))) {
             self.task.drop_call();
         }
         self.task.outcome.settle(self.end);

@@ -1,5 +1,8 @@
 //! Stopping what runs: timeouts, and cancels of running tasks.
 //!
+//! The time of a task counts from its claim. While nobody claims it, it counts from when it was handed
+//! to a worker that had nothing else to do.
+//!
 //! The future ends first. Then the worker is told which position is meant and gets SIGINT; it
 //! turns that into an exception in the task, and only in that task. A worker that has not left
 //! the task when its grace is over is killed and replaced.
@@ -21,6 +24,10 @@ pub(super) struct Stop {
     position: u64,
     kill_at_ns: u64,
 }
+
+/// How much later than its timeout a task ends that a worker has not claimed, unless that is known
+/// to be stopped: the processors may be busy.
+const UNCLAIMED_PATIENCE_NS: u64 = 1_000_000_000;
 
 /// When to look again for the start of a task that was claimed but has not said when.
 const SOON_NS: u64 = 200_000;
@@ -44,6 +51,10 @@ impl Schedule {
             next = [next, due, kill_at].into_iter().flatten().min();
         }
         (0..n_timed_out).for_each(|_| self.count_timeout());
+        if n_timed_out > 0 {
+            // What nobody had claimed was taken back: there is room.
+            self.saturated = false;
+        }
         next
     }
 }
@@ -72,7 +83,20 @@ impl Worker {
         let idx = self.tasks.iter().position(Option::is_some)?;
         let task = self.tasks[idx].clone()?;
         let timeout = task.options.timeout?;
+        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         let position = self.lane.tail + idx as u64;
+        if self.lane.state(position) == State::Pending {
+            let due_ns = self.unclaimed_due_ns(timeout_ns)?;
+            if now_ns < due_ns {
+                return Some(due_ns);
+            }
+            // Claimed at this moment: it has its whole time.
+            let Some(task) = self.take_back(position) else { return Some(now_ns + SOON_NS) };
+            *n_timed_out += 1;
+            task.set_times(0, now_ns, 0, 0);
+            finished.push(Finished { task, end: Err(TaskError::TimedOut) });
+            return None;
+        }
         if self.lane.state(position) != State::Running || task.outcome.completion().is_done() {
             return None;
         }
@@ -81,7 +105,6 @@ impl Worker {
             self.lane.assume_started(position, now_ns);
             return Some(now_ns + SOON_NS);
         }
-        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         let due_ns = started_ns.saturating_add(timeout_ns);
         if now_ns < due_ns {
             return Some(due_ns);
@@ -92,6 +115,17 @@ impl Worker {
         finished.push(Finished { task, end: Err(TaskError::TimedOut) });
         self.begin_stop(position, grace);
         None
+    }
+
+    /// When the time of the first task is over although the worker has not claimed it; `None`: it
+    /// is not counted yet, as the worker is still being made.
+    fn unclaimed_due_ns(&self, timeout_ns: u64) -> Option<u64> {
+        let is_stopped = self.silence.is_doubted();
+        if !self.ready && !is_stopped {
+            return None;
+        }
+        let patience_ns = if is_stopped { 0 } else { UNCLAIMED_PATIENCE_NS };
+        Some(self.busy_since_ns.saturating_add(timeout_ns).saturating_add(patience_ns))
     }
 
     fn enforce_grace(&mut self, now_ns: u64) -> Option<u64> {

@@ -57,6 +57,12 @@ fn run(end: &mut WorkerEnd) {
             }
             Vec::new()
         }
+        b"linger" => {
+            // What a task leaves behind may keep its worker from the next one.
+            end.reply(ReplyKind::Value, b"").expect("a short reply fits the slot");
+            std::thread::sleep(Duration::from_secs(3_600));
+            return;
+        }
         b"abort" => std::process::abort(),
         b"exit" => exit_now(body[0].into()),
         other => panic!("unknown function {other:?}"),

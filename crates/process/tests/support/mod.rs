@@ -36,7 +36,7 @@ pub fn serve_if_template() {
         match unsafe { libc::fork() } {
             -1 => server.failed(launch.id, "no fork today").expect("the root listens"),
             0 => {
-                let _ = server.become_child();
+                let _ = server.become_child(true);
                 run_child(&launch);
             }
             pid => {

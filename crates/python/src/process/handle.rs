@@ -3,6 +3,7 @@
 use std::os::fd::IntoRawFd;
 
 use manyhands_pool::completion::Wait;
+use manyhands_sys::lifeline;
 use manyhands_sys::pid::{self, PidFd, Signal};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -27,6 +28,14 @@ impl ProcessHandle {
     #[new]
     fn new(pid: u32) -> PyResult<Self> {
         Ok(Self { process: PidFd::open(pid).map_err(errors::os_error)? })
+    }
+
+    /// This process, for children that it forks and that are to end with it.
+    #[staticmethod]
+    fn before_fork() -> PyResult<Self> {
+        // A child finds the line it hangs on by inheritance.
+        drop(lifeline::own()?);
+        Ok(Self { process: PidFd::current()? })
     }
 
     /// Whether it is a pidfd, as `os.waitid(os.P_PIDFD, ...)` takes it.

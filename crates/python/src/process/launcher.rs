@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use manyhands_process::{ChildId, Events, Launcher, Program, TemplateStart, TemplateUse};
+use manyhands_process::{
+    ChildId, Events, Launcher, OutlivingProgram, Program, TemplateStart, TemplateUse,
+};
 use manyhands_sys::pid::PidFd;
 use manyhands_sys::socket::{MessageSocket, is_peer_gone};
 use pyo3::exceptions::PyValueError;
@@ -39,6 +41,15 @@ pub fn launcher_of(object: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Launcher>> {
     }
     let template = object.cast::<TemplateLauncher>()?;
     Ok(Arc::clone(&template.get().source) as _)
+}
+
+/// The same for a child that may live on when this process ends.
+pub fn outliving_launcher_of(object: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Launcher>> {
+    match object.cast::<ProgramLauncher>() {
+        Ok(program) => Ok(Arc::new(OutlivingProgram(program.get().program.clone()))),
+        // What a template forks is told by its note.
+        Err(_) => launcher_of(object),
+    }
 }
 
 #[pymethods]

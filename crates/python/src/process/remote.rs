@@ -55,9 +55,14 @@ impl Backend for ProcessTask {
 fn timed_out(task: &ProcessTask) -> PyErr {
     let name = task.task_name().map_or("the task".to_owned(), |name| format!("{name:?}"));
     let seconds = task.timeout().unwrap_or_default().as_secs_f64();
-    PyTimeoutError::new_err(format!(
-        "{name} ran longer than its timeout of {seconds} s and was stopped"
-    ))
+    PyTimeoutError::new_err(if task.times().started_ns == 0 {
+        format!(
+            "{name} was not begun within its timeout of {seconds} s: its worker, which had \
+             nothing else to do, is stopped (SIGSTOP) or hangs between two tasks"
+        )
+    } else {
+        format!("{name} ran longer than its timeout of {seconds} s and was stopped")
+    })
 }
 
 fn unpickle(py: Python<'_>, reply: Reply) -> PyResult<Py<PyAny>> {

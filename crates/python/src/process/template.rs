@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use manyhands_process::serve;
+use manyhands_process::{serve, watch};
+use manyhands_sys::lifeline;
 use manyhands_sys::pid::PidFd;
 use manyhands_sys::socket::MessageSocket;
 use pyo3::exceptions::PyRuntimeError;
@@ -33,6 +34,11 @@ impl Launch {
     pub fn take(&self) -> PyResult<manyhands_process::Launch> {
         let taken = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.ok_or_else(used_before)
+    }
+
+    fn may_be_orphan(&self) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.as_ref().is_some_and(super::child::may_be_orphan)
     }
 }
 
@@ -79,13 +85,14 @@ impl TemplateServer {
         let (fd, root) = unsafe { (OwnedFd::from_raw_fd(fd), OwnedFd::from_raw_fd(root)) };
         let socket = MessageSocket::from_fd(fd);
         manyhands_sys::thread::set_name(c"mh-template");
-        let server = serve::TemplateServer::new(socket, PidFd::from_fd(root));
+        let server = serve::TemplateServer::forked(socket, PidFd::from_fd(root));
         Self { server: Mutex::new(Some(server)) }
     }
 
     /// The two ends of a new socket, root's and template's, and a pidfd of this process.
     #[staticmethod]
     fn prepare_fork() -> PyResult<(i32, i32, i32)> {
+        drop(lifeline::own()?);
         let (ours, theirs) = MessageSocket::pair()?;
         let root = PidFd::current()?.as_fd().try_clone_to_owned()?;
         Ok((ours.into_fd().into_raw_fd(), theirs.into_fd().into_raw_fd(), root.into_raw_fd()))
@@ -133,16 +140,19 @@ impl TemplateServer {
         Ok(self.with(|server| server.failed(launch.id, why))?)
     }
 
-    /// In a fork of the template that is no launch's: lets go of the socket without a word.
+    /// In a fork of the template that is no launch's: lets go of the socket without a word, and
+    /// ends with the root.
     fn let_go(&self) {
+        watch::hang_on();
         drop(self.server.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// In a forked worker: the template's descriptors are not ours.
-    fn abandon(&self) {
+    /// In the fork made for `launch`: ends with the root if it is to, and the template's
+    /// descriptors are not ours.
+    fn abandon(&self, launch: &Launch) {
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A root that has gone is noticed elsewhere.
-        let _ = server.map(serve::TemplateServer::become_child);
+        let _ = server.map(|server| server.become_child(!launch.may_be_orphan()));
     }
 }
 
