@@ -2,7 +2,8 @@
 //!
 //! Guarantees:
 //! - threads are started on demand, and an idle one is reused before another is started;
-//! - a panic is the error of its own task; the thread goes on;
+//! - a panic is the error of its own task; the thread goes on, also if a result, a closure that was
+//!   cancelled, or what a panic carried panics when it is dropped;
 //! - a cancelled task never starts;
 //! - a worker that waits for a task of its own pool runs it itself if nobody else can: nesting is
 //!   no deadlock;
@@ -296,5 +297,9 @@ impl<F, T> Drop for Task<F, T> {
     fn drop(&mut self) {
         // A task thrown away unrun (its pool is gone) must not leave its future waiting.
         self.outcome.settle(Err(TaskError::Cancelled));
+        // One that never ran still has what its closure captured.
+        if let Some(body) = self.body.get_mut().take() {
+            panics::discard(body);
+        }
     }
 }
