@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
+use manyhands::queue::Queue;
 use manyhands::{ProcessPool, TaskError, ThreadPool};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -143,6 +144,26 @@ fn a_scope_whose_body_panics_drops_the_failures_of_its_threads_in_peace() {
     });
     let panic = panic.expect_err("it panicked");
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"the body's own"));
+}
+
+#[test]
+fn a_queue_that_drops_a_bomb_at_its_shutdown_leaves_no_putter_asleep() {
+    let queue = Queue::bounded(1);
+    queue.put(Bomb(0)).expect("room");
+    std::thread::scope(|scope| {
+        let putters = [1, 2].map(|n| {
+            let queue = &queue;
+            scope.spawn(move || queue.put(Bomb(n)).map_err(std::mem::forget))
+        });
+        while queue.statistics().n_putters_waiting < 2 {
+            std::thread::yield_now();
+        }
+        let shutdown = std::panic::AssertUnwindSafe(|| queue.shutdown(true));
+        assert!(std::panic::catch_unwind(shutdown).is_err(), "the bomb is the caller's to see");
+        for putter in putters {
+            assert_eq!(putter.join().expect("it gets its item back"), Err(()));
+        }
+    });
 }
 
 #[test]

@@ -261,13 +261,14 @@ impl<T: Send + 'static> Future<T> {
     }
 
     /// Calls `f` once when the task is done; at once, on this thread, if it is done now. The
-    /// callbacks of a future run in the order in which they were added. A panic in `f` is reported by
-    /// the panic hook and concerns nobody else.
+    /// callbacks of a future run in the order in which they were added. A panic in `f` is reported
+    /// by the panic hook and concerns nobody else.
     ///
-    /// Where `f` runs: in a thread pool on the thread that ran the task; in a process pool on a thread
-    /// that the pool has for callbacks, one after the other in the order in which the tasks ended; in
-    /// either on the thread that cancels the task. A callback may wait for other tasks of its pool, and
-    /// may shut the pool down or drop it. If one takes long, those behind it are run beside it.
+    /// Where `f` runs: in a thread pool on the thread that ran the task; in a process pool on a
+    /// thread that the pool has for callbacks, one after the other in the order in which the tasks
+    /// ended; in either on the thread that cancels the task. A callback may wait for other tasks of
+    /// its pool, and may shut the pool down or drop it. If one takes long, those behind it are run
+    /// beside it.
     pub fn on_done(&self, f: impl FnOnce() + Send + 'static) {
         self.source.on_done(Callback(Contained::new(Box::new(f))));
     }

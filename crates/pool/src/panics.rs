@@ -3,8 +3,8 @@
 //!
 //! Guarantees:
 //! - [`catch`] turns a panic of a task into an error with its message and its place;
-//! - [`contain`] and [`discard`] let the panic hook report a panic of a callback or a destructor, and
-//!   go on: whatever is dropped, the thread lives and the future ends with what it had;
+//! - [`contain`] and [`discard`] let the panic hook report a panic of a callback or a destructor,
+//!   and go on: whatever is dropped, the thread lives and the future ends with what it had;
 //! - a panic's payload is a value of the program, too: its own destructor may panic.
 //!
 //! The place is only known to the panic hook, so the first use puts one in front of the hook
@@ -26,7 +26,8 @@ thread_local! {
     static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// A value of the program whose destructor may do what it likes: a panic in it is [contained](contain).
+/// A value of the program whose destructor may do what it likes: a panic in it is
+/// [contained](contain).
 #[derive(Debug)]
 pub struct Contained<T>(Option<T>);
 

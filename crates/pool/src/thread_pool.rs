@@ -99,7 +99,8 @@ impl ThreadPool {
     /// Queues `body` for the next free thread.
     ///
     /// # Errors
-    /// The pool was shut down, or its first thread cannot be started.
+    /// The pool was shut down ([`io::ErrorKind::NotConnected`]), or its first thread cannot be
+    /// started.
     pub fn submit<T, F>(&self, body: F) -> io::Result<Future<T>>
     where
         T: Send + 'static,
@@ -162,9 +163,13 @@ impl ThreadPool {
         });
         match self.crew.queue.push(Arc::clone(&task) as Arc<dyn Run>) {
             Ok(Pushed::Taken) => {}
-            Ok(Pushed::NeedsWorker) => self.crew.start_thread()?,
+            Ok(Pushed::NeedsWorker) => {
+                // Who is told that it was not taken does not want it to run later.
+                self.crew.start_thread().inspect_err(|_| Run::cancel(&*task))?;
+            }
             Err(_) => {
-                return Err(io::Error::other("the pool was shut down: it takes no more tasks"));
+                let text = "the pool was shut down: it takes no more tasks";
+                return Err(io::Error::new(io::ErrorKind::NotConnected, text));
             }
         }
         self.crew.n_submitted.fetch_add(1, Ordering::Relaxed);

@@ -10,8 +10,8 @@
 //! other. While no callback waits there are at most two threads, and both sleep.
 //!
 //! What it does not do: callbacks that nobody has begun when the program ends are lost, as anything
-//! on a thread that is not joined. Python's callbacks run on a Python thread (`dispatcher.rs` of the
-//! binding), since no thread from here may enter an interpreter.
+//! on a thread that is not joined. Python's callbacks run on a Python thread (`dispatcher.rs` of
+//! the binding), since no thread from here may enter an interpreter.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -58,6 +58,12 @@ enum Step {
 /// and so on, so that callbacks which are only slow do not become a crowd.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// As much as any thread has: it is the program's code that runs.
+const STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// So many threads sleep on, in case there is more to do.
+const N_KEPT: usize = 2;
+
 thread_local! {
     /// Where this thread runs callbacks.
     static RUNS_FOR: Cell<*const Callbacks> = const { Cell::new(ptr::null()) };
@@ -102,7 +108,8 @@ impl Callbacks {
         }
     }
 
-    /// Waits until all that were posted have run. At once in a callback, which would wait for itself.
+    /// Waits until all that were posted have run. At once in a callback, which would wait for
+    /// itself.
     pub(crate) fn flush(&self) {
         if ptr::eq(RUNS_FOR.get(), self) {
             return;
@@ -136,7 +143,6 @@ impl Callbacks {
             return;
         }
         let callbacks = Arc::clone(self);
-        // As much stack as any thread of the program has: it is the program's code that runs.
         if spawn_deaf("mh-callbacks", STACK_BYTES, move || callbacks.work()).is_ok() {
             state.n_threads += 1;
         }
@@ -194,12 +200,6 @@ impl Callbacks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// As `std::thread` gives.
-const STACK_BYTES: usize = 2 * 1024 * 1024;
-
-/// So many threads sleep on, in case there is more to do.
-const N_KEPT: usize = 2;
 
 impl State {
     fn is_drained(&self) -> bool {

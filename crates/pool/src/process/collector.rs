@@ -1,9 +1,9 @@
 //! The collector: one thread per pool that turns what workers did into finished futures.
 //!
 //! It never touches an interpreter, nor runs any other code of the program: done-callbacks have
-//! threads of their own (`callbacks.rs`). While there are no more tasks than workers it sleeps on the
-//! pool's bell, and the ringing worker wakes it; while short tasks queue up it naps between rounds,
-//! and neither workers nor submitters spend a system call on it or on each other.
+//! threads of their own (`callbacks.rs`). While there are no more tasks than workers it sleeps on
+//! the pool's bell, and the ringing worker wakes it; while short tasks queue up it naps between
+//! rounds, and neither workers nor submitters spend a system call on it or on each other.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
