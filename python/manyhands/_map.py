@@ -11,6 +11,7 @@ Guarantees:
 
 import contextlib
 import itertools
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -67,7 +68,7 @@ class ResultIterator(Iterator[_T]):
         self._is_sized = is_sized
         self._arguments: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         self._submit: Callable[..., Future[_T]] | None = submit
-        for args in itertools.islice(self._arguments, window):
+        for args in itertools.islice(self._arguments, min(window, sys.maxsize)):
             self._futures.append(submit(*args))
         if len(self._futures) < window:
             self._forget_input()

@@ -433,6 +433,7 @@ def _be_forked_template(
 
 
 def _chunks(items: Iterator[Any], chunksize: int) -> Iterable[tuple[Any, ...]]:
+    chunksize = min(chunksize, sys.maxsize)  # Nothing is longer.
     while chunk := tuple(itertools.islice(items, chunksize)):
         yield chunk
 

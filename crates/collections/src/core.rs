@@ -115,6 +115,7 @@ pub(crate) fn create(
 ) -> Result<Object, OutOfMemory> {
     let object = Object::create(heap, kind, size_of::<Root>() as u64)?;
     let root = root(&object);
+    root.gate.set_up();
     root.id.store(object.offset(), Ordering::Relaxed);
     root.next_stamp.store(2, Ordering::Relaxed);
     let (_, block) = Table::create(heap, object.offset(), 1, wanted)?;

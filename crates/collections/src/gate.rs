@@ -1,153 +1,84 @@
-//! A long, reentrant lock beside a container: one thread keeps all others out for several
-//! operations, with anything in between, also a wait.
+//! A long lock beside a container: one thread keeps all others out for several operations, with
+//! anything in between, also a wait.
 //!
-//! | owner | meaning | left by |
-//! |---|---|---|
-//! | 0 | open | `try_close`: compare-and-swap |
-//! | party, thread | closed: only that thread gets in | its last `open`; whoever finds the party dead: compare-and-swap |
+//! It is a [`SharedLock`] like those that people hold: reentrant, taken over when its owner's
+//! process has died, and seen by whoever looks for deadlocks. Who waits for it acquires it, as a
+//! lock, does what it came for, and gives it back.
 //!
-//! `depth` is written by the owner only. Every operation of the container looks at `owner` while it
-//! has the container's short lock, and leaves again if it is another's: so whoever closes the gate
-//! and then gets the short lock once knows that nobody else is inside.
+//! Every operation of the container looks at the owner while it has the container's short lock, and
+//! leaves again if it is another's: so whoever closes the gate and then gets the short lock once
+//! knows that nobody else is inside.
 
-use std::ptr;
-use std::time::Duration;
+use std::sync::Arc;
 
-use manyhands_shm::Heap;
-use manyhands_sync::deadlock::{Description, EndedBy, Resource, Site};
+use manyhands_shm::{FamilyOf, Heap};
+use manyhands_sync::lock::Hold;
+use manyhands_sync::overflow::Overflow;
 use manyhands_sync::robust::{Owner, Parties};
-use manyhands_sync::sleep::{Slept, Wait, Waiting, sleep};
-use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
-use manyhands_sys::clock::Deadline;
-use manyhands_sys::futex::{Futex, Shared};
+use manyhands_sync::shared::lock::SharedLock;
+use manyhands_sync::shared::waiting::Waiting;
+use manyhands_sync::sleep::Wait;
 
-/// The words of a gate; open if zero.
-#[repr(C)]
+/// A lock that keeps others out of a container.
+#[repr(transparent)]
 pub struct Gate {
-    owner: AtomicU64,
-    depth: AtomicU32,
-    /// Counts up when the gate is opened and somebody waits.
-    bell: Futex<Shared>,
-    n_waiting: AtomicU32,
-    _unused: u32,
+    lock: SharedLock,
 }
 
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Gate>() == 24);
-
-/// The longest sleep before the owner is looked at: it may have died without ringing.
-const SLICE: Duration = Duration::from_millis(20);
-
 impl Gate {
+    /// Makes zeros an open gate that nobody else knows yet.
+    pub(crate) fn set_up(&self) {
+        self.lock.set_up(true, 0, None);
+    }
+
+    /// The lock, for who waits for it and for what reports say.
+    pub const fn lock(&self) -> &SharedLock {
+        &self.lock
+    }
+
     /// Closes the gate to all other threads, once more if it is the caller's already. False: it is
-    /// another's.
-    pub fn try_close(&self, heap: &Heap) -> bool {
-        let me = word_of(Owner::current(heap));
-        let now = self.owner.load(Ordering::Relaxed);
-        if now == me {
-            self.depth.fetch_add(1, Ordering::Relaxed);
-            return true;
+    /// another's, who may be dead: [`Gate::close_slow`] finds out.
+    ///
+    /// # Errors
+    /// [`Overflow`]: the caller has closed it as often as can be counted.
+    pub fn try_close(&self, heap: &Heap) -> Result<bool, Overflow> {
+        let me = Owner::current(heap);
+        Ok(self.lock.try_lock(me, Hold::Scoped) || self.lock.try_lock_again(me)?)
+    }
+
+    /// Closes the gate, sleeping while it is another thread's. It is not asked whether it is the
+    /// caller's own: then this is a deadlock, and reported as one.
+    pub fn close_slow(&self, waiting: &mut Waiting<'_>) -> Wait {
+        let wait = self.lock.lock_slow(waiting.me(), Hold::Scoped, waiting);
+        if wait == Wait::Done {
+            // Every operation is whole, whoever dies: nobody has to be told.
+            let _ = self.lock.take_note();
         }
-        if now != 0 && self.is_living(heap, now) {
-            return false;
-        }
-        // Acquire: meets the Release in `open`.
-        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
-        let taken = self.owner.compare_exchange(now, me, success, failure).is_ok();
-        if taken {
-            self.depth.store(1, Ordering::Relaxed);
-        }
-        taken
+        wait
     }
 
     /// Takes back one closing. False: the gate is not the caller's.
     pub fn open(&self, heap: &Heap) -> bool {
-        if self.owner.load(Ordering::Relaxed) != word_of(Owner::current(heap)) {
-            return false;
-        }
-        if self.depth.fetch_sub(1, Ordering::Relaxed) > 1 {
-            return true;
-        }
-        // SeqCst, and the load after it: either we see who is about to sleep, or it sees us.
-        self.owner.store(0, Ordering::SeqCst);
-        if self.n_waiting.load(Ordering::SeqCst) != 0 {
-            self.bell.fetch_add(1, Ordering::SeqCst);
-            self.bell.wake_all();
-        }
-        true
+        self.lock.unlock_mine(Owner::current(heap)).is_ok()
     }
 
     /// Whether the gate is closed to the calling thread.
     #[inline]
     pub fn is_closed(&self, heap: &Heap) -> bool {
-        let owner = self.owner.load(Ordering::Acquire);
-        owner != 0 && self.is_anothers(heap, owner)
+        let Some(owner) = self.lock.owner() else { return false };
+        owner != Owner::current(heap) && Parties::is_alive(heap, owner.party)
     }
 
     /// Whether the calling thread has closed it.
     pub fn is_mine(&self, heap: &Heap) -> bool {
-        self.owner.load(Ordering::Relaxed) == word_of(Owner::current(heap))
+        self.lock.is_of(Owner::current(heap))
     }
 
-    /// Sleeps until the gate is open or its owner is dead, or as `waiting` ends it.
-    pub fn wait(&self, heap: &Heap, deadline: Option<Deadline>, waiting: &mut Waiting<'_>) -> Wait {
-        self.n_waiting.fetch_add(1, Ordering::SeqCst);
-        let end = self.wait_counted(heap, deadline, waiting);
-        self.n_waiting.fetch_sub(1, Ordering::SeqCst);
-        end
+    /// Waits until the gate is open, whatever happens and whoever waits for whom.
+    pub(crate) fn pass(&self, heap: &Arc<Heap>) {
+        let family = FamilyOf(Arc::clone(heap));
+        let mut waiting = Waiting::new(&family, None, false);
+        while self.close_slow(&mut waiting) != Wait::Done {}
+        self.open(heap);
     }
-
-    /// The same for a caller that goes on waiting whatever happens.
-    pub fn wait_until_open(&self, heap: &Heap) {
-        let mut waiting = Waiting::new(self, Site::Unknown);
-        while self.wait(heap, None, &mut waiting) != Wait::Done {}
-    }
-
-    fn wait_counted(
-        &self,
-        heap: &Heap,
-        deadline: Option<Deadline>,
-        waiting: &mut Waiting<'_>,
-    ) -> Wait {
-        loop {
-            let bell = self.bell.load(Ordering::SeqCst);
-            let owner = self.owner.load(Ordering::SeqCst);
-            if owner == 0 || !self.is_anothers(heap, owner) {
-                return Wait::Done;
-            }
-            if deadline.is_some_and(Deadline::has_passed) {
-                return Wait::TimedOut;
-            }
-            let slice = Deadline::after(SLICE);
-            let until = deadline.map_or(slice, |deadline| deadline.min(slice));
-            match sleep(&self.bell, bell, Some(until), waiting) {
-                // A slice may have ended, or the deadline come: the words tell.
-                Slept::Woken | Slept::TimedOut => {}
-                Slept::Interrupted | Slept::Stuck => return Wait::Interrupted,
-            }
-        }
-    }
-
-    fn is_anothers(&self, heap: &Heap, owner: u64) -> bool {
-        owner != word_of(Owner::current(heap)) && self.is_living(heap, owner)
-    }
-
-    fn is_living(&self, heap: &Heap, owner: u64) -> bool {
-        Parties::is_alive(heap, (owner >> 32) as u32)
-    }
-}
-
-/// Another process may always end a wait, so none is ever said to be a deadlock.
-impl Resource for Gate {
-    fn describe(&self) -> Description {
-        Description { kind: "managed container", name: None, id: ptr::from_ref(self) as usize }
-    }
-
-    fn ended_by(&self) -> EndedBy {
-        EndedBy::Nobody
-    }
-}
-
-fn word_of(owner: Owner) -> u64 {
-    u64::from(owner.party) << 32 | u64::from(owner.thread)
 }

@@ -121,6 +121,13 @@ pub struct Map<'pool, P, T: Task, I: Iterator> {
 /// So many tasks for each worker are in flight unless told otherwise: more than its lane takes.
 const IN_FLIGHT_PER_WORKER: usize = 256;
 
+/// And no more than so many in all: a pool may be allowed far more workers than it ever starts.
+const MAX_IN_FLIGHT: usize = 65_536;
+
+fn in_flight_by_default(max_workers: usize) -> usize {
+    IN_FLIGHT_PER_WORKER.saturating_mul(max_workers).min(MAX_IN_FLIGHT)
+}
+
 impl<'pool, P: Executor> Options<'pool, P> {
     /// A name for the tasks, for reports of people's and of crashes. Without it a task has the
     /// name of its function.
@@ -153,7 +160,7 @@ impl<'pool, P: Executor> Options<'pool, P> {
     where
         I: IntoIterator<Item = T::Args>,
     {
-        let by_default = IN_FLIGHT_PER_WORKER * self.pool.max_workers();
+        let by_default = in_flight_by_default(self.pool.max_workers());
         let mut map = Map {
             options: self.clone(),
             task,
@@ -239,6 +246,20 @@ impl<P, T: Task, I: Iterator> Drop for Map<'_, P, T, I> {
     fn drop(&mut self) {
         for future in &self.futures {
             future.cancel();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_over_any_number_of_workers_submits_some_tasks_ahead_and_not_too_many() {
+        assert_eq!(in_flight_by_default(1), 256);
+        assert_eq!(in_flight_by_default(4), 1024);
+        for max_workers in [257, 1 << 55, (1 << 56) + 1, usize::MAX / 256, 1 << 63, usize::MAX] {
+            assert_eq!(in_flight_by_default(max_workers), MAX_IN_FLIGHT, "{max_workers}");
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use manyhands_pool::completion::Wait;
 use manyhands_pool::future::Future;
+use manyhands_pool::panics;
 use manyhands_pool::process::{
     Arguments, Body, Function, PoolConfig, PoolCounts, ProcessPool as CorePool, TaskOptions,
     WorkerInfo,
@@ -127,10 +129,12 @@ impl ProcessPool {
         Executor::options(self)
     }
 
-    /// Takes no more tasks, and waits until those taken are done and every worker has ended.
+    /// Takes no more tasks, and waits until those taken are done, every worker has ended, and the
+    /// callbacks have run (not for the latter, if it is a callback that calls this).
     pub fn shutdown(&self) {
         self.close();
-        self.pool.wait_until_ended(None);
+        while self.pool.wait_until_ended(None) == Wait::Interrupted {}
+        self.pool.flush_callbacks();
     }
 
     /// Takes no more tasks; those taken are finished, and nobody waits for it here.
@@ -146,7 +150,7 @@ impl ProcessPool {
     /// Ends everything now: every task that is not done is cancelled, every worker killed.
     pub fn kill(&self) {
         self.pool.kill(true);
-        self.pool.wait_until_ended(None);
+        while self.pool.wait_until_ended(None) == Wait::Interrupted {}
     }
 
     /// Ends every worker now; the tasks that run fail with it.
@@ -251,10 +255,13 @@ impl Executor for ProcessPool {
         args: T::Args,
         options: &TaskOptions,
     ) -> Result<Future<T::Output>, SubmitError> {
-        let known = self.known(T::entry())?;
         let mut buffer = [0; Body::MAX_INLINE];
-        let (encoded, carried) = wire::encode(&args, self.pool.heap(), &mut buffer)
+        let encoded = wire::encode(&args, self.pool.heap(), &mut buffer);
+        // A destructor that panics must not keep the task's future from the caller.
+        panics::discard(args);
+        let (encoded, carried) = encoded
             .map_err(|why| SubmitError::Arguments(format!("the arguments of {} {why}", T::NAME)))?;
+        let known = self.known(T::entry())?;
         let mut options = options.clone();
         options.name.get_or_insert_with(|| Arc::clone(&known.name));
         let function = Arc::clone(&known.function);

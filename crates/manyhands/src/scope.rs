@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use manyhands_pool::error::TaskError;
-use manyhands_pool::panics;
+use manyhands_pool::panics::{self, Contained};
 use manyhands_sync::Event;
 use manyhands_sync::blocking::{block, block_without_panic};
 use manyhands_sync::deadlock::{Description, EndedBy, Resource, Site};
@@ -76,7 +76,11 @@ pub fn scope<'env, T>(
     });
     let failures = std::mem::take(&mut *lock(&shared.failures));
     match outcome {
-        Err(panic) => resume_unwind(panic),
+        Err(panic) => {
+            // Before unwinding, during which a destructor must not panic.
+            panics::discard(failures);
+            resume_unwind(panic)
+        }
         Ok(value) if failures.is_empty() => Ok(value),
         Ok(_) => Err(Failures { n_threads: lock(&shared.members).len(), list: failures }),
     }
@@ -92,7 +96,7 @@ pub struct Group<'scope, 'env: 'scope> {
 /// One thread of a [`Group`].
 pub struct Spawned<'scope, T> {
     member: Arc<Member>,
-    value: Arc<Mutex<Option<T>>>,
+    value: Arc<Mutex<Contained<T>>>,
     scope: PhantomData<&'scope ()>,
 }
 
@@ -167,17 +171,18 @@ impl<'scope> Group<'scope, '_> {
             ended: RawEvent::new(),
             thread: AtomicU32::new(0),
         });
-        let value = Arc::new(Mutex::new(None));
+        let value = Arc::new(Mutex::new(Contained::empty()));
         let (shared, me, result) =
             (Arc::clone(&self.shared), Arc::clone(&member), Arc::clone(&value));
         let run = move || {
             let running = Running::begin(&me, &shared);
             match panics::catch(|| body().into_result()) {
-                Ok(Ok(value)) => *lock(&result) = Some(value),
+                Ok(Ok(value)) => *lock(&result) = Contained::new(value),
                 Ok(Err(cause)) => shared.fail(&me, cause),
                 Err(panic) => shared.fail(&me, panic.into()),
             }
-            // The value belongs to who joins, who may be waiting for this thread's end.
+            // The value belongs to who joins, who may be waiting for this thread's end; or it is
+            // dropped here.
             drop(result);
             drop(running);
         };

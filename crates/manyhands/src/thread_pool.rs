@@ -184,12 +184,12 @@ impl Executor for ThreadPool {
     }
 }
 
-/// The core refuses with an error of its own if the pool is closed, with the system's if a thread
-/// cannot be started.
+/// The core refuses with an error of its own if the pool is closed, with the system's or the
+/// standard library's if a thread cannot be started.
 fn refusal(error: io::Error) -> SubmitError {
-    match error.raw_os_error() {
-        None => SubmitError::Closed,
-        Some(_) => SubmitError::Broken(format!("a thread could not be started: {error}")),
+    match error.kind() {
+        io::ErrorKind::NotConnected => SubmitError::Closed,
+        _ => SubmitError::Broken(format!("a thread could not be started: {error}")),
     }
 }
 

@@ -7,6 +7,7 @@ use std::any::type_name;
 use std::sync::Arc;
 
 use manyhands_pool::error::TaskError;
+use manyhands_pool::panics;
 use manyhands_pool::process::{Body, Reply, ReplyKind};
 use manyhands_shm::{Block, Carried, Handle, Heap};
 use serde::de::DeserializeOwned;
@@ -48,8 +49,10 @@ pub(crate) fn run<T: Task>(
         Failure::Other(format!("the arguments of {} ({args}) cannot be decoded: {error}", T::NAME))
     })?;
     let output = T::call(args);
-    encode(&output, heap, buffer)
-        .map_err(|why| Failure::Other(format!("the result of {} {why}", T::NAME)))
+    let encoded = encode(&output, heap, buffer);
+    // What it is has been said: a destructor that panics changes nothing any more.
+    panics::discard(output);
+    encoded.map_err(|why| Failure::Other(format!("the result of {} {why}", T::NAME)))
 }
 
 /// Writes a value into `buffer`, or if that is too short into the heap; behind it the handles of

@@ -6,12 +6,12 @@
 //! task stores (bytes that are to be decoded) is [converted](Future::convert): one allocation.
 //!
 //! Guarantees: the result is handed out once, to whoever consumes the future; a callback runs
-//! exactly once; dropping a future neither cancels nor waits.
+//! exactly once; dropping a future neither cancels nor waits; no panic of a callback, nor of the
+//! destructor of a result, reaches the thread that ends the task or drops it.
 //!
 //! What it does not do: it is not a `std::future::Future`; it blocks the thread.
 
 use std::cell::UnsafeCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use manyhands_sys::clock::Deadline;
 
 use crate::completion::{Completion, Ending, Phase, Wait};
 use crate::error::TaskError;
+use crate::panics::{self, Contained};
 use crate::process::TaskTimes;
 
 /// A task's result, once it is there.
@@ -69,6 +70,11 @@ pub trait Source<T>: Send + Sync {
         self.completion().phase() == Phase::Running
     }
 
+    /// Has `callback` run once when the task is done, in a thread where it may take its time.
+    fn on_done(&self, callback: Callback) {
+        self.completion().watch(Box::new(|| callback.run()));
+    }
+
     /// Called before a thread sleeps for this task: a worker that would otherwise wait for
     /// itself runs the task here.
     fn help(&self) {}
@@ -83,6 +89,10 @@ pub trait Source<T>: Send + Sync {
         None
     }
 }
+
+/// A function of the program that is told of a task's end. Whatever it does, who runs or drops it
+/// goes on: a panic is reported by the panic hook.
+pub struct Callback(Contained<Box<dyn FnOnce() + Send>>);
 
 /// A task whose stored `T` is handed out as `U`.
 struct Converted<T, U> {
@@ -120,10 +130,12 @@ impl<T> Outcome<T> {
 
     /// [`settle`](Self::settle), leaving the telling to the caller.
     pub fn try_settle(&self, value: Result<T, TaskError>) -> Option<Ending> {
+        let mut value = Contained::new(value);
+        // A value that comes too late is dropped here: contained, as the caller has more to do.
         self.completion.try_settle(|| {
             // SAFETY: `try_settle` calls this for one of all callers, and nobody reads before
             // the phase is FINISHED.
-            unsafe { *self.value.get() = Some(value) };
+            unsafe { *self.value.get() = value.take() };
         })
     }
 
@@ -154,6 +166,15 @@ impl<T> Outcome<T> {
             Some(Ok(value)) => is_failure(value),
             Some(Err(_)) => true,
             None => false,
+        }
+    }
+}
+
+impl<T> Drop for Outcome<T> {
+    fn drop(&mut self) {
+        // A result that nobody has taken dies wherever the task does: often in a pool's thread.
+        if let Some(value) = self.value.get_mut().take() {
+            panics::discard(value);
         }
     }
 }
@@ -239,10 +260,17 @@ impl<T: Send + 'static> Future<T> {
         self.source.is_running()
     }
 
-    /// Calls `f` once when the task is done, on the thread that ends it; at once, on this
-    /// thread, if it is done now. A panic in `f` is caught and dropped: it concerns nobody else.
+    /// Calls `f` once when the task is done; at once, on this thread, if it is done now. The
+    /// callbacks of a future run in the order in which they were added. A panic in `f` is reported
+    /// by the panic hook and concerns nobody else.
+    ///
+    /// Where `f` runs: in a thread pool on the thread that ran the task; in a process pool on a
+    /// thread that the pool has for callbacks, one after the other in the order in which the tasks
+    /// ended; in either on the thread that cancels the task. A callback may wait for other tasks of
+    /// its pool, and may shut the pool down or drop it. If one takes long, those behind it are run
+    /// beside it.
     pub fn on_done(&self, f: impl FnOnce() + Send + 'static) {
-        self.completion().watch(Box::new(|| drop(catch_unwind(AssertUnwindSafe(f)))));
+        self.source.on_done(Callback(Contained::new(Box::new(f))));
     }
 
     /// The name the task was given.
@@ -280,6 +308,21 @@ impl<T: Send + 'static> Future<T> {
     }
 }
 
+impl Callback {
+    /// Calls it.
+    pub fn run(mut self) {
+        if let Some(f) = self.0.take() {
+            panics::contain(f);
+        }
+    }
+}
+
+impl std::fmt::Debug for Callback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Callback")
+    }
+}
+
 impl<T: Send + 'static> std::fmt::Debug for Future<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Future")
@@ -297,7 +340,9 @@ impl<T: 'static, U: 'static> Source<U> for Converted<T, U> {
 
     unsafe fn take(&self) -> Option<Result<U, TaskError>> {
         // SAFETY: the caller's promise: there is one future for both sources.
-        unsafe { self.source.take() }.map(|stored| stored.and_then(self.convert))
+        let stored = unsafe { self.source.take() }?;
+        // Converting runs code of the program (decoding): if it panics, so did the task.
+        Some(stored.and_then(|stored| panics::catch(|| (self.convert)(stored)).flatten()))
     }
 
     unsafe fn has_failed(&self, _: fn(&U) -> bool) -> bool {
@@ -315,6 +360,10 @@ impl<T: 'static, U: 'static> Source<U> for Converted<T, U> {
 
     fn is_running(&self) -> bool {
         self.source.is_running()
+    }
+
+    fn on_done(&self, callback: Callback) {
+        self.source.on_done(callback);
     }
 
     fn help(&self) {

@@ -1,10 +1,17 @@
 //! Tasks, futures, and the two executors: threads and processes.
 
+// Under loom only what has a model.
 pub mod completion;
+#[cfg(not(loom))]
 pub mod error;
+#[cfg(not(loom))]
 pub mod future;
 pub mod injector;
+#[cfg(not(loom))]
 pub mod panics;
+#[cfg(not(loom))]
 pub mod process;
+#[cfg(not(loom))]
 pub mod thread_pool;
+#[cfg(not(loom))]
 pub mod wait;

@@ -2,7 +2,8 @@
 //!
 //! Guarantees:
 //! - threads are started on demand, and an idle one is reused before another is started;
-//! - a panic is the error of its own task; the thread goes on;
+//! - a panic is the error of its own task; the thread goes on, also if a result, a closure that was
+//!   cancelled, or what a panic carried panics when it is dropped;
 //! - a cancelled task never starts;
 //! - a worker that waits for a task of its own pool runs it itself if nobody else can: nesting is
 //!   no deadlock;
@@ -98,7 +99,8 @@ impl ThreadPool {
     /// Queues `body` for the next free thread.
     ///
     /// # Errors
-    /// The pool was shut down, or its first thread cannot be started.
+    /// The pool was shut down ([`io::ErrorKind::NotConnected`]), or its first thread cannot be
+    /// started.
     pub fn submit<T, F>(&self, body: F) -> io::Result<Future<T>>
     where
         T: Send + 'static,
@@ -161,9 +163,13 @@ impl ThreadPool {
         });
         match self.crew.queue.push(Arc::clone(&task) as Arc<dyn Run>) {
             Ok(Pushed::Taken) => {}
-            Ok(Pushed::NeedsWorker) => self.crew.start_thread()?,
+            Ok(Pushed::NeedsWorker) => {
+                // Who is told that it was not taken does not want it to run later.
+                self.crew.start_thread().inspect_err(|_| Run::cancel(&*task))?;
+            }
             Err(_) => {
-                return Err(io::Error::other("the pool was shut down: it takes no more tasks"));
+                let text = "the pool was shut down: it takes no more tasks";
+                return Err(io::Error::new(io::ErrorKind::NotConnected, text));
             }
         }
         self.crew.n_submitted.fetch_add(1, Ordering::Relaxed);
@@ -296,5 +302,9 @@ impl<F, T> Drop for Task<F, T> {
     fn drop(&mut self) {
         // A task thrown away unrun (its pool is gone) must not leave its future waiting.
         self.outcome.settle(Err(TaskError::Cancelled));
+        // One that never ran still has what its closure captured.
+        if let Some(body) = self.body.get_mut().take() {
+            panics::discard(body);
+        }
     }
 }

@@ -13,6 +13,7 @@ mod fork;
 mod future;
 mod gatherer;
 mod interrupt;
+mod numbers;
 mod observer;
 mod outcome;
 mod parcel;

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PySet, PyTuple};
 
 use crate::crew::{self, Crew, Settings};
 use crate::future::FutureCore;
+use crate::numbers::clamped_usize;
 use crate::worker::{Call, Options};
 
 /// The compiled part of `ThreadPoolExecutor`.
@@ -41,7 +42,7 @@ impl ThreadPoolCore {
     fn _set_up(
         &self,
         py: Python<'_>,
-        max_workers: usize,
+        #[pyo3(from_py_with = clamped_usize)] max_workers: usize,
         thread_name_prefix: String,
         initializer: Option<Py<PyAny>>,
         initargs: Py<PyTuple>,

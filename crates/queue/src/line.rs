@@ -58,6 +58,9 @@ impl Line {
     /// this.
     pub fn enlist(&self) -> Enlisted<'_> {
         let mut calls = self.lock();
+        // Places may be leaked. A count that wraps would let nobody be called any more.
+        let has_room = self.n_waiting.load(Ordering::Relaxed) < u32::MAX;
+        assert!(has_room, "so many places in the line of a queue were leaked that it is full");
         calls.n_enlisted += 1;
         // Meets the load in `call`: of the two sides, at least one sees what the other wrote.
         self.n_waiting.fetch_add(1, Ordering::SeqCst);
@@ -94,7 +97,7 @@ impl Line {
             return;
         }
         self.n_waiting.fetch_sub(n, Ordering::SeqCst);
-        calls.n_called += n;
+        calls.n_called = calls.n_called.saturating_add(n);
         // Under the mutex: who enlists later has seen this and is not meant.
         self.word.fetch_add(1, Ordering::Relaxed);
         drop(calls);

@@ -345,17 +345,24 @@ impl<T, S: Store<T>> Queue<T, S> {
     /// queue can still be got, unless `is_immediate`: then it is dropped and counts as done.
     pub fn shutdown(&self, is_immediate: bool) {
         self.store.close();
+        let mut items = Vec::new();
         if is_immediate {
-            let mut items = Vec::new();
             let n_dropped = self.try_get_many(usize::MAX, &mut items);
             self.note_done(n_dropped);
         }
         self.wake_all();
+        // Last: a destructor that panics leaves nobody asleep.
+        drop(items);
     }
 
-    /// Counts `n_items` that were got as done.
+    /// Counts `n_items` that were got as done; at most as many as were put, so that no item
+    /// that is put later counts as done before it is.
     pub fn note_done(&self, n_items: usize) {
-        self.n_done.fetch_add(n_items as u64, Ordering::SeqCst);
+        let more = |n_done: u64| {
+            let n_done = n_done.saturating_add(n_items as u64);
+            Some(n_done.min(self.store.n_pushed()))
+        };
+        let _ = self.n_done.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more);
         self.call_joiners();
     }
 

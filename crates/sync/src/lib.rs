@@ -23,6 +23,7 @@ pub mod condition;
 pub mod deadlock;
 pub mod event;
 pub mod lock;
+pub mod overflow;
 pub mod rlock;
 pub mod robust;
 pub mod rwlock;

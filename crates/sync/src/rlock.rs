@@ -8,6 +8,7 @@ use manyhands_sys::clock::Deadline;
 use manyhands_sys::futex::Scope;
 
 use crate::lock::{Hold, RawLock};
+use crate::overflow::Overflow;
 use crate::sleep::{Wait, Waiting};
 
 /// A reentrant lock without data.
@@ -29,19 +30,22 @@ impl<S: Scope> RawRLock<S> {
     }
 
     /// Takes the lock if it is free or the caller's.
+    ///
+    /// # Errors
+    /// [`Overflow`]: the caller has it as often as can be counted.
     #[inline]
-    pub fn try_lock(&self) -> bool {
+    pub fn try_lock(&self) -> Result<bool, Overflow> {
         if self.lock.try_lock(Hold::Scoped) {
             self.depth.store(1, Ordering::Relaxed);
-            return true;
+            return Ok(true);
         }
         let is_mine = self.lock.is_mine();
         if is_mine {
-            let depth = self.depth.load(Ordering::Relaxed);
-            self.depth.store(depth + 1, Ordering::Relaxed);
+            let depth = self.depth.load(Ordering::Relaxed).checked_add(1).ok_or(Overflow)?;
+            self.depth.store(depth, Ordering::Relaxed);
             self.lock.counters.acquired();
         }
-        is_mine
+        Ok(is_mine)
     }
 
     /// Takes the lock, which somebody else holds.
@@ -63,8 +67,8 @@ impl<S: Scope> RawRLock<S> {
             return Err(NotOwner);
         }
         let depth = self.depth.load(Ordering::Relaxed);
-        self.depth.store(depth - 1, Ordering::Relaxed);
-        if depth == 1 {
+        self.depth.store(depth.saturating_sub(1), Ordering::Relaxed);
+        if depth <= 1 {
             let _ = self.lock.unlock();
         }
         Ok(())
@@ -103,5 +107,27 @@ impl<S: Scope> RawRLock<S> {
 impl<S: Scope> Default for RawRLock<S> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use manyhands_sys::futex::Private;
+
+    #[test]
+    fn a_depth_that_cannot_be_counted_is_refused_and_the_lock_is_kept() {
+        let lock = RawRLock::<Private>::new();
+        assert_eq!(lock.try_lock(), Ok(true));
+        lock.set_depth(u32::MAX - 1);
+        assert_eq!(lock.try_lock(), Ok(true));
+        assert_eq!(lock.try_lock(), Err(Overflow));
+        assert_eq!(lock.my_depth(), u32::MAX);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| lock.try_lock());
+            assert_eq!(other.join().unwrap(), Ok(false));
+        });
+        assert_eq!(lock.unlock(), Ok(()));
+        assert_eq!(lock.try_lock(), Ok(true));
     }
 }

@@ -20,6 +20,7 @@ use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::futex::{Futex, Scope};
 use manyhands_sys::thread_id;
 
+use crate::overflow::Overflow;
 use crate::sleep::{Wait, Waiting, sleep};
 use crate::statistics::Counters;
 
@@ -48,6 +49,7 @@ pub enum Access {
 pub struct NotHeld;
 
 const WRITING: u32 = u32::MAX;
+const MAX_READERS: u32 = WRITING - 1;
 
 impl<S: Scope> RawRwLock<S> {
     /// A free lock.
@@ -77,8 +79,11 @@ impl<S: Scope> RawRwLock<S> {
     }
 
     /// Takes it if that is possible at once.
+    ///
+    /// # Errors
+    /// [`Overflow`]: so many read that one more cannot be counted.
     #[inline]
-    pub fn try_acquire(&self, access: Access) -> bool {
+    pub fn try_acquire(&self, access: Access) -> Result<bool, Overflow> {
         let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
         let taken = match access {
             Access::Write => self.state.compare_exchange(0, WRITING, success, failure).is_ok(),
@@ -88,6 +93,9 @@ impl<S: Scope> RawRwLock<S> {
                     let is_closed = self.n_writers.load(Ordering::SeqCst) > 0;
                     if state == WRITING || is_closed {
                         break false;
+                    }
+                    if state == MAX_READERS {
+                        return Err(Overflow);
                     }
                     match self.state.compare_exchange_weak(state, state + 1, success, failure) {
                         Ok(_) => break true,
@@ -102,7 +110,7 @@ impl<S: Scope> RawRwLock<S> {
             }
             self.counters.acquired();
         }
-        taken
+        Ok(taken)
     }
 
     /// Takes it, sleeping while that is not possible.
@@ -125,7 +133,8 @@ impl<S: Scope> RawRwLock<S> {
         let wait = loop {
             let gate = self.gate.load(Ordering::SeqCst);
             order_for_loom();
-            if self.try_acquire(access) {
+            // Too many readers are like a writer: it waits until they are gone.
+            if self.try_acquire(access) == Ok(true) {
                 break Wait::Done;
             }
             if let Some(end) = sleep(&self.gate, gate, deadline, waiting).end() {
@@ -219,6 +228,24 @@ impl<S: Scope> Default for RawRwLock<S> {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use manyhands_sys::futex::Private;
+
+    #[test]
+    fn readers_that_cannot_be_counted_are_refused_and_keep_writers_out() {
+        let lock = RawRwLock::<Private>::new();
+        lock.state.store(MAX_READERS - 1, Ordering::Relaxed);
+        assert_eq!(lock.try_acquire(Access::Read), Ok(true));
+        assert_eq!(lock.try_acquire(Access::Read), Err(Overflow));
+        assert_eq!(lock.try_acquire(Access::Write), Ok(false));
+        assert_eq!(lock.n_readers(), MAX_READERS);
+        assert_eq!(lock.release(Access::Read), Ok(()));
+        assert_eq!(lock.try_acquire(Access::Read), Ok(true));
+    }
+}
+
 /// Each model names the change of the code above that it catches. All threads of a model have one
 /// number, so they do not show that only the writer may give back.
 #[cfg(all(test, loom))]
@@ -240,7 +267,7 @@ mod model {
         }
 
         fn acquire(&self, access: Access, mut waiting: Waiting<'_>) -> bool {
-            self.lock.try_acquire(access)
+            self.lock.try_acquire(access) == Ok(true)
                 || self.lock.acquire_slow(access, None, &mut waiting) == Wait::Done
         }
 

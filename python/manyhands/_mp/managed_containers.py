@@ -97,6 +97,7 @@ class DictProxy(SharedDict, ManagedObject, _standard.DictProxy):  # type: ignore
 
         Raises:
             TimeoutError: on entering the block, if the time was not enough.
+            DeadlockError: if threads wait for each other's blocks and locks, and would for ever.
 
         If the process in the block is killed, the next one gets in.
 

@@ -12,6 +12,7 @@ An input is *open* until its last task is submitted, it raised, or it was stoppe
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -187,6 +188,7 @@ def guarded(iterable: Iterable[Any], chunksize: int) -> Iterator[Any]:
             yield from iterable
         else:
             items = iter(iterable)
+            chunksize = min(chunksize, sys.maxsize)  # Nothing is longer.
             while chunk := tuple(itertools.islice(items, chunksize)):
                 yield chunk
     except Exception as error:

@@ -71,13 +71,13 @@ impl SharedList {
         Inside::enter::<Items>(&self.object, how).map(ListGuard::new)
     }
 
-    /// As [`SharedList::enter`]; waits also for the gate.
+    /// As [`SharedList::enter`]; waits also for the gate, and looks for no deadlock meanwhile.
     pub fn lock(&self) -> ListGuard<'_> {
         loop {
             if let Ok(guard) = self.enter(How::Wait) {
                 return guard;
             }
-            self.gate().wait_until_open(self.object.heap());
+            self.gate().pass(self.object.heap());
         }
     }
 

@@ -85,13 +85,13 @@ impl SharedMap {
         Inside::enter::<Entries>(&self.object, how).map(MapGuard::new)
     }
 
-    /// As [`SharedMap::enter`]; waits also for the gate.
+    /// As [`SharedMap::enter`]; waits also for the gate, and looks for no deadlock meanwhile.
     pub fn lock(&self) -> MapGuard<'_> {
         loop {
             if let Ok(guard) = self.enter(How::Wait) {
                 return guard;
             }
-            self.gate().wait_until_open(self.object.heap());
+            self.gate().pass(self.object.heap());
         }
     }
 

@@ -1,8 +1,9 @@
 //! The collector: one thread per pool that turns what workers did into finished futures.
 //!
-//! It never touches an interpreter. While there are no more tasks than workers it sleeps on the
-//! pool's bell, and the ringing worker wakes it; while short tasks queue up it naps between rounds,
-//! and neither workers nor submitters spend a system call on it or on each other.
+//! It never touches an interpreter, nor runs any other code of the program: done-callbacks have
+//! threads of their own (`callbacks.rs`). While there are no more tasks than workers it sleeps on
+//! the pool's bell, and the ringing worker wakes it; while short tasks queue up it naps between
+//! rounds, and neither workers nor submitters spend a system call on it or on each other.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::thread::spawn_deaf;
 
+use super::callbacks::run_none_here;
 use super::pool::Shared;
 use super::schedule::Finished;
 use super::silent::SILENT_NS;
@@ -23,10 +25,12 @@ const NAP: Duration = Duration::from_micros(40);
 
 pub(crate) fn start(shared: Arc<Shared>) -> io::Result<()> {
     spawn_deaf("mh-collector", STACK_BYTES, move || {
+        run_none_here();
         manyhands_sys::thread::set_timer_slack_ns(1_000);
         run(&shared);
         // Every worker is gone: what regions they left empty can go back to the system.
         shared.heap.trim();
+        shared.callbacks.close();
         shared.set_ended();
     })?;
     Ok(())

@@ -18,6 +18,7 @@
 //!
 //! The protocol, state by state and death by death, is in `README.md` beside this file.
 
+mod callbacks;
 mod collector;
 mod lane;
 mod pool;

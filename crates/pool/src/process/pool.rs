@@ -13,6 +13,7 @@ use manyhands_sys::clock::Deadline;
 use manyhands_sys::pid::PidFd;
 use manyhands_sys::socket::MAX_FDS;
 
+use super::callbacks::Callbacks;
 use super::collector;
 use super::lane::BellView;
 use super::schedule::{PoolCounts, Schedule, WorkerInfo};
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) heap: Arc<Heap>,
     bell: BellView,
     pub(crate) events: Mutex<Vec<Event>>,
+    /// What runs done-callbacks.
+    pub(crate) callbacks: Arc<Callbacks>,
     /// Finished when the collector has ended and no worker is left.
     ended: Completion,
     next_function: AtomicU64,
@@ -111,6 +114,7 @@ impl ProcessPool {
             bell: BellView::new(Arc::clone(&heap), bell.at()),
             heap,
             events: Mutex::default(),
+            callbacks: Callbacks::new(),
             ended: Completion::new(),
             next_function: AtomicU64::new(1),
             launch: LaunchKit {
@@ -173,6 +177,12 @@ impl ProcessPool {
     /// Waits until the pool is closed, every task is done and every worker has ended.
     pub fn wait_until_ended(&self, deadline: Option<Deadline>) -> Wait {
         self.shared.ended.wait(deadline)
+    }
+
+    /// Waits until the callbacks of all tasks that have ended so far have run. At once in one of
+    /// them, which would wait for itself.
+    pub fn flush_callbacks(&self) {
+        self.shared.callbacks.flush();
     }
 
     /// Ends everything now: pending tasks are cancelled, running ones crash (or with

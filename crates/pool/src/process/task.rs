@@ -11,7 +11,7 @@ use super::pool::Shared;
 use super::slot::{INLINE_BYTES, ReplyKind};
 use crate::completion::Completion;
 use crate::error::TaskError;
-use crate::future::{Outcome, Source};
+use crate::future::{Callback, Outcome, Source};
 
 /// Bytes on the way to or from a worker: short ones in private memory, long ones in the heap.
 #[derive(Debug)]
@@ -279,6 +279,16 @@ impl Source<Reply> for ProcessTask {
 
     fn is_running(&self) -> bool {
         self.runs_now()
+    }
+
+    fn on_done(&self, callback: Callback) {
+        let completion = self.outcome.completion();
+        match self.pool.upgrade() {
+            Some(pool) if !completion.is_done() => {
+                completion.watch(pool.callbacks.watcher(callback));
+            }
+            _ => drop(completion.watch(Box::new(|| callback.run()))),
+        }
     }
 
     fn name(&self) -> Option<&str> {

@@ -20,6 +20,7 @@ use super::sent::{self, Call};
 use crate::fork::Generation;
 use crate::future::{self, FutureCore, Kind};
 use crate::interrupt;
+use crate::numbers::{clamped_or_none, clamped_usize};
 
 /// The compiled part of `manyhands.futures.ProcessPoolExecutor`.
 #[pyclass(module = "manyhands._runtime", subclass, frozen)]
@@ -103,8 +104,8 @@ impl ProcessPoolCore {
     fn _start(
         &self,
         py: Python<'_>,
-        max_workers: usize,
-        max_tasks: Option<u64>,
+        #[pyo3(from_py_with = clamped_usize)] max_workers: usize,
+        #[pyo3(from_py_with = clamped_or_none)] max_tasks: Option<usize>,
         start_all: bool,
         launcher: &Bound<'_, PyAny>,
         setup: (Vec<u8>, Vec<i32>),
@@ -118,7 +119,7 @@ impl ProcessPoolCore {
         let fds = fds.into_iter().map(owned).collect::<Result<_, _>>()?;
         let config = PoolConfig {
             max_workers,
-            max_tasks_per_worker: max_tasks,
+            max_tasks_per_worker: max_tasks.map(|n_tasks| n_tasks as u64),
             start_all,
             launcher: launcher_of(launcher)?,
             setup,

@@ -14,6 +14,7 @@ use super::blocking::block;
 use crate::call::call;
 use crate::errors;
 use crate::interrupt::deadline_of;
+use crate::numbers::clamped;
 
 /// A point at which a number of threads wait for each other.
 #[pyclass(module = "manyhands.threading", frozen, subclass, weakref, dict)]
@@ -94,13 +95,17 @@ impl Barrier {
     #[pyo3(signature = (parties, action=None, timeout=None, *, name=None))]
     fn __init__(
         &self,
-        parties: i64,
+        #[pyo3(from_py_with = clamped)] parties: i64,
         action: Option<Py<PyAny>>,
         timeout: Option<Py<PyAny>>,
         name: Option<String>,
     ) -> PyResult<()> {
-        let parties = u32::try_from(parties).ok().filter(|parties| *parties > 0);
-        let parties = parties.ok_or_else(|| PyValueError::new_err("parties must be >= 1"))?;
+        if parties < 1 {
+            return Err(PyValueError::new_err("parties must be >= 1"));
+        }
+        let parties = u32::try_from(parties).map_err(|_| {
+            PyValueError::new_err(format!("a barrier is for at most {} parties", u32::MAX))
+        })?;
         let raw = RawBarrier::new(parties);
         let _ = self.set_up.set(SetUp { raw, action, timeout, name });
         Ok(())

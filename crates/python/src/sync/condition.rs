@@ -20,6 +20,7 @@ use super::lock::Lock;
 use super::rlock::RLock;
 use crate::call::call;
 use crate::interrupt::deadline_of;
+use crate::numbers::clamped;
 
 /// Waiting until another thread says that something has changed.
 #[pyclass(module = "manyhands.threading", frozen, subclass, weakref, dict)]
@@ -144,7 +145,7 @@ impl Condition {
             }
             UserLock::Reentrant(lock) => {
                 let lock = lock.get();
-                lock.try_lock(py) || lock.lock_slow(py, None)?
+                lock.try_lock(py)? || lock.lock_slow(py, None)?
             }
             other => return other.method(py, "__enter__", &PyTuple::empty(py)),
         };
@@ -324,7 +325,7 @@ impl Condition {
     }
 
     #[pyo3(signature = (n=1))]
-    fn notify(&self, py: Python<'_>, n: i64) -> PyResult<()> {
+    fn notify(&self, py: Python<'_>, #[pyo3(from_py_with = clamped)] n: i64) -> PyResult<()> {
         self.check_owned(py, "notify")?;
         self.raw.notify(usize::try_from(n).unwrap_or(0));
         Ok(())

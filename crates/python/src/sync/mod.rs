@@ -15,6 +15,7 @@ pub mod thread_run;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use manyhands_sync::overflow::Overflow;
 use manyhands_sync::statistics::Statistics;
 
 /// What `statistics()` returns.
@@ -46,6 +47,12 @@ pub fn warn_deprecated(py: Python<'_>, text: &str) -> PyResult<()> {
     let warn = py.import("warnings")?.getattr("warn")?;
     let class = py.get_type::<pyo3::exceptions::PyDeprecationWarning>();
     crate::call::call(&warn, &(text, class, 1).into_pyobject(py)?, None).map(drop)
+}
+
+/// What raising a count beyond its end raises, as in the standard class.
+#[cold]
+pub fn overflow(error: Overflow) -> PyErr {
+    pyo3::exceptions::PyOverflowError::new_err(error.to_string())
 }
 
 /// What pickling a primitive of one process raises.

@@ -23,13 +23,17 @@ pub struct RLock {
 }
 
 impl RLock {
+    /// Takes the lock if it is free or the caller's.
+    ///
+    /// # Errors
+    /// OverflowError: the caller has it as often as can be counted.
     #[inline]
-    pub fn try_lock(&self, py: Python<'_>) -> bool {
-        let taken = self.raw.try_lock();
+    pub fn try_lock(&self, py: Python<'_>) -> PyResult<bool> {
+        let taken = self.raw.try_lock().map_err(super::overflow)?;
         if taken && self.raw.depth() == 1 {
             self.acquired.note(py);
         }
-        taken
+        Ok(taken)
     }
 
     /// Takes the lock, waiting until `deadline`.
@@ -58,10 +62,11 @@ impl RLock {
 
     /// Takes the lock back as it was.
     pub fn lock_again(&self, py: Python<'_>, depth: u32) -> PyResult<()> {
-        if !self.try_lock(py) {
+        if !self.try_lock(py)? {
             self.lock_slow(py, None)?;
         }
-        self.raw.set_depth(depth);
+        // Whoever has it has it once at least, whatever is to be restored.
+        self.raw.set_depth(depth.max(1));
         Ok(())
     }
 
@@ -101,9 +106,9 @@ impl RLock {
     #[pyo3(signature = (blocking=true, timeout=None))]
     fn acquire(&self, py: Python<'_>, blocking: bool, timeout: Option<f64>) -> PyResult<bool> {
         let Some(deadline) = acquire_deadline(blocking, timeout)? else {
-            return Ok(self.try_lock(py));
+            return self.try_lock(py);
         };
-        if self.try_lock(py) {
+        if self.try_lock(py)? {
             return Ok(true);
         }
         self.lock_slow(py, deadline)
@@ -118,7 +123,7 @@ impl RLock {
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        if self.try_lock(py) {
+        if self.try_lock(py)? {
             return Ok(true);
         }
         self.lock_slow(py, None)

@@ -37,7 +37,7 @@ impl RwLock {
         timeout: Option<f64>,
     ) -> PyResult<bool> {
         let deadline = acquire_deadline(blocking, timeout)?;
-        let mut taken = self.raw.try_acquire(access);
+        let mut taken = self.raw.try_acquire(access).map_err(super::overflow)?;
         if let (false, Some(deadline)) = (taken, deadline) {
             let suspicious = self.raw.writer() == manyhands_sys::thread_id::me();
             taken = block(py, self, deadline, suspicious, |deadline, waiting| {

@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::blocking::block;
 use super::site::Acquired;
 use crate::interrupt::deadline_of;
+use crate::numbers::clamped;
 
 /// A number of permits.
 #[pyclass(module = "manyhands.threading", frozen, subclass, weakref, dict)]
@@ -96,7 +97,11 @@ impl Semaphore {
     }
 
     #[pyo3(signature = (value=1, *, name=None))]
-    fn __init__(&self, value: i64, name: Option<String>) -> PyResult<()> {
+    fn __init__(
+        &self,
+        #[pyo3(from_py_with = clamped)] value: i64,
+        name: Option<String>,
+    ) -> PyResult<()> {
         self.set_up(value, false, name)
     }
 
@@ -128,7 +133,7 @@ impl Semaphore {
     }
 
     #[pyo3(signature = (n=1))]
-    fn release(&self, n: i64) -> PyResult<()> {
+    fn release(&self, #[pyo3(from_py_with = clamped)] n: i64) -> PyResult<()> {
         if n < 1 {
             return Err(PyValueError::new_err("n must be one or more"));
         }
@@ -205,7 +210,11 @@ impl BoundedSemaphore {
     }
 
     #[pyo3(signature = (value=1, *, name=None))]
-    fn __init__(slf: &Bound<'_, Self>, value: i64, name: Option<String>) -> PyResult<()> {
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = clamped)] value: i64,
+        name: Option<String>,
+    ) -> PyResult<()> {
         slf.as_super().get().set_up(value, true, name)
     }
 }

@@ -15,7 +15,6 @@ use super::holds::Slot;
 use super::{CHANGING, Handle, Object, header, unreference};
 use crate::heap::Heap;
 use crate::party::Party;
-use manyhands_sys::atomic::Ordering;
 
 /// References of a message that this process is writing or reading; released when dropped.
 #[derive(Debug, Default)]
@@ -71,7 +70,7 @@ impl Carried {
         if let Some(slot) = slot {
             slot.set(heap, handle.offset | CHANGING);
         }
-        header(heap, handle.offset).word.fetch_add(1, Ordering::AcqRel);
+        header(heap, handle.offset).reference_once_more();
         if let Some(slot) = slot {
             slot.set(heap, handle.offset);
         }

@@ -101,9 +101,10 @@ impl Object {
     /// [`OutOfMemory`].
     pub fn create(heap: &Arc<Heap>, kind: &'static Kind, len: u64) -> Result<Self, OutOfMemory> {
         Self::create_in(heap, kind, len, || {
-            let mut block = heap.alloc(HEADER_LEN + len)?;
+            let whole = HEADER_LEN.saturating_add(len);
+            let mut block = heap.alloc(whole)?;
             // A large block comes from regions that read as zeros.
-            if HEADER_LEN + len <= LARGEST_SMALL {
+            if whole <= LARGEST_SMALL {
                 block.fill(0);
             }
             Ok(block)
@@ -120,7 +121,7 @@ impl Object {
         kind: &'static Kind,
         len: u64,
     ) -> Result<Self, OutOfMemory> {
-        Self::create_in(heap, kind, len, || heap.alloc_sparse(HEADER_LEN + len))
+        Self::create_in(heap, kind, len, || heap.alloc_sparse(HEADER_LEN.saturating_add(len)))
     }
 
     fn create_in(
@@ -322,7 +323,7 @@ impl Heap {
             let offset = object.inner.offset;
             slot.set(self, offset | CHANGING);
             // We hold it, so it lives.
-            header(self, offset).word.fetch_add(1, Ordering::AcqRel);
+            header(self, offset).reference_once_more();
             slot.set(self, offset);
             inheritance.objects.push((object, slot));
         }
@@ -366,18 +367,31 @@ impl Registry {
 }
 
 impl Header {
+    /// Counts one more reference to an object that somebody holds.
+    fn reference_once_more(&self) {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+        let counted = self.word.fetch_update(success, failure, |word| Some(one_more(word)));
+        debug_assert!(counted.is_ok_and(|word| word as u32 != 0), "nobody holds the object");
+    }
+
     /// Counts one more reference to the object with this serial number, if it lives.
     fn reference(&self, serial: u32) -> bool {
         let mut word = self.word.load(Ordering::Acquire);
         while (word >> 32) as u32 == serial && word as u32 != 0 {
             let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-            match self.word.compare_exchange(word, word + 1, success, failure) {
+            match self.word.compare_exchange(word, one_more(word), success, failure) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
         }
         false
     }
+}
+
+/// The word with one reference more, which must not become another serial number.
+fn one_more(word: u64) -> u64 {
+    assert!(word as u32 != u32::MAX, "an object is named so often that it cannot be counted");
+    word + 1
 }
 
 /// Takes one reference off the count, and ends the object if it was the last.

@@ -13,6 +13,7 @@ use manyhands_sys::futex::{Futex, Shared, low_half};
 
 use crate::deadlock::Surety;
 use crate::lock::{Hold, NotHeld};
+use crate::overflow::Overflow;
 use crate::rlock::NotOwner;
 use crate::robust::Owner;
 use crate::shared::waiting::Waiting;
@@ -84,21 +85,30 @@ impl SharedLock {
         self.is_reentrant.load(Ordering::Relaxed) != 0
     }
 
-    /// Takes the lock if it is free; or, if it is a reentrant one, the caller's.
+    /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self, me: Owner, hold: Hold) -> bool {
-        if self.word.try_take(me, hold) {
+        let is_taken = self.word.try_take(me, hold);
+        if is_taken {
             self.depth.store(1, Ordering::Relaxed);
             self.counters.acquired();
-            return true;
         }
+        is_taken
+    }
+
+    /// Takes the lock once more if it is a reentrant one and the caller's.
+    ///
+    /// # Errors
+    /// [`Overflow`]: the caller has it as often as can be counted.
+    #[inline]
+    pub fn try_lock_again(&self, me: Owner) -> Result<bool, Overflow> {
         let is_mine = self.is_reentrant() && self.is_of(me);
         if is_mine {
-            let depth = self.depth.load(Ordering::Relaxed);
-            self.depth.store(depth + 1, Ordering::Relaxed);
+            let depth = self.depth.load(Ordering::Relaxed).checked_add(1).ok_or(Overflow)?;
+            self.depth.store(depth, Ordering::Relaxed);
             self.counters.acquired();
         }
-        is_mine
+        Ok(is_mine)
     }
 
     /// Takes the lock, sleeping while others hold it.
@@ -291,4 +301,24 @@ fn to_word(owner: Owner) -> u64 {
 
 fn of_word(word: u64) -> Owner {
     Owner { party: (word >> 32) as u32, thread: word as u32 }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_depth_that_cannot_be_counted_is_refused_and_the_lock_is_kept() {
+        let lock = SharedLock::new(true);
+        let (me, other) = (Owner { party: 1, thread: 1 }, Owner { party: 1, thread: 2 });
+        assert!(lock.try_lock(me, Hold::Scoped));
+        lock.set_depth(u32::MAX - 1);
+        assert_eq!(lock.try_lock_again(me), Ok(true));
+        assert_eq!(lock.try_lock_again(me), Err(Overflow));
+        assert_eq!(lock.try_lock_again(other), Ok(false));
+        assert!(!lock.try_lock(other, Hold::Scoped));
+        assert_eq!(lock.depth_of(me), u32::MAX);
+        assert_eq!(lock.unlock_mine(me), Ok(()));
+        assert_eq!(lock.try_lock_again(me), Ok(true));
+    }
 }

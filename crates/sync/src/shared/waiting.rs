@@ -38,6 +38,7 @@ pub struct Waiting<'a> {
     began_ns: u64,
     slice: Duration,
     is_time: bool,
+    is_hasty: bool,
     entered: Option<Entered<'a>>,
     n_looks: u32,
     found: Option<Found>,
@@ -77,6 +78,7 @@ impl<'a> Waiting<'a> {
             began_ns: 0,
             slice: FIRST_SLICE,
             is_time: false,
+            is_hasty: false,
             entered: None,
             n_looks: 0,
             found: None,
@@ -91,6 +93,12 @@ impl<'a> Waiting<'a> {
     pub const fn without_slices(mut self) -> Self {
         self.slice = Duration::from_secs(1 << 20);
         self
+    }
+
+    /// Makes the first looks looks at once: the caller has reason to suspect.
+    pub const fn look_now(&mut self) {
+        self.is_time = true;
+        self.is_hasty = true;
     }
 
     /// Who is alive.
@@ -186,6 +194,7 @@ impl<'a> Waiting<'a> {
         self.entered = self.family.my_board().and_then(|board| board.enter(lock_at, notice));
         // A full table: this wait is not seen, and sees nothing.
         self.is_silent |= self.entered.is_none();
+        self.is_time |= self.is_hasty;
     }
 
     /// Whether the layers above have something to do for this wait for `lock`.
@@ -194,7 +203,7 @@ impl<'a> Waiting<'a> {
             return false;
         }
         let Some(entered) = &self.entered else {
-            let is_long = u128::from(self.lasted_ns()) >= PATIENCE.as_nanos();
+            let is_long = self.is_hasty || u128::from(self.lasted_ns()) >= PATIENCE.as_nanos();
             if is_long {
                 self.found = Some(Found::LongWait);
             }

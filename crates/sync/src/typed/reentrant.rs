@@ -68,36 +68,52 @@ impl<T: ?Sized> ReentrantMutex<T> {
     /// Takes the lock, once more if this thread has it.
     ///
     /// # Panics
-    /// With the report, if the wait could never end.
+    /// With the report, if the wait could never end; or if this thread has the lock so often (2³² -
+    /// 1 times) that one more cannot be counted.
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> ReentrantMutexGuard<'_, T> {
         let here = Location::caller();
-        if !self.raw.try_lock() {
+        if !self.take() {
             self.wait(here, None);
         }
         self.guard(here)
     }
 
     /// Takes the lock if it is free or this thread's.
+    ///
+    /// # Panics
+    /// If this thread has it as often as can be counted.
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> Option<ReentrantMutexGuard<'_, T>> {
         let here = Location::caller();
-        self.raw.try_lock().then(|| self.guard(here))
+        self.take().then(|| self.guard(here))
     }
 
     /// Takes the lock unless that takes longer than `timeout`.
+    ///
+    /// # Panics
+    /// As [`ReentrantMutex::try_lock`].
     #[track_caller]
     pub fn lock_for(&self, timeout: Duration) -> Option<ReentrantMutexGuard<'_, T>> {
         let here = Location::caller();
-        let taken = self.raw.try_lock() || self.wait(here, Some(Deadline::after(timeout)));
+        let taken = self.take() || self.wait(here, Some(Deadline::after(timeout)));
         taken.then(|| self.guard(here))
     }
 
     /// How much it was used.
     pub fn statistics(&self) -> Statistics {
         self.raw.lock.counters.read()
+    }
+
+    #[inline]
+    #[track_caller]
+    fn take(&self) -> bool {
+        match self.raw.try_lock() {
+            Ok(is_taken) => is_taken,
+            Err(overflow) => overflow.panic(),
+        }
     }
 
     #[inline]

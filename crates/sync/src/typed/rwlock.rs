@@ -88,7 +88,8 @@ impl<T: ?Sized> RwLock<T> {
     /// Waits until nobody writes, then reads.
     ///
     /// # Panics
-    /// With the report, if the wait could never end.
+    /// With the report, if the wait could never end; or if so many read (2³² - 2) that one more
+    /// cannot be counted.
     #[inline]
     #[track_caller]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
@@ -108,9 +109,13 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Reads if that is possible at once.
+    ///
+    /// # Panics
+    /// If so many read that one more cannot be counted.
     #[inline]
+    #[track_caller]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        self.raw.try_acquire(Access::Read).then(|| self.read_guard())
+        self.take(Access::Read).then(|| self.read_guard())
     }
 
     /// Writes if that is possible at once.
@@ -118,10 +123,13 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
         let here = Location::caller();
-        self.raw.try_acquire(Access::Write).then(|| self.write_guard(here))
+        self.take(Access::Write).then(|| self.write_guard(here))
     }
 
     /// Reads unless the wait for it takes longer than `timeout`.
+    ///
+    /// # Panics
+    /// As [`RwLock::try_read`].
     #[track_caller]
     pub fn read_for(&self, timeout: Duration) -> Option<RwLockReadGuard<'_, T>> {
         let deadline = Some(Deadline::after(timeout));
@@ -149,7 +157,16 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     fn acquire(&self, access: Access, deadline: Option<Deadline>) -> bool {
-        self.raw.try_acquire(access) || self.wait(access, deadline)
+        self.take(access) || self.wait(access, deadline)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn take(&self, access: Access) -> bool {
+        match self.raw.try_acquire(access) {
+            Ok(is_taken) => is_taken,
+            Err(overflow) => overflow.panic(),
+        }
     }
 
     #[cold]

@@ -11,7 +11,7 @@
 //! in vain, except what only it could have given: a permit, a notification, a set event.
 //!
 //! What it does not do: see a deadlock in which one of the waits is for something else than a
-//! [`SharedMutex`], or has a timeout.
+//! [`SharedMutex`] or a [`SharedMap`](crate::SharedMap), or has a timeout.
 
 mod barrier;
 mod condvar;
@@ -22,6 +22,9 @@ mod mutex;
 mod owner_died;
 mod semaphore;
 mod waiting;
+
+pub(super) use held::{forget, note_of};
+pub(super) use waiting::{Awaited, block_for_lock};
 
 pub use barrier::SharedBarrier;
 pub use condvar::SharedCondvar;

@@ -9,9 +9,10 @@ use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
+use super::closing::{Closed, reopen};
 use super::iterator::SharedKeyIterator;
 use super::key::{self, PackedKey, is_other};
-use super::{Container, Fault, Packed, close_gate, inside, unpack};
+use super::{Container, Fault, Packed, close, inside, unpack};
 use crate::process::codec::{Shape, out_of_memory};
 use crate::process::simple;
 use crate::shared::{open_error, reduce};
@@ -24,6 +25,8 @@ pub struct SharedDict {
 
 impl Container for SharedMap {
     type Guard<'a> = MapGuard<'a>;
+
+    const WHAT: &'static str = "managed dict";
 
     fn enter(&self, how: How) -> Result<MapGuard<'_>, Busy> {
         SharedMap::enter(self, how)
@@ -93,10 +96,8 @@ impl SharedDict {
         if !packed.is_other() {
             return add(&packed);
         }
-        close_gate(key.py(), &self.map, None)?;
-        let result = self.pack_key(key).and_then(|packed| add(&packed));
-        self.map.gate().open(self.heap());
-        result
+        let _closed = close(key.py(), &self.map, None)?;
+        self.pack_key(key).and_then(|packed| add(&packed))
     }
 
     fn take(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
@@ -134,13 +135,14 @@ impl SharedDict {
 }
 
 impl SharedDict {
-    /// As [`close_gate`].
+    /// As [`close`], until [`Self::open_gate`]; false if time is over.
     pub(super) fn close_gate(
         &self,
         py: Python<'_>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        close_gate(py, &self.map, timeout)
+        let closed = close(py, &self.map, timeout)?;
+        Ok(closed.map(Closed::keep).is_some())
     }
 
     /// Takes back one closing.
@@ -148,7 +150,7 @@ impl SharedDict {
     /// # Errors
     /// RuntimeError: this thread has not closed it.
     pub(super) fn open_gate(&self) -> PyResult<()> {
-        if self.map.gate().open(self.heap()) {
+        if reopen(&self.map) {
             return Ok(());
         }
         Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed dict"))
@@ -325,16 +327,10 @@ impl SharedDict {
         for Packed { bytes, carried } in &mut values {
             drafts.push(Packed::into_draft(bytes, std::mem::take(carried), self.heap())?);
         }
+        // As in `adding`.
         let is_gated = keys.iter().any(|(packed, _)| packed.is_other());
-        if is_gated {
-            // As in `adding`.
-            close_gate(py, &self.map, None)?;
-        }
-        let done = self.set_packed(py, &mut keys, drafts);
-        if is_gated {
-            self.map.gate().open(self.heap());
-        }
-        done
+        let _closed = if is_gated { close(py, &self.map, None)? } else { None };
+        self.set_packed(py, &mut keys, drafts)
     }
 
     /// Adds `n` to the int that `key` has, or to 0; the sum. None: it has something else, or the

@@ -10,7 +10,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple, PyType};
 
-use super::{Container, Fault, Packed, close_gate, inside, unpack};
+use super::closing::{Closed, reopen};
+use super::{Container, Fault, Packed, close, inside, unpack};
 use crate::process::codec::out_of_memory;
 use crate::shared::{open_error, reduce};
 
@@ -39,6 +40,8 @@ const OUT_OF_RANGE: &str = "list index out of range";
 
 impl Container for CoreList {
     type Guard<'a> = ListGuard<'a>;
+
+    const WHAT: &'static str = "managed list";
 
     fn enter(&self, how: How) -> Result<ListGuard<'_>, Busy> {
         CoreList::enter(self, how)
@@ -87,13 +90,14 @@ impl SharedList {
 }
 
 impl SharedList {
-    /// As [`close_gate`].
+    /// As [`close`], until [`Self::open_gate`]; false if time is over.
     pub(super) fn close_gate(
         &self,
         py: Python<'_>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        close_gate(py, &self.list, timeout)
+        let closed = close(py, &self.list, timeout)?;
+        Ok(closed.map(Closed::keep).is_some())
     }
 
     /// Takes back one closing.
@@ -101,7 +105,7 @@ impl SharedList {
     /// # Errors
     /// RuntimeError: this thread has not closed it.
     pub(super) fn open_gate(&self) -> PyResult<()> {
-        if self.list.gate().open(self.heap()) {
+        if reopen(&self.list) {
             return Ok(());
         }
         Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed list"))

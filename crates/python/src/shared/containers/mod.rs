@@ -4,6 +4,7 @@
 //! runs, and no Python object is touched, while others wait for the container. Somebody who waits
 //! for it, or for its gate, does so without the GIL.
 
+pub mod closing;
 pub mod dict;
 pub mod iterator;
 mod key;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use manyhands_collections::{Busy, Draft, Gate, How, Value};
 use manyhands_pool::process::Body;
 use manyhands_shm::{Carried, Heap, OpenError, OutOfMemory};
-use manyhands_sys::clock::Deadline;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
@@ -24,7 +24,7 @@ use crate::interrupt;
 use crate::parcel;
 use crate::process::codec::{self, Shape, out_of_memory};
 use crate::process::simple;
-use crate::sync::blocking::block;
+use closing::Closed;
 
 /// A value or key as bytes, and the shared objects that they name.
 pub(super) struct Packed {
@@ -84,6 +84,8 @@ pub(super) trait Container: Sync {
     type Guard<'a>
     where
         Self: 'a;
+    /// As reports name it.
+    const WHAT: &'static str;
     fn enter(&self, how: How) -> Result<Self::Guard<'_>, Busy>;
     fn gate(&self) -> &Gate;
     fn heap(&self) -> &Arc<Heap>;
@@ -92,8 +94,8 @@ pub(super) trait Container: Sync {
 /// Does `op` inside the container.
 ///
 /// # Errors
-/// What a signal handler raises during a wait, or this thread is being stopped with; then nothing
-/// was done.
+/// What a signal handler raises during a wait, or this thread is being stopped with; DeadlockError.
+/// Then nothing was done.
 #[inline]
 pub(super) fn inside<C, R, F>(py: Python<'_>, container: &C, op: F) -> PyResult<R>
 where
@@ -115,50 +117,38 @@ where
     F: FnOnce(&mut C::Guard<'_>) -> R + Send,
 {
     let mut op = Some(op);
+    let mut try_once_more = || {
+        let mut guard = container.enter(How::Wait).ok()?;
+        op.take().map(|op| op(&mut guard))
+    };
+    if let Some(done) = py.detach(&mut try_once_more) {
+        return Ok(done);
+    }
     loop {
-        let done = py.detach(|| {
-            let mut guard = container.enter(How::Wait).ok()?;
-            op.take().map(|op| op(&mut guard))
-        });
-        if let Some(done) = done {
+        // As long as it is ours, nobody else's gate is in the way.
+        let _closed = Closed::new(py, container, None)?;
+        if let Some(done) = py.detach(&mut try_once_more) {
             return Ok(done);
         }
-        wait_for_gate(py, container, None)?;
     }
 }
 
-/// False at the deadline.
-fn wait_for_gate<C: Container>(
-    py: Python<'_>,
-    container: &C,
-    deadline: Option<Deadline>,
-) -> PyResult<bool> {
-    let (gate, heap) = (container.gate(), container.heap());
-    block(py, gate, deadline, false, |deadline, waiting| gate.wait(heap, deadline, waiting))
-}
-
-/// Closes the gate, waiting until `timeout` seconds have passed. False: they have.
+/// Closes the container to all others, waiting until `timeout` seconds have passed. `None`: they
+/// have.
 ///
 /// # Errors
-/// What a signal handler raises or this thread is being stopped with (then the gate is not closed),
-/// or a timeout that is no number.
-pub(super) fn close_gate<C: Container>(
+/// What a signal handler raises or this thread is being stopped with (then it is not closed), a
+/// timeout that is no number, DeadlockError, OverflowError.
+fn close<'a, C: Container>(
     py: Python<'_>,
-    container: &C,
+    container: &'a C,
     timeout: Option<&Bound<'_, PyAny>>,
-) -> PyResult<bool> {
+) -> PyResult<Option<Closed<'a, C>>> {
     let deadline = interrupt::deadline_of(timeout)?;
-    while !container.gate().try_close(container.heap()) {
-        if !wait_for_gate(py, container, deadline)? {
-            return Ok(false);
-        }
-    }
+    let Some(closed) = Closed::new(py, container, deadline)? else { return Ok(None) };
     // Whoever was inside already is waited for: from here on nobody else is.
-    let is_alone = inside(py, container, |_| ());
-    if is_alone.is_err() {
-        container.gate().open(container.heap());
-    }
-    is_alone.map(|()| true)
+    inside(py, container, |_| ())?;
+    Ok(Some(closed))
 }
 
 impl Fault {

@@ -16,6 +16,7 @@ use pyo3::types::PyTuple;
 use crate::call::call;
 use crate::errors;
 use crate::interrupt::deadline_of;
+use crate::numbers::clamped;
 use crate::shared::locks::waiting::block;
 
 /// A barrier that processes share.
@@ -95,7 +96,11 @@ impl SharedBarrier {
     /// `_handle`: the name of one that exists.
     #[new]
     #[pyo3(signature = (parties=1, *, _handle=None))]
-    fn new(py: Python<'_>, parties: i64, _handle: Option<&[u8]>) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        #[pyo3(from_py_with = clamped)] parties: i64,
+        _handle: Option<&[u8]>,
+    ) -> PyResult<Self> {
         if let Some(handle) = _handle {
             return crate::shared::open(py, handle, &BARRIER).map(Self::of);
         }

@@ -13,6 +13,7 @@ use manyhands_sync::robust::Owner;
 use manyhands_sync::shared::lock::SharedLock;
 use manyhands_sync::shared::waiting::Waiting;
 use manyhands_sync::shared::waits::Family;
+use manyhands_sync::sleep::Wait;
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::thread_id;
 use pyo3::prelude::*;
@@ -20,7 +21,7 @@ use pyo3::types::PyDict;
 
 use crate::errors;
 use crate::shared::locks::owner_died;
-use crate::shared::locks::waiting::block_for_lock;
+use crate::shared::locks::waiting::{Awaited, block_for_lock};
 use crate::sync::site::Acquired;
 
 /// A handle on a shared lock.
@@ -132,8 +133,10 @@ impl LocalLock {
         or: Or,
         deadline: impl FnOnce() -> PyResult<Option<Deadline>>,
     ) -> PyResult<bool> {
-        let me = self.me();
-        if !self.state().try_lock(me, hold) && !self.lock_slow(py, me, hold, deadline()?)? {
+        let (me, state) = (self.me(), self.state());
+        let is_taken =
+            state.try_lock(me, hold) || state.try_lock_again(me).map_err(crate::sync::overflow)?;
+        if !is_taken && !self.lock_slow(py, me, hold, deadline()?)? {
             return Ok(false);
         }
         if self.state().depth_of(me) <= 1 {
@@ -154,7 +157,23 @@ impl LocalLock {
         deadline: Option<Deadline>,
     ) -> PyResult<bool> {
         let step = |waiting: &mut Waiting<'_>| self.state().lock_slow(me, hold, waiting);
-        block_for_lock(py, self, deadline, step)
+        self.block(py, deadline, step)
+    }
+
+    /// Calls `step`, which waits for the lock, until it is done (true) or timed out (false).
+    ///
+    /// # Errors
+    /// As [`block_for_lock`].
+    #[cold]
+    pub fn block(
+        &self,
+        py: Python<'_>,
+        deadline: Option<Deadline>,
+        step: impl FnMut(&mut Waiting<'_>) -> Wait,
+    ) -> PyResult<bool> {
+        let in_words = || self.in_words();
+        let lock = Awaited { family: &self.family, state: self.state(), in_words: &in_words };
+        block_for_lock(py, &lock, deadline, step)
     }
 
     /// Takes the lock back as it was, also if that takes a while and somebody wants to stop it.
@@ -183,7 +202,7 @@ impl LocalLock {
         let me = self.me();
         if !self.state().try_lock_after_sleep(me, hold) {
             let step = |waiting: &mut Waiting<'_>| self.state().lock_after_sleep(me, hold, waiting);
-            block_for_lock(py, self, None, step)?;
+            self.block(py, None, step)?;
         }
         self.acquired.note(py);
         self.state().take_note().map_or(Ok(()), |dead| self.tell_of(py, dead, Or::Keep))

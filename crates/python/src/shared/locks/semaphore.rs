@@ -16,6 +16,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::numbers::clamped;
+
 /// A number of permits that processes share.
 #[pyclass(module = "manyhands._runtime", frozen, subclass, weakref)]
 pub struct SharedSemaphore {
@@ -49,7 +51,7 @@ impl SharedSemaphore {
     #[pyo3(signature = (value=1, *, ctx=None, _is_bounded=false, _handle=None))]
     fn new(
         py: Python<'_>,
-        value: i64,
+        #[pyo3(from_py_with = clamped)] value: i64,
         ctx: Option<&Bound<'_, PyAny>>,
         _is_bounded: bool,
         _handle: Option<&[u8]>,

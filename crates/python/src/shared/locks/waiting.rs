@@ -5,7 +5,9 @@
 
 use manyhands_shm::FamilyOf;
 use manyhands_sync::deadlock::{self, Mode};
+use manyhands_sync::robust::Owner;
 use manyhands_sync::shared::cycle::FamilyDeadlock;
+use manyhands_sync::shared::lock::SharedLock;
 use manyhands_sync::shared::waiting::{Found, Waiting};
 use manyhands_sync::shared::waits::Notice;
 use manyhands_sync::sleep::Wait;
@@ -14,9 +16,20 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::call::call;
-use crate::shared::locks::local_lock::LocalLock;
+use crate::shared::containers::closing;
+use crate::shared::locks::local_lock;
 use crate::sync::site;
 use crate::{async_exception, errors, worker};
+
+/// A lock that is waited for.
+pub struct Awaited<'a> {
+    /// Who is alive.
+    pub family: &'a FamilyOf,
+    /// The lock.
+    pub state: &'a SharedLock,
+    /// As reports name it.
+    pub in_words: &'a dyn Fn() -> String,
+}
 
 /// Calls `step` without the GIL until it is done (true) or timed out (false).
 ///
@@ -39,17 +52,17 @@ pub fn block(
 #[cold]
 pub fn block_for_lock(
     py: Python<'_>,
-    lock: &LocalLock,
+    lock: &Awaited<'_>,
     deadline: Option<Deadline>,
     step: impl FnMut(&mut Waiting<'_>) -> Wait,
 ) -> PyResult<bool> {
-    block_for(py, lock.family(), Some(lock), deadline, step)
+    block_for(py, lock.family, Some(lock), deadline, step)
 }
 
 fn block_for(
     py: Python<'_>,
     family: &FamilyOf,
-    lock: Option<&LocalLock>,
+    lock: Option<&Awaited<'_>>,
     deadline: Option<Deadline>,
     mut step: impl FnMut(&mut Waiting<'_>) -> Wait,
 ) -> PyResult<bool> {
@@ -72,7 +85,7 @@ fn block_for(
             Wait::Stuck => {
                 let Some(lock) = lock else { continue };
                 match waiting.take_found() {
-                    Some(Found::LongWait) => waiting.enter(lock.state(), &notice(py, lock)),
+                    Some(Found::LongWait) => waiting.enter(lock.state, &notice(py, lock)),
                     Some(Found::Deadlock(found)) => tell(py, &mut waiting, &found)?,
                     None => {}
                 }
@@ -109,18 +122,21 @@ fn tell(py: Python<'_>, waiting: &mut Waiting<'_>, found: &FamilyDeadlock) -> Py
 }
 
 /// What reports are to say of the calling thread's wait for `lock`.
-fn notice(py: Python<'_>, lock: &LocalLock) -> Notice {
+fn notice(py: Python<'_>, lock: &Awaited<'_>) -> Notice {
     let names = || -> PyResult<(String, String)> {
         let names = py.import("manyhands._mp.synchronize")?.getattr("_names")?;
         call(&names, &PyTuple::empty(py), None)?.extract()
     };
     // A report without names is better than none.
     let (process, thread) = names().ok().unzip();
+    let me = Owner::current(lock.family);
+    let mut holds = local_lock::held_here(me);
+    holds.extend(closing::closed_here(lock.family, me));
     Notice {
         process,
         thread,
-        waits_for: lock.in_words(),
+        waits_for: (lock.in_words)(),
         waits_at: site::here(py).to_string(),
-        holds: crate::shared::locks::local_lock::held_here(lock.me()),
+        holds,
     }
 }

@@ -19,7 +19,6 @@ use pyo3::types::{PyBool, PyTuple};
 use crate::call::call;
 use crate::shared::locks::local_lock::LocalLock;
 use crate::shared::locks::rlock::SharedRLock;
-use crate::shared::locks::waiting::block_for_lock;
 use crate::shared::values::lost_update;
 
 /// A lock, and how it is taken.
@@ -131,7 +130,7 @@ impl Guard {
 #[cold]
 fn enter_slow(py: Python<'_>, local: &LocalLock, me: Owner) -> PyResult<()> {
     let step = |waiting: &mut Waiting<'_>| local.state().lock_slow(me, Hold::Scoped, waiting);
-    block_for_lock(py, local, None, step).map(drop)
+    local.block(py, None, step).map(drop)
 }
 
 /// What tells whether the caller has the lock.
