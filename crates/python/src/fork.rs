@@ -79,5 +79,6 @@ fn after_fork_in_child() {
     crate::dispatcher::forget_after_fork();
     crate::process::forget_after_fork();
     crate::worker::forget_after_fork();
+    crate::shared::locks::local_lock::forget_after_fork();
     manyhands_queue::pipe::forget_after_fork();
 }

@@ -34,7 +34,6 @@
 //! What it does not do: a [`Queue`] lives in one process; whoever comes first takes an item, so
 //! that a thread that has waited long may be overtaken by one that has not.
 
-mod backoff;
 mod fifo;
 mod line;
 mod locked;
@@ -47,6 +46,7 @@ mod queue;
 mod ring;
 #[cfg(not(loom))]
 pub mod shared;
+mod stamp;
 mod store;
 
 pub use fifo::Fifo;

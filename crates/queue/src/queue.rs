@@ -12,10 +12,10 @@ use manyhands_sync::blocking::block;
 use manyhands_sync::deadlock::{Description, EndedBy, Resource, Site};
 #[cfg(not(loom))]
 use manyhands_sync::sleep::Waiting;
+use manyhands_sync::spin::{FOR_AN_ANSWER, soon};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 use manyhands_sys::clock::Deadline;
 
-use crate::backoff::Backoff;
 use crate::fifo::Fifo;
 use crate::line::{Enlisted, Line};
 use crate::locked::Locked;
@@ -443,15 +443,19 @@ impl<T, S: Store<T>> Queue<T, S> {
     #[cold]
     #[track_caller]
     fn put_slow(&self, refused: Refused<T>, deadline: Option<Deadline>) -> Result<(), Refused<T>> {
-        let Refused::Full(mut item) = refused else { return Err(refused) };
-        let mut backoff = Backoff::new();
-        while !backoff.is_over() {
-            backoff.pause();
-            match self.try_put(item) {
-                Err(Refused::Full(back)) => item = back,
-                end => return end,
+        let Refused::Full(item) = refused else { return Err(refused) };
+        let mut held = Some(item);
+        let end = soon(FOR_AN_ANSWER, || match self.try_put(held.take()?) {
+            Err(Refused::Full(back)) => {
+                held = Some(back);
+                None
             }
+            end => Some(end),
+        });
+        if let Some(end) = end {
+            return end;
         }
+        let mut item = held.expect("every attempt gave it back");
         loop {
             let enlisted = self.putters.enlist();
             match self.try_put(item) {
@@ -473,13 +477,9 @@ impl<T, S: Store<T>> Queue<T, S> {
         if nothing == Nothing::ShutDown {
             return Err(nothing);
         }
-        let mut backoff = Backoff::new();
-        while !backoff.is_over() {
-            backoff.pause();
-            match self.try_get() {
-                Err(Nothing::Empty) => {}
-                end => return end,
-            }
+        let attempt = || Some(self.try_get()).filter(|end| !matches!(end, Err(Nothing::Empty)));
+        if let Some(end) = soon(FOR_AN_ANSWER, attempt) {
+            return end;
         }
         loop {
             let enlisted = self.getters.enlist();

@@ -18,14 +18,14 @@
 //! call.
 //!
 //! What it does not do: a thread that loses the processor between claim and stamp makes those who
-//! come to the same slot wait for it; they yield meanwhile.
+//! come to the same slot wait for it; they sleep on the stamp meanwhile.
 
 use std::mem::MaybeUninit;
 
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 
-use crate::backoff::Backoff;
 use crate::outcome::{Nothing, Refused};
+use crate::stamp::{Patience, Stamp, number};
 use crate::store::Store;
 
 #[cfg(loom)]
@@ -48,7 +48,7 @@ pub struct Ring<T> {
 }
 
 struct Slot<T> {
-    stamp: AtomicU64,
+    stamp: Stamp,
     item: UnsafeCell<MaybeUninit<T>>,
 }
 
@@ -70,10 +70,8 @@ impl<T> Ring<T> {
     /// If `maxsize` is zero: such a ring could take nothing.
     pub fn new(maxsize: usize) -> Self {
         assert!(maxsize > 0, "a ring needs room for at least one item");
-        let new_slot = |index| Slot {
-            stamp: AtomicU64::new(index),
-            item: UnsafeCell::new(MaybeUninit::uninit()),
-        };
+        let new_slot =
+            |index| Slot { stamp: Stamp::new(index), item: UnsafeCell::new(MaybeUninit::uninit()) };
         Self {
             head: Padded(AtomicU64::new(0)),
             tail: Padded(AtomicU64::new(0)),
@@ -109,7 +107,7 @@ impl<T> Ring<T> {
 impl<T: Send> Store<T> for Ring<T> {
     #[inline]
     fn push(&self, item: T) -> Result<(), Refused<T>> {
-        let mut backoff = Backoff::new();
+        let mut patience = Patience::new();
         let mut tail = self.tail.0.load(Ordering::Relaxed);
         loop {
             if tail & CLOSED != 0 {
@@ -117,7 +115,7 @@ impl<T: Send> Store<T> for Ring<T> {
             }
             let slot = self.slot(tail);
             // Meets the Release in `pop`: the item of the lap before has been read.
-            let stamp = slot.stamp.load(Ordering::Acquire);
+            let stamp = slot.stamp.load();
             if stamp == tail {
                 // Sequentially consistent, as the store owes it to the lines of sleepers.
                 let claim = (Ordering::SeqCst, Ordering::Relaxed);
@@ -126,7 +124,7 @@ impl<T: Send> Store<T> for Ring<T> {
                         // SAFETY: the position is ours, and the slot's item was read or never was.
                         slot.item.with_mut(|at| unsafe { (*at).write(item) });
                         // Meets the Acquire in `pop`.
-                        slot.stamp.store(tail + 1, Ordering::Release);
+                        slot.stamp.publish(tail + 1);
                         return Ok(());
                     }
                     Err(now) => {
@@ -135,26 +133,30 @@ impl<T: Send> Store<T> for Ring<T> {
                     }
                 }
             }
-            if stamp + self.lap == tail + 1 && self.head.0.load(Ordering::SeqCst) + self.lap == tail
-            {
-                // The head cannot be a whole lap behind a tail that has moved on meanwhile: both
-                // were so when the head was read.
-                return Err(Refused::Full(item));
+            if number(stamp) + self.lap == tail + 1 {
+                if self.head.0.load(Ordering::SeqCst) + self.lap == tail {
+                    // The head cannot be a whole lap behind a tail that has moved on meanwhile:
+                    // both were so when the head was read.
+                    return Err(Refused::Full(item));
+                }
+                // A getter is about to free the slot.
+                patience.wait(&slot.stamp, stamp);
+            } else {
+                // Another putter was faster.
+                patience.pause();
             }
-            // A getter is about to free the slot, or another putter was faster.
-            backoff.pause();
             tail = self.tail.0.load(Ordering::Relaxed);
         }
     }
 
     #[inline]
     fn pop(&self) -> Result<T, Nothing> {
-        let mut backoff = Backoff::new();
+        let mut patience = Patience::new();
         let mut head = self.head.0.load(Ordering::Relaxed);
         loop {
             let slot = self.slot(head);
             // Meets the Release in `push`: the item has been written.
-            let stamp = slot.stamp.load(Ordering::Acquire);
+            let stamp = slot.stamp.load();
             if stamp == head + 1 {
                 let claim = (Ordering::SeqCst, Ordering::Relaxed);
                 match self.head.0.compare_exchange_weak(head, self.after(head), claim.0, claim.1) {
@@ -162,7 +164,7 @@ impl<T: Send> Store<T> for Ring<T> {
                         // SAFETY: the position is ours, and its item was written.
                         let item = slot.item.with_mut(|at| unsafe { (*at).assume_init_read() });
                         // Meets the Acquire in `push`.
-                        slot.stamp.store(head.wrapping_add(self.lap) & !CLOSED, Ordering::Release);
+                        slot.stamp.publish(head.wrapping_add(self.lap) & !CLOSED);
                         return Ok(item);
                     }
                     Err(now) => {
@@ -171,7 +173,7 @@ impl<T: Send> Store<T> for Ring<T> {
                     }
                 }
             }
-            if stamp == head {
+            if number(stamp) == head {
                 let tail = self.tail.0.load(Ordering::SeqCst);
                 if tail == head {
                     return Err(Nothing::Empty);
@@ -179,9 +181,12 @@ impl<T: Send> Store<T> for Ring<T> {
                 if tail == head | CLOSED {
                     return Err(Nothing::ShutDown);
                 }
+                // A putter is about to write the item.
+                patience.wait(&slot.stamp, stamp);
+            } else {
+                // Another getter was faster.
+                patience.pause();
             }
-            // A putter is about to write the item, or another getter was faster.
-            backoff.pause();
             head = self.head.0.load(Ordering::Relaxed);
         }
     }
@@ -245,6 +250,7 @@ mod unchecked {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn a_ring_of_one_slot_alternates_between_full_and_empty() {
@@ -259,17 +265,60 @@ mod tests {
         assert_eq!(ring.n_pushed(), 5);
     }
 
+    /// What a putter has done that was interrupted between its claim and its stamp.
+    fn claim_the_first_position(ring: &Ring<u32>) {
+        ring.tail.0.store(ring.after(0), Ordering::SeqCst);
+    }
+
+    #[test]
+    fn a_getter_sleeps_while_the_item_it_comes_for_is_being_written() {
+        let ring = Arc::new(Ring::new(2));
+        claim_the_first_position(&ring);
+        let getter = Arc::clone(&ring);
+        let getter = std::thread::spawn(move || getter.pop());
+        let slot = ring.slot(0);
+        while slot.stamp.load() == 0 {
+            std::hint::spin_loop();
+        }
+        // It is marked, and still the number of a slot that nobody else may write or read.
+        assert_eq!(number(slot.stamp.load()), 0);
+        // SAFETY: the claim above is this thread's.
+        slot.item.with_mut(|at| unsafe { (*at).write(7) });
+        slot.stamp.publish(1);
+        assert_eq!(getter.join().unwrap(), Ok(7));
+        assert_eq!(ring.push(8), Ok(()));
+        assert_eq!(ring.pop(), Ok(8));
+    }
+
+    #[test]
+    fn a_putter_sleeps_while_the_item_in_its_place_is_being_read() {
+        let ring = Arc::new(Ring::new(1));
+        ring.push(1).unwrap();
+        // A getter that was interrupted between its claim and its stamp.
+        ring.head.0.store(ring.after(0), Ordering::SeqCst);
+        let putter = Arc::clone(&ring);
+        let putter = std::thread::spawn(move || putter.push(2));
+        let slot = ring.slot(0);
+        while slot.stamp.load() == 1 {
+            std::hint::spin_loop();
+        }
+        assert_eq!(number(slot.stamp.load()), 1);
+        slot.stamp.publish(ring.lap);
+        assert_eq!(putter.join().unwrap(), Ok(()));
+        assert_eq!(ring.pop(), Ok(2));
+    }
+
     #[test]
     fn what_is_still_in_a_dropped_ring_is_dropped_with_it() {
-        let item = std::sync::Arc::new(());
+        let item = Arc::new(());
         let ring = Ring::new(3);
         for _ in 0..3 {
-            ring.push(std::sync::Arc::clone(&item)).unwrap();
+            ring.push(Arc::clone(&item)).unwrap();
         }
         drop(ring.pop());
-        ring.push(std::sync::Arc::clone(&item)).unwrap();
+        ring.push(Arc::clone(&item)).unwrap();
         ring.close();
         drop(ring);
-        assert_eq!(std::sync::Arc::strong_count(&item), 1);
+        assert_eq!(Arc::strong_count(&item), 1);
     }
 }

@@ -30,8 +30,7 @@ pub mod rwlock;
 pub mod semaphore;
 pub mod shared;
 pub mod sleep;
-#[cfg(not(loom))]
-mod spin;
+pub mod spin;
 pub mod statistics;
 #[cfg(not(loom))]
 mod typed;

@@ -16,8 +16,9 @@
 //! may sleep too: at worst a wake-up too many. A waker that dies between the swap and the wake-up
 //! costs the sleepers the rest of their slice.
 //!
-//! What it does not do: it knows no deadline, no signal and no deadlock. It is for sections without
-//! a wait in them; locks for people are in `shared/`.
+//! What it does not do: it knows no signal and no deadlock, and an owner that is stopped is waited
+//! for by all but [`RobustLock::lock_within`]. It is for sections without a wait in them; locks for
+//! people are in `shared/`.
 
 use std::time::Duration;
 
@@ -111,6 +112,20 @@ impl RobustLock {
         }
     }
 
+    /// The same for who can do without the lock; `None`: `patience` was over first.
+    #[cfg(not(loom))]
+    pub fn lock_within(
+        &self,
+        parties: &(impl Parties + ?Sized),
+        patience: Duration,
+    ) -> Option<Acquired> {
+        self.try_lock(parties).or_else(|| {
+            let deadline = Deadline::after(patience);
+            let is_alive = |party| parties.is_alive(party);
+            self.lock_slow_until(Owner::current(parties), &is_alive, || deadline.has_passed())
+        })
+    }
+
     /// Takes the lock if it is free; `None`: somebody has it, or died with it.
     #[inline]
     pub fn try_lock(&self, parties: &(impl Parties + ?Sized)) -> Option<Acquired> {
@@ -137,6 +152,16 @@ impl RobustLock {
 
     #[cold]
     fn lock_slow(&self, me: Owner, is_alive: &dyn Fn(u32) -> bool) -> Acquired {
+        self.lock_slow_until(me, is_alive, || false).expect("it is never too late")
+    }
+
+    /// `is_late` is asked after each sleep of a whole slice.
+    fn lock_slow_until(
+        &self,
+        me: Owner,
+        is_alive: &dyn Fn(u32) -> bool,
+        is_late: impl Fn() -> bool,
+    ) -> Option<Acquired> {
         let mut mine = me.word();
         let mut n_tries = if cfg!(loom) { N_TRIES } else { 0 };
         let mut slice = FIRST_SLICE;
@@ -146,7 +171,7 @@ impl RobustLock {
                 // Acquire: meets the Release of `unlock`.
                 let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
                 if self.word.compare_exchange(0, mine, success, failure).is_ok() {
-                    return Acquired::Clean;
+                    return Some(Acquired::Clean);
                 }
                 continue;
             }
@@ -173,8 +198,11 @@ impl RobustLock {
                 let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
                 let taken = self.word.compare_exchange(word | WAITED, mine, success, failure);
                 if taken.is_ok() {
-                    return Acquired::AfterDeath(owner);
+                    return Some(Acquired::AfterDeath(owner));
                 }
+            }
+            if is_late() {
+                return None;
             }
         }
     }

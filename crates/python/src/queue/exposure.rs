@@ -7,9 +7,10 @@
 //! No Python code runs while the items move: they are referenced first, and if the queue has
 //! changed until they are taken, it is done again.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 
 use manyhands_queue::{Order, State};
+use manyhands_sys::futex::{Futex, Private};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -17,21 +18,21 @@ use pyo3::types::{PyDict, PyTuple};
 use super::core::QueueCore;
 use super::items::Items;
 
-/// Who keeps the items.
-pub struct Exposure(AtomicU8);
+/// Who keeps the items, and where those sleep who come while they move.
+pub struct Exposure(Futex<Private>);
 
 /// What changes with every put and every get.
 pub type Version = (u64, usize);
 
-const NATIVE: u8 = 0;
+const NATIVE: u32 = 0;
 /// The items are on their way into the instance's parts.
-const MOVING: u8 = 1;
-const EXPOSED: u8 = 2;
+const MOVING: u32 = 1;
+const EXPOSED: u32 = 2;
 
 impl Exposure {
     /// The items are in the native store.
     pub const fn new() -> Self {
-        Self(AtomicU8::new(NATIVE))
+        Self(Futex::new(NATIVE))
     }
 
     /// Whether the parts have the items. Waits for the moment in which they are filled.
@@ -39,7 +40,7 @@ impl Exposure {
         loop {
             // Meets the Release in `publish`.
             match self.0.load(Ordering::Acquire) {
-                MOVING => py.detach(std::thread::yield_now),
+                MOVING => _ = py.detach(|| self.0.wait(MOVING, None)),
                 state => return state == EXPOSED,
             }
         }
@@ -88,6 +89,7 @@ pub fn publish(
         .and_then(|()| namespace.update(parts.as_mapping()));
     // Meets the Acquire of `is_over`.
     exposure.store(EXPOSED, Ordering::Release);
+    exposure.wake_all();
     core.queue.wake_all();
     drop(items);
     filled.map(|()| true)

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use manyhands_shm::Heap;
 use manyhands_sync::sleep::{Slept, Wait, Waiting, sleep};
+use manyhands_sync::spin::{FOR_AN_ANSWER, soon};
 use manyhands_sys::clock::Deadline;
 
 use super::bell::Bell;
@@ -56,7 +57,8 @@ impl Patience {
             }
             if !self.has_spun {
                 self.has_spun = true;
-                if spin(&mut attempt) {
+                if soon(FOR_AN_ANSWER, || matches!(attempt(), Step::Ended).then_some(())).is_some()
+                {
                     return Wait::Done;
                 }
                 continue;
@@ -97,23 +99,4 @@ impl Patience {
         self.pause = (self.pause * 2).min(LAST_LOOK);
         self.look_at = None;
     }
-}
-
-/// Rounds of pauses before the processor is offered to others, each twice as long as the one
-/// before.
-const N_PAUSES: u32 = 3;
-
-/// Whether the operation ended in a moment of attempts.
-///
-/// A short one: with a processor for each process the answer of a peer that is awake comes within
-/// it; with fewer the peer needs ours, and gets it sooner by a sleep than by a longer moment.
-fn spin<'a>(attempt: &mut impl FnMut() -> Step<'a>) -> bool {
-    for round in 0..N_PAUSES {
-        (0..1 << round).for_each(|_| std::hint::spin_loop());
-        if matches!(attempt(), Step::Ended) {
-            return true;
-        }
-    }
-    std::thread::yield_now();
-    matches!(attempt(), Step::Ended)
 }

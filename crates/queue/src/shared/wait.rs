@@ -9,11 +9,11 @@ use manyhands_shm::message::{Message, Taken};
 use manyhands_sync::blocking::block;
 use manyhands_sync::deadlock::{Description, EndedBy, Resource, Site};
 use manyhands_sync::sleep::Waiting;
+use manyhands_sync::spin::{FOR_AN_ANSWER, soon};
 use manyhands_sys::clock::Deadline;
 
 use super::line::SharedEnlisted;
 use super::queue::{NotPut, SharedQueue};
-use crate::backoff::Backoff;
 use crate::outcome::{Nothing, ShutDown};
 
 impl SharedQueue {
@@ -141,15 +141,8 @@ impl SharedQueue {
         enlist: impl Fn() -> SharedEnlisted<'line>,
         mut attempt: impl FnMut() -> bool,
     ) -> bool {
-        if attempt() {
+        if attempt() || soon(FOR_AN_ANSWER, || attempt().then_some(())).is_some() {
             return true;
-        }
-        let mut backoff = Backoff::new();
-        while !backoff.is_over() {
-            backoff.pause();
-            if attempt() {
-                return true;
-            }
         }
         let mut waiting = Waiting::new(self, Site::Rust(Location::caller()));
         loop {

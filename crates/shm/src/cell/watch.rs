@@ -9,25 +9,22 @@
 //! value and its version. What cannot be known is never reported: another cell has taken the slot
 //! meanwhile, or the slot could not be had.
 //!
-//! | the slot's `lock` | meaning |
-//! |---|---|
-//! | 0 | free |
-//! | party, thread | that thread is in between; no system call, no wait while it has it |
-//!
-//! A party that dies with the slot locked leaves at worst the texts of two writers mixed, and the
-//! next one takes the lock over. One that is *stopped* there is not waited for: whoever comes gives
-//! up after a while and accesses the cell unwatched.
+//! Who has the slot makes no system call and waits for nothing. A party that dies with it leaves at
+//! worst the texts of two writers mixed, and the next one takes the lock over. One that is *stopped*
+//! there is not waited for: whoever comes gives up after a while and accesses the cell unwatched.
 
+use std::time::Duration;
+
+use manyhands_sync::robust::RobustLock;
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 use manyhands_sys::thread_id;
 
 use super::Memory;
-use crate::party::Party;
 
 /// What is kept of one cell's last write.
 #[repr(C)]
 pub(crate) struct Slot {
-    lock: AtomicU64,
+    lock: RobustLock,
     /// The index of the cell and 1; 0: none was written yet.
     key: AtomicU64,
     version: AtomicU64,
@@ -48,9 +45,8 @@ pub(super) const SLOT_LEN: u64 = size_of::<Slot>() as u64;
 const _: () = assert!(SLOT_LEN == 112);
 
 /// A slot is held for some hundred instructions; whoever has it longer is dead, stopped, or was
-/// interrupted by the scheduler.
-const N_SPINS: u32 = 200;
-const N_YIELDS: u32 = 50;
+/// interrupted by the scheduler, which lets it go on within a few of its slices.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// One cell whose slot the calling thread has locked.
 pub struct Watched<'a> {
@@ -63,25 +59,11 @@ impl Memory {
     /// Locks the slot of the cell `idx`. `None`: this memory has none, or it cannot be had.
     pub fn watch(&self, idx: u64) -> Option<Watched<'_>> {
         let slot = self.slot(idx)?;
-        let party = self.object().heap().me();
-        let me = u64::from(thread_id::me()) << 32 | u64::from(party.number());
-        for n in 0..N_SPINS + N_YIELDS {
-            // Acquire: meets the Release in `drop`.
-            let order = (Ordering::Acquire, Ordering::Relaxed);
-            let Err(holder) = slot.lock.compare_exchange(0, me, order.0, order.1) else {
-                return Some(Watched { slot, key: idx + 1, me });
-            };
-            if n < N_SPINS {
-                std::hint::spin_loop();
-                continue;
-            }
-            let is_dead = !self.object().heap().is_alive(Party::from_number(holder as u32));
-            if is_dead && slot.lock.compare_exchange(holder, me, order.0, order.1).is_ok() {
-                return Some(Watched { slot, key: idx + 1, me });
-            }
-            std::thread::yield_now();
-        }
-        None
+        let heap = self.object().heap();
+        // Nothing is to be mended after a death: see above.
+        let _ = slot.lock.lock_within(&**heap, PATIENCE)?;
+        let me = u64::from(thread_id::me()) << 32 | u64::from(heap.me().number());
+        Some(Watched { slot, key: idx + 1, me })
     }
 }
 
@@ -127,8 +109,6 @@ impl Watched<'_> {
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        // Only if it is still ours: after a long pause somebody may have held us for dead.
-        let order = (Ordering::Release, Ordering::Relaxed);
-        let _ = self.slot.lock.compare_exchange(self.me, 0, order.0, order.1);
+        self.slot.lock.unlock();
     }
 }

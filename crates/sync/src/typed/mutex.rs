@@ -180,7 +180,8 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn lock_soon(&self) -> bool {
-        spin::soon(|| !self.raw.is_locked() && self.raw.try_lock(Hold::Scoped))
+        let attempt = || !self.raw.is_locked() && self.raw.try_lock(Hold::Scoped);
+        spin::soon(spin::FOR_A_HOLDER, || attempt().then_some(())).is_some()
     }
 
     fn held(&self) -> Held<'_> {

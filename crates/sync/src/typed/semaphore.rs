@@ -123,7 +123,7 @@ impl Semaphore {
     #[cold]
     #[track_caller]
     fn wait(&self, here: &'static Location<'static>, deadline: Option<Deadline>) -> bool {
-        if spin::soon(|| self.raw.try_acquire()) {
+        if spin::soon(spin::FOR_A_HOLDER, || self.raw.try_acquire().then_some(())).is_some() {
             return true;
         }
         let mut waiting = Waiting::new(self, Site::Rust(here));

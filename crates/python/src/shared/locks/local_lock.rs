@@ -1,10 +1,9 @@
 //! A shared lock as this process has it: where it lies, and where it was acquired here last.
 //!
-//! Handles are listed, so that a thread whose wait lasts long can tell which locks it holds. The
-//! list is never waited for: in a forked child, another thread of the parent may have been at it.
+//! Handles are listed, so that a thread whose wait lasts long can tell which locks it holds.
 
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 
 use manyhands_shm::locks::RLOCK;
 use manyhands_shm::{FamilyOf, Kind, Object};
@@ -15,6 +14,7 @@ use manyhands_sync::shared::waiting::Waiting;
 use manyhands_sync::shared::waits::Family;
 use manyhands_sync::sleep::Wait;
 use manyhands_sys::clock::Deadline;
+use manyhands_sys::per_process::PerProcess;
 use manyhands_sys::thread_id;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -47,10 +47,7 @@ enum Or {
     Release,
 }
 
-static LISTED: Mutex<Vec<Weak<LocalLock>>> = Mutex::new(Vec::new());
-
-/// Tries before the list is left alone.
-const N_TRIES: u32 = 1_000;
+static LISTED: PerProcess<Mutex<Vec<Weak<LocalLock>>>> = PerProcess::new();
 
 impl LocalLock {
     /// A new lock of this kind, or, by its handle, one that exists.
@@ -254,15 +251,15 @@ pub fn held_here(me: Owner) -> Vec<(u64, String, String)> {
     held.map(in_words).collect()
 }
 
+/// In a forked child. Another thread of the parent may have been at the list, and is not here to
+/// finish: then the child begins one of its own, and its copies of older handles are not listed.
+pub fn forget_after_fork() {
+    if matches!(LISTED.get().try_lock(), Err(TryLockError::WouldBlock)) {
+        LISTED.forget();
+    }
+}
+
 /// Nothing in `change` may wait for anything or drop a handle.
 fn with_list(change: impl FnOnce(&mut Vec<Weak<LocalLock>>)) {
-    for _ in 0..N_TRIES {
-        match LISTED.try_lock() {
-            Ok(mut list) => return change(&mut list),
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => {
-                return change(&mut poisoned.into_inner());
-            }
-            Err(std::sync::TryLockError::WouldBlock) => std::thread::yield_now(),
-        }
-    }
+    change(&mut LISTED.get().lock().unwrap_or_else(PoisonError::into_inner));
 }

@@ -3,14 +3,12 @@
 //! Another process may always end such a wait, so none is ever said to be a deadlock.
 
 use manyhands_queue::shared::{SharedEnlisted, SharedQueue};
+use manyhands_sync::spin::{FOR_AN_ANSWER, soon};
 use manyhands_sys::clock::Deadline;
 use pyo3::prelude::*;
 
 use crate::interrupt::deadline_of;
 use crate::sync::blocking::block;
-
-/// Rounds in which an empty queue is looked at before its getter goes to sleep.
-const N_ROUNDS: u32 = 12;
 
 /// Tries, detached, until `attempt` has an answer; asleep in the line of `enlist` in between.
 /// `None`: `deadline` came first.
@@ -28,7 +26,7 @@ pub fn until<'line, T: Send>(
     loop {
         // Who is in the middle of a burst is back in a moment, and then needs no system call.
         let (answer, enlisted) = py.detach(|| {
-            if let Some(answer) = soon(&mut attempt) {
+            if let Some(answer) = attempt().or_else(|| soon(FOR_AN_ANSWER, &mut attempt)) {
                 return (Some(answer), None);
             }
             let enlisted = enlist();
@@ -55,20 +53,6 @@ pub fn until<'line, T: Send>(
             return Ok(None);
         }
     }
-}
-
-fn soon<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    for round in 0..N_ROUNDS {
-        if let Some(answer) = attempt() {
-            return Some(answer);
-        }
-        if round < N_ROUNDS / 2 {
-            (0..1 << round).for_each(|_| std::hint::spin_loop());
-        } else {
-            std::thread::yield_now();
-        }
-    }
-    None
 }
 
 /// The deadline of a call with `block` and `timeout` in seconds; `None`: do not wait. A negative
