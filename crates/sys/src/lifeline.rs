@@ -1,12 +1,12 @@
 //! Lifelines: the kernel ends who hangs on one as soon as its owner ends or runs another program.
 //!
 //! A line is a pipe that nobody writes to. Its owner alone has the writing end, which is closed by
-//! the kernel at the owner's end, by `exec`, and by us in each child that the owner forks. A process
-//! hangs on it by an opening of the reading end of its own that signals the process when the last
-//! writing end goes (`F_SETOWN`, `F_SETSIG`, `O_ASYNC`). The signal is SIGKILL: it needs no thread and
-//! no code of the process, reaches one that is stopped or that blocks every signal, survives `exec`
-//! and changes of credentials, and does not depend on which thread of the owner made the process
-//! (as `PR_SET_PDEATHSIG` does).
+//! the kernel at the owner's end, by `exec`, and by us in each child that the owner forks. A
+//! process hangs on it by an opening of the reading end of its own that signals the process when
+//! the last writing end goes (`F_SETOWN`, `F_SETSIG`, `O_ASYNC`). The signal is SIGKILL: it needs
+//! no thread and no code of the process, reaches one that is stopped or that blocks every signal,
+//! survives `exec` and changes of credentials, and does not depend on which thread of the owner
+//! made the process (as `PR_SET_PDEATHSIG` does).
 //!
 //! What it does not do: notice an owner whose fork in C code, without the C library, lives on. Who
 //! hangs on a line watches the owner's pidfd besides. Without `/proc` no opening of its own can be
