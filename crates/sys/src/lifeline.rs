@@ -48,8 +48,8 @@ struct Above {
     is_held: bool,
 }
 
-/// One end of a line. A program that becomes a daemon closes every descriptor, and the number may be
-/// another's by now: it is looked at before it is used, or closed.
+/// One end of a line. A program that becomes a daemon closes every descriptor, and the number may
+/// be another's by now: it is looked at before it is used, or closed.
 struct End {
     fd: ManuallyDrop<OwnedFd>,
     inode: u64,
