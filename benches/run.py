@@ -34,6 +34,7 @@ ORDER = [
     "managers",
     "first_result",
     "replacement",
+    "parent_end",
     "million_tasks",
     "large_payloads",
 ]

@@ -1,5 +1,5 @@
-//! Workers that somebody has stopped (SIGSTOP): nothing waits for them that could run elsewhere, and
-//! no pool waits for them to leave.
+//! Workers that somebody has stopped (SIGSTOP): nothing waits for them that could run elsewhere,
+//! and no pool waits for them to leave.
 
 mod support;
 

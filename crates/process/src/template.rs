@@ -7,9 +7,9 @@
 //! A template that somebody has stopped (SIGSTOP) answers nobody, like one that is importing, or
 //! that gets no processor. Only the kernel can tell them apart, and is asked now and then while a
 //! launch waits. One that is found stopped [`MAX_STOPPED_LOOKS`] times in a row is killed: its
-//! children live on, and what it has not answered is told to have failed, so that another template is
-//! asked. A fork of it that has not spoken yet finds the socket shut, and ends: no launch has two
-//! children.
+//! children live on, and what it has not answered is told to have failed, so that another template
+//! is asked. A fork of it that has not spoken yet finds the socket shut, and ends: no launch has
+//! two children.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -35,8 +35,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How often a template that does not answer is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// So often in a row it is found stopped before it is given up. Not at once: with a whole job that is
-/// stopped at the terminal (Ctrl-Z) and goes on, it goes on a moment later than its root.
+/// So often in a row it is found stopped before it is given up. Not at once: with a whole job that
+/// is stopped at the terminal (Ctrl-Z) and goes on, it goes on a moment later than its root.
 const MAX_STOPPED_LOOKS: u32 = 5;
 
 /// Where a template comes from when there is none for the key yet.
@@ -150,8 +150,8 @@ impl TemplateUse {
         if is_first {
             state.look_at = Some(Deadline::after(LOOK));
         }
-        // Without the lock: a stopped template reads nothing, and the socket may be full. Who gives it
-        // up needs the lock.
+        // Without the lock: a stopped template reads nothing, and the socket may be full. Who gives
+        // it up needs the lock.
         drop(state);
         if is_first {
             Supervisor::current().look_again();
@@ -228,8 +228,8 @@ impl Template {
         [state.leave_at, state.look_at].into_iter().flatten().min()
     }
 
-    /// Looks, if it is time to, whether somebody has stopped the template while launches wait. True:
-    /// it has been so for long enough, and takes no more of them.
+    /// Looks, if it is time to, whether somebody has stopped the template while launches wait.
+    /// True: it has been so for long enough, and takes no more of them.
     pub(crate) fn is_given_up(&self) -> bool {
         if !self.lock().look_at.is_some_and(Deadline::has_passed) {
             return false;

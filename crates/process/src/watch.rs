@@ -45,6 +45,9 @@ pub fn hang_on_forker() {
 ///
 /// The thread never takes a lock, so a fork of this process is as safe as without it.
 pub fn exit_with(root: PidFd) -> io::Result<()> {
+    // Where it could not be done earlier: a program that hides its memory (`PR_SET_DUMPABLE`) may
+    // not open its own descriptors, nor may what it starts before that is another program.
+    hang_on();
     let line = lifeline::above();
     spawn_deaf("mh-watch", STACK_BYTES, move || {
         wait_until_ended(&root, line);

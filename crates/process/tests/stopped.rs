@@ -28,7 +28,7 @@ fn what_a_stopped_template_does_not_answer_another_one_does() {
     let mut failed = [log.next(), log.next()].map(|event| unanswered(&event));
     failed.sort_unstable();
     assert_eq!(failed, [Some(1), Some(2)]);
-    assert!(!stopped.is_suitable().unwrap());
+    assert!(!stopped.is_suitable().expect("a look"));
     stopped.process().wait_until_exited();
     launch(&template("replaced"), 1, &[b'x', 7], &log);
     assert_eq!(log.started().0, 1);
@@ -76,7 +76,7 @@ fn a_template_that_goes_on_answers_what_has_waited() {
     stopped.process().signal(Signal::CONT).expect("it lives");
     assert_eq!(log.started().0, 1);
     assert_eq!(log.exited().0, 1);
-    assert!(stopped.is_suitable().unwrap());
+    assert!(stopped.is_suitable().expect("a look"));
 }
 
 #[test]

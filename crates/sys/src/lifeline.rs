@@ -1,12 +1,12 @@
 //! Lifelines: the kernel ends who hangs on one as soon as its owner ends or runs another program.
 //!
 //! A line is a pipe that nobody writes to. Its owner alone has the writing end, which is closed by
-//! the kernel at the owner's end, by `exec`, and by us in each child that the owner forks. A process
-//! hangs on it by an opening of the reading end of its own that signals the process when the last
-//! writing end goes (`F_SETOWN`, `F_SETSIG`, `O_ASYNC`). The signal is SIGKILL: it needs no thread and
-//! no code of the process, reaches one that is stopped or that blocks every signal, survives `exec`
-//! and changes of credentials, and does not depend on which thread of the owner made the process
-//! (as `PR_SET_PDEATHSIG` does).
+//! the kernel at the owner's end, by `exec`, and by us in each child that the owner forks. A
+//! process hangs on it by an opening of the reading end of its own that signals the process when
+//! the last writing end goes (`F_SETOWN`, `F_SETSIG`, `O_ASYNC`). The signal is SIGKILL: it needs
+//! no thread and no code of the process, reaches one that is stopped or that blocks every signal,
+//! survives `exec` and changes of credentials, and does not depend on which thread of the owner
+//! made the process (as `PR_SET_PDEATHSIG` does).
 //!
 //! What it does not do: notice an owner whose fork in C code, without the C library, lives on. Who
 //! hangs on a line watches the owner's pidfd besides. Without `/proc` no opening of its own can be
@@ -15,6 +15,7 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_int};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
@@ -34,17 +35,24 @@ const F_SETSIG: c_int = 10;
 /// The lines a process has to do with.
 struct Lines {
     /// Its own: reading end, writing end.
-    own: Option<(OwnedFd, OwnedFd)>,
+    own: Option<(End, End)>,
     /// After a fork, the reading end of the line of the process that forked.
-    of_forker: Option<OwnedFd>,
+    of_forker: Option<End>,
     above: Option<Above>,
 }
 
 /// The line of the process that this one was started for.
 struct Above {
-    fd: OwnedFd,
+    end: End,
     /// This process hangs on it, by an opening of its own.
     is_held: bool,
+}
+
+/// One end of a line. A program that becomes a daemon closes every descriptor, and the number may
+/// be another's by now: it is looked at before it is used, or closed.
+struct End {
+    fd: ManuallyDrop<OwnedFd>,
+    inode: u64,
 }
 
 static LINES: Mutex<Lines> = Mutex::new(Lines { own: None, of_forker: None, above: None });
@@ -63,36 +71,38 @@ thread_local! {
 /// If there is no descriptor left.
 pub fn own() -> io::Result<OwnedFd> {
     let mut lines = lock();
-    if lines.own.is_none() {
+    if !lines.own.as_ref().is_some_and(|(reader, writer)| reader.is_there() && writer.is_there()) {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Who has changed its user since may still open it.
         rustix::fs::fchmod(&reader, Mode::from_raw_mode(0o444))?;
-        lines.own = Some((out_of_the_way(reader), out_of_the_way(writer)));
+        lines.own = Some((End::new(out_of_the_way(reader))?, End::new(out_of_the_way(writer))?));
     }
     let (reader, _) = lines.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
-    reader.try_clone()
+    reader.try_clone().ok_or_else(io::Error::last_os_error)
 }
 
 /// The line of the process that this one was started for, to be looked at: it is readable once
 /// that process is no more what it was.
 pub fn above() -> Option<OwnedFd> {
-    lock().above.as_ref().and_then(|above| above.fd.try_clone().ok())
+    lock().above.as_ref().and_then(|above| above.end.try_clone())
 }
 
 /// In a fork of a process that hangs on a line: this process hangs on it too. False: the line is
 /// cut already.
 pub fn hang_on() -> bool {
     let mut lines = lock();
-    let Some(above) = &mut lines.above else { return true };
+    let Some(above) = lines.above.as_mut().filter(|above| above.end.is_there()) else {
+        return true;
+    };
     hold(above);
-    !is_cut(above.fd.as_raw_fd())
+    !is_cut(above.end.fd.as_raw_fd())
 }
 
 /// In a fork: the line above is that of the process that forked, if it has one.
 pub fn descend_from_forker() {
     let mut lines = lock();
-    if let Some(fd) = lines.of_forker.take() {
-        lines.above = Some(Above { fd, is_held: false });
+    if let Some(end) = lines.of_forker.take() {
+        lines.above = Some(Above { end, is_held: false });
     }
 }
 
@@ -100,8 +110,9 @@ pub fn descend_from_forker() {
 /// somebody in it sees to the end.
 pub fn be_continued_only() {
     let lines = lock();
-    if let Some(above) = lines.above.as_ref().filter(|above| above.is_held) {
-        set_signal(above.fd.as_raw_fd(), libc::SIGCONT);
+    let is_ours = |above: &&Above| above.is_held && above.end.is_there();
+    if let Some(above) = lines.above.as_ref().filter(is_ours) {
+        set_signal(above.end.fd.as_raw_fd(), libc::SIGCONT);
     }
 }
 
@@ -165,7 +176,7 @@ pub(crate) unsafe fn take_over() {
     // SAFETY: it is open, and ours by the caller's promise.
     let fd = out_of_the_way(unsafe { OwnedFd::from_raw_fd(STARTED_WITH) });
     let is_held = flags & libc::O_ASYNC != 0;
-    lock().above = Some(Above { fd, is_held });
+    lock().above = End::new(fd).ok().map(|end| Above { end, is_held });
 }
 
 /// Makes the kernel end this process when the line is cut, if it has not been told already.
@@ -173,11 +184,37 @@ fn hold(above: &mut Above) {
     if above.is_held {
         return;
     }
-    let Ok(path) = CString::new(path_of(above.fd.as_raw_fd())) else { return };
+    let Ok(path) = CString::new(path_of(above.end.fd.as_raw_fd())) else { return };
     if let Some(held) = hang_by(&path) {
         // SAFETY: just opened, and nobody else's.
-        above.fd = out_of_the_way(unsafe { OwnedFd::from_raw_fd(held) });
+        let held = out_of_the_way(unsafe { OwnedFd::from_raw_fd(held) });
+        above.end = End { fd: ManuallyDrop::new(held), inode: above.end.inode };
         above.is_held = true;
+    }
+}
+
+impl End {
+    fn new(fd: OwnedFd) -> io::Result<Self> {
+        let inode = rustix::fs::fstat(&fd)?.st_ino;
+        Ok(Self { fd: ManuallyDrop::new(fd), inode })
+    }
+
+    /// Whether the descriptor still is what it was.
+    fn is_there(&self) -> bool {
+        rustix::fs::fstat(&*self.fd).is_ok_and(|stat| stat.st_ino == self.inode)
+    }
+
+    fn try_clone(&self) -> Option<OwnedFd> {
+        if self.is_there() { self.fd.try_clone().ok() } else { None }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.is_there() {
+            // SAFETY: taken once, here.
+            drop(unsafe { ManuallyDrop::take(&mut self.fd) });
+        }
     }
 }
 

@@ -83,8 +83,8 @@ impl MessageSocket {
         Ok(Self { fd })
     }
 
-    /// From now on nothing can be sent, by either side; what was sent can still be received, and then
-    /// the end.
+    /// From now on nothing can be sent, by either side; what was sent can still be received, and
+    /// then the end.
     pub fn shut(&self) {
         // That the peer has done so before is no concern.
         let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Both);

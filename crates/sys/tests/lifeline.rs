@@ -1,6 +1,6 @@
 //! Who hangs on a process's line ends with it, whatever it does at that moment.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use manyhands_sys::event::poll;
 use manyhands_sys::lifeline;
@@ -172,4 +172,37 @@ fn several_descriptors_are_one_to_wait_for() {
     assert!(poll(&[any.as_fd()], now).expect("a look").is_empty());
     drop(theirs);
     assert_eq!(poll(&[any.as_fd()], None).expect("a wait"), [0]);
+}
+
+#[test]
+fn a_program_that_closes_all_descriptors_gets_a_new_line_and_loses_nothing_else() {
+    let (ours, theirs) = MessageSocket::pair().expect("descriptors");
+    let program = fork(|| {
+        let before = lifeline::own().expect("a line");
+        let theirs = theirs.into_fd();
+        // As a daemon does it, but for the one descriptor this test needs.
+        let kept = theirs.as_raw_fd() as u32;
+        drop(before);
+        // SAFETY: numbers; the test goes on with nothing but `theirs`.
+        unsafe {
+            libc::close_range(3, kept - 1, 0);
+            libc::close_range(kept + 1, u32::MAX, 0);
+        }
+        // The numbers of the old line are others' now, also in a fork.
+        let others: Vec<_> = (0..1000).map_while(|_| theirs.try_clone().ok()).collect();
+        drop(lifeline::own().expect("a new line"));
+        let socket = MessageSocket::from_fd(theirs);
+        let child = fork(|| {
+            lifeline::descend_from_forker();
+            assert!(lifeline::hang_on());
+            let is_open = |fd: &std::os::fd::OwnedFd| fd.try_clone().is_ok();
+            tell(&socket, if others.iter().all(is_open) { HANGING } else { BYSTANDER });
+        });
+        std::mem::forget(child);
+    });
+    let message = ours.receive().expect("a socket").expect("the child lives");
+    assert_eq!(message.bytes, HANGING, "a descriptor of somebody else was closed");
+    let child = message.fds.into_iter().next().map(PidFd::from_fd).expect("a process");
+    program.end_now();
+    child.wait_until_exited();
 }

@@ -7,9 +7,9 @@
 //! | is set aside | stopped (SIGSTOP): its tasks were taken back, it gets no more, and another worker may be started in its place | it goes on, and passes what was taken back |
 //! | is killed | stopped, idle and told to leave: the pool does not wait for it | |
 //!
-//! Silence is no evidence: only what the kernel says counts, so that a worker without a processor is
-//! never taken for a stopped one. And not at once: with a whole job that is stopped at the terminal
-//! (Ctrl-Z) and goes on, the workers go on a moment later than the root.
+//! Silence is no evidence: only what the kernel says counts, so that a worker without a processor
+//! is never taken for a stopped one. And not at once: with a whole job that is stopped at the
+//! terminal (Ctrl-Z) and goes on, the workers go on a moment later than the root.
 //!
 //! Does not do: care about a worker that is stopped in a task. The task just takes longer; timeouts
 //! and cancels reach it.

@@ -1,7 +1,7 @@
 //! Stopping what runs: timeouts, and cancels of running tasks.
 //!
-//! The time of a task counts from its claim. While nobody claims it, it counts from when it was handed
-//! to a worker that had nothing else to do.
+//! The time of a task counts from its claim. While nobody claims it, it counts from when it was
+//! handed to a worker that had nothing else to do.
 //!
 //! The future ends first. Then the worker is told which position is meant and gets SIGINT; it
 //! turns that into an exception in the task, and only in that task. A worker that has not left

@@ -279,7 +279,8 @@ pub fn become_child(launch: &Launch) -> PyResult<Vec<i32>> {
     Ok(std::iter::once(first).chain(fds).map(IntoRawFd::into_raw_fd).collect())
 }
 
-/// In a child of `os.fork`: from now on ends when `parent` does, which was asked for before the fork.
+/// In a child of `os.fork`: from now on ends when `parent` does, which was asked for before the
+/// fork.
 #[pyfunction]
 pub fn end_with_parent(parent: &ProcessHandle) -> PyResult<()> {
     watch::hang_on_forker();
