@@ -105,12 +105,13 @@ impl<R: Send + 'static> Process<R> {
         !self.future.is_done()
     }
 
-    /// The id of the process; `None` while it is being started, and after its end.
+    /// The id of the process, once its task has begun; `None` after its end.
     pub fn pid(&self) -> Option<u32> {
         let pid = || self.pool.workers().first().map(|worker| worker.pid).filter(|pid| *pid != 0);
         // It is on its way, unless it cannot be started: then the task has failed.
         while !self.future.is_done() {
-            if let Some(pid) = pid() {
+            // One that is stopped before its task has begun has not run: there was no process yet.
+            if let Some(pid) = pid().filter(|_| self.future.is_running()) {
                 return Some(pid);
             }
             self.future.wait_until(Some(Deadline::after(LOOK)));
