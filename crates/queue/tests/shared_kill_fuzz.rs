@@ -258,6 +258,11 @@ fn fuzz(maxsize: u64, n_at_once: u64, n_members: usize) {
     let mut members: Vec<_> = (0..n_members).map(|_| root.start()).collect();
     let mut unburied: Vec<Party> = Vec::new();
     for n_killed in 0..n_kills {
+        // On a slow machine the members may not have begun. What the dead have put and not noted is
+        // not counted at the end.
+        while root.queue.statistics().n_put <= 20 * (n_killed + 1) {
+            std::thread::yield_now();
+        }
         let until = Instant::now() + Duration::from_micros(root.random.below(12_000));
         while Instant::now() < until {
             std::hint::spin_loop();
@@ -319,7 +324,6 @@ fn check(ledger: &Ledger, queue: SharedQueue, n_rows: u64, n_dead: u64, n_at_onc
     }
     println!("{n_put} put, {n_lost} lost with {n_dead} dead ({n_lost_blocks} in transit)");
     assert!(n_lost <= n_dead * n_at_once, "{n_lost} messages are lost, {n_dead} members died");
-    assert!(n_put > n_dead * 10, "only {n_put} messages were put: the members did no work");
 }
 
 #[test]
