@@ -3,10 +3,12 @@
 
 Guarantees, when it exits with 0, for every tracked or new Rust and Python file: at most 600
 lines, at most 100 columns (Python's are ruff's), an opening `//!` or docstring, and a name that
-says a subject. The unsafe rules are clippy's.
+says a subject. No code that ships (`src`, `python/manyhands`) offers its processor to others: on
+busy cores that costs milliseconds, so who waits spins for a moment and then sleeps
+(`crates/sync/src/spin.rs`). The unsafe rules are clippy's.
 
 Excepted: rows of tables in comments, which cannot be broken; the length of stubs, which follow
-their module; names that the standard library gives.
+their module; names that the standard library gives; yields in tests and in loom's models.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ MAX_LINES = 600
 MAX_COLUMNS = 100
 SOURCES = ("*.rs", "*.py", "*.pyi")
 TABLE_ROW = re.compile(r"\s*//[!/] \|.*\|$")
+YIELD = re.compile(r"(?<!loom::thread::)\b(yield_now|sched_yield)\b|\bsleep\(0(\.0*)?\)")
+COMMENT = re.compile(r"\s*(//|#(?!\[))")
+TEST_MODULE = re.compile(r"#\[cfg\((all\()?test\b")
+SHIPPED = re.compile(r"(^|/)(src|python/manyhands)/")
 STANDARD_NAMES = Path("python/manyhands/multiprocessing")
 GRAB_BAGS = {"utils", "util", "common", "helpers", "helper", "shared", "misc"}
 
@@ -60,8 +66,26 @@ def violations(path: Path) -> Iterator[str]:
             yield f"line {number} has {len(line)} columns, at most {MAX_COLUMNS}."
     if path.stem in GRAB_BAGS and path.parent != STANDARD_NAMES:
         yield "the name is a grab-bag: name the file after its one subject."
+    if ships(path):
+        for number in yields(lines):
+            yield f"line {number} yields the processor: spin for a moment, then sleep on a word."
     if lines and not opens_with_documentation(path, text):
         yield "open the file with //! or a docstring: what it is, guarantees, does not do."
+
+
+def ships(path: Path) -> bool:
+    """Whether the file is part of what people install, and not of the tests beside it."""
+    return bool(SHIPPED.search(path.as_posix()))
+
+
+def yields(lines: list[str]) -> Iterator[int]:
+    """The numbers of the lines outside of test modules that offer the processor to others."""
+    is_test = False
+    for number, line in enumerate(lines, 1):
+        # A test module ends with the first brace that is not indented.
+        is_test = line != "}" if is_test else bool(TEST_MODULE.match(line))
+        if not is_test and not COMMENT.match(line) and YIELD.search(line):
+            yield number
 
 
 def opens_with_documentation(path: Path, text: str) -> bool:

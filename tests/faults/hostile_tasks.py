@@ -35,6 +35,13 @@ def nap(seconds):
     return os.getpid()
 
 
+def hold_until(path):
+    """Keep the worker busy until somebody makes the file."""
+    while not os.path.exists(path):
+        time.sleep(0.001)
+    return True
+
+
 def spin_in_c():
     """Compute in C for hours, with the GIL and without a look at signals."""
     return sum(range(10**13))

@@ -53,6 +53,7 @@ class Counter:
         self.lock = threading.Lock()
         self.n_submitted = 0
         self.outcomes = collections.Counter()
+        self.n_killed = 0
         self.n_callbacks = collections.Counter()
         self.room = threading.Semaphore(N_IN_FLIGHT)
 
@@ -95,27 +96,27 @@ class Counter:
         self.room.release()
 
 
-def kill_workers(executor, pauses, n_kills, seed, finished):
-    """Kill random workers at random moments until `n_kills` signals were delivered."""
+def kill_workers(executor, pauses, n_kills, seed, counter):
+    """Kill random workers at random moments until `n_kills` signals were delivered, and one hit."""
     token = os.environ[family_watch.TOKEN_NAME]
     random_source = random.Random(seed)
     n_sent = 0
-    while n_sent < n_kills:
+    while n_sent < n_kills or not counter.outcomes["crashed"]:
         workers = list(executor._processes or ())
         if workers:
             n_sent += family_watch.kill_member(random_source.choice(workers), token)
         time.sleep(random_source.choice(pauses))
-    finished.append(n_sent)
+    counter.n_killed = n_sent
 
 
 def main(start_method, pace, n_kills, seed):
     random_source = random.Random(seed)
     context = None if start_method == "template" else multiprocessing.get_context(start_method)
-    counter, killed = Counter(), []
+    counter = Counter()
     with ProcessPoolExecutor(max_workers=N_WORKERS, mp_context=context) as executor:
         # A first task, so that there is somebody to kill.
         assert executor.submit(tasks.square, 3).result(60) == 9
-        arguments = (executor, PAUSES[pace], n_kills, seed, killed)
+        arguments = (executor, PAUSES[pace], n_kills, seed, counter)
         # A daemon, so that a pool without workers left to kill shows its error and not a hang.
         killer = threading.Thread(target=kill_workers, args=arguments, daemon=True)
         killer.start()
@@ -132,7 +133,7 @@ def main(start_method, pace, n_kills, seed):
     print(
         json.dumps(
             {
-                "kills": killed[0],
+                "kills": counter.n_killed,
                 "submitted": counter.n_submitted,
                 "outcomes": counter.outcomes,
                 "ended_twice": [i for i, n in counter.n_callbacks.items() if n != 1],

@@ -35,6 +35,6 @@ def test_every_task_ends_exactly_once_while_random_workers_are_killed(
     assert sum(seen["outcomes"].values()) == seen["submitted"]
     # One kill costs at most the one task that ran there; an idle worker's death costs none.
     assert 0 < seen["outcomes"].get("crashed", 0) <= seen["kills"]
-    assert seen["kills"] == n_kills
+    assert seen["kills"] >= n_kills
     assert seen["works_after"]
     family.assert_gone()

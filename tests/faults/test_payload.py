@@ -234,7 +234,9 @@ def look():
 
 watcher = threading.Thread(target=look)
 watcher.start()
-for _ in range(5):
+n_rounds = 0
+while n_rounds < 5 or looks < 4:
+    n_rounds += 1
     with ProcessPoolExecutor(2) as executor, ThreadPoolExecutor(2) as threads:
         list(executor.map(tasks.square, range(500)))
         list(threads.map(tasks.square, range(500)))
@@ -244,7 +246,6 @@ for _ in range(5):
         assert executor.submit(tasks.square, 3).result(60) == 9
 stop.set()
 watcher.join()
-assert looks > 3
 print(sorted(seen))
 """
     )

@@ -68,12 +68,16 @@ def test_one_thread_is_inside_at_a_time(ours, kind, start):
             lock.release()
         return n_taken
 
-    n_taken = sum(results_of(start, work))
-    assert total == [n_taken]
-    assert n_taken >= N_THREADS * 100, "the ways that wait always succeed"
+    def have_met():
+        return kind == "Condition" or lock.statistics()["contended"] > N_THREADS
+
+    n_taken = n_rounds = 0
+    while not n_rounds or not have_met():
+        n_rounds += 1
+        n_taken += sum(results_of(start, work))
+        assert total == [n_taken]
+        assert n_taken >= n_rounds * N_THREADS * 100, "the ways that wait always succeed"
     assert lock.acquire(False)
-    if kind != "Condition":
-        assert lock.statistics()["contended"] > N_THREADS, "they did not meet"
 
 
 def test_no_permit_is_lost_or_made(ours, start):
@@ -92,9 +96,9 @@ def test_no_permit_is_lost_or_made(ours, start):
                 inside[idx] -= 1
                 permits.release()
 
-    results_of(start, work)
+    while most[0] < 2:  # Until two were inside at a time.
+        results_of(start, work)
     assert [permits.acquire(False) for _ in range(n_permits + 1)] == [True] * n_permits + [False]
-    assert most[0] > 1
 
 
 def test_permits_handed_out_by_others_are_all_taken(ours, start):

@@ -44,6 +44,10 @@ def work(values, tallies, row, stop):
         tallies[row + 5] += 1
 
 
+def noted_so_far(tallies):
+    return [sum(tallies[idx :: len(KINDS)]) for idx in range(len(KINDS))]
+
+
 def main(n_kills, seed):
     warnings.simplefilter("ignore")
     chance = random.Random(seed)
@@ -76,10 +80,13 @@ def main(n_kills, seed):
         os.kill(victim.pid, signal.SIGKILL)
         victim.join()
         start()
+    # On a slow machine none may have come to its last kind of step so far.
+    while not all(noted_so_far(tallies)):
+        time.sleep(0.001)
     stop.value = 1
     for worker in workers:
         worker.join()
-    noted = [sum(tallies[idx :: len(KINDS)]) for idx in range(len(KINDS))]
+    noted = noted_so_far(tallies)
     counter, total, loop, elements, locked, locked_elements = values
     counted = [
         counter.value,

@@ -32,5 +32,4 @@ def test_no_step_of_a_killed_process_is_lost_but_the_one_in_hand(seed):
     assert finished.returncode == 0, finished.stderr[-4000:]
     found = json.loads(finished.stdout)
     for kind, noted, counted in zip(found["kinds"], found["noted"], found["counted"], strict=True):
-        assert noted > 0, kind
         assert 0 <= counted - noted <= N_KILLS, (kind, noted, counted)

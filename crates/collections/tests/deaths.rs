@@ -7,7 +7,7 @@
 
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use manyhands_collections::{Draft, SharedList, SharedMap};
@@ -90,6 +90,18 @@ impl Shared {
             self.companion.object(),
         ];
         objects.iter().flat_map(|object| object.handle().to_bytes()).collect()
+    }
+
+    /// Which of the objects with these handles have not ended, in the order of `handles`.
+    fn living(handles: &[u8]) -> Vec<bool> {
+        let is_living = |(idx, bytes): (usize, &[u8])| {
+            let handle = Handle::from_bytes(bytes).expect("24");
+            match idx {
+                1 | 2 => SharedList::open(handle).is_ok(),
+                _ => SharedMap::open(handle).is_ok(),
+            }
+        };
+        handles.chunks_exact(Handle::LEN).enumerate().map(is_living).collect()
     }
 
     fn open(handles: &[u8]) -> Self {
@@ -340,14 +352,24 @@ impl Root {
         assert_eq!(cards, (0..N_CARDS).collect::<Vec<_>>(), "no card is lost, none is there twice");
     }
 
+    /// Waits until the members have done more than one thing each, on average: a slow machine may
+    /// not have started them yet.
+    fn wait_for_work(&self) {
+        while self.n_done() <= self.n_rows + 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    fn n_done(&self) -> u64 {
+        (0..self.n_rows).map(|row| self.ledger.done(row).load(Ordering::SeqCst)).sum()
+    }
+
     fn check_count(&self) {
         let count = self.shared.counts.get(b"count").expect("room");
         let count = count.map_or(0, |bytes| number_of(&bytes));
-        let sum = |word: &dyn Fn(u64) -> u64| (0..self.n_rows).map(word).sum::<u64>();
-        let begun = sum(&|row| self.ledger.begun(row).load(Ordering::SeqCst));
-        let done = sum(&|row| self.ledger.done(row).load(Ordering::SeqCst));
+        let begun = |row| self.ledger.begun(row).load(Ordering::SeqCst);
+        let (begun, done) = ((0..self.n_rows).map(begun).sum::<u64>(), self.n_done());
         assert!((done..=begun).contains(&count), "{done} <= {count} <= {begun}");
-        assert!(done > self.n_rows, "the members did something: {done}");
     }
 
     fn n_mended(&self) -> u64 {
@@ -360,8 +382,21 @@ fn n_kills() -> u64 {
     std::env::var("MANYHANDS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(80)
 }
 
-/// The bytes of the heap that are left at the end.
-fn fuzz(carries: bool) -> u64 {
+/// Both fuzzes of this program use the family's heap, and each looks at what is left in it.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// What is left at the end.
+struct Left {
+    bytes: u64,
+    /// Blocks of the family's, which are parts of containers or what their values refer to.
+    n_blocks: u64,
+    /// Which containers have not ended, the companion last: somebody was killed in the instruction
+    /// in which it opened or dropped them (`crates/shm/README.md`).
+    living: Vec<bool>,
+}
+
+fn fuzz(carries: bool) -> Left {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     register(&manyhands_collections::KINDS);
     let n_kills = n_kills();
     let heap = family::heap().expect("a heap");
@@ -375,6 +410,7 @@ fn fuzz(carries: bool) -> u64 {
     let mut members: Vec<_> = (0..N_MEMBERS).map(|_| root.start()).collect();
     let mut unburied: Vec<Party> = Vec::new();
     for n_killed in 0..n_kills {
+        root.wait_for_work();
         let until = Instant::now() + Duration::from_micros(root.random.below(12_000));
         while Instant::now() < until {
             std::hint::spin_loop();
@@ -399,23 +435,29 @@ fn fuzz(carries: bool) -> u64 {
     root.check();
     root.check_count();
     println!("{n_kills} killed, {} of them inside", root.n_mended());
+    let handles = root.shared.handles();
     drop((root, block));
+    let living = Shared::living(&handles);
     heap.trim();
-    heap.claimed_bytes()
+    Left { bytes: heap.claimed_bytes(), n_blocks: heap.count_held_by(Party::FAMILY), living }
 }
 
 #[test]
 fn killed_members_leave_every_change_made_or_not_made() {
-    let left = fuzz(false);
+    let Left { bytes, n_blocks, living } = fuzz(false);
+    let is_living = living.contains(&true);
+    assert_eq!(n_blocks > 0, is_living, "{n_blocks} blocks are left of {living:?}");
     // The pages on which this process writes down what it holds.
-    assert!(left <= 256 << 10, "{left} bytes are left");
+    assert!(bytes <= 256 << 10 || is_living, "{bytes} bytes are left");
 }
 
 #[test]
 fn killed_members_leave_what_values_refer_to() {
-    let left = fuzz(true);
+    let Left { bytes, living, .. } = fuzz(true);
     // What a value refers to stays if somebody is killed in the few instructions in which it
     // changes hands: at most one object for each of the dead, of up to 8 KiB here.
     let n_dead = n_kills() + N_MEMBERS as u64;
-    assert!(left <= (1 << 20) + n_dead * (8 << 10), "{left} bytes are left");
+    let is_bounded = bytes <= (1 << 20) + n_dead * (8 << 10);
+    let is_living = living[..living.len() - 1].contains(&true);
+    assert!(is_bounded || is_living, "{bytes} bytes are left");
 }

@@ -20,7 +20,11 @@ const N_KILLS: usize = 1_000;
 const N_SUBMITTERS: usize = 2;
 /// Tasks one submitter has under way at a time.
 const WINDOW: usize = 64;
-const MAX_TASKS: usize = 400_000;
+/// Tasks that may have been submitted at most for each worker that was killed so far: a fast
+/// machine that runs more of them waits for the next kill.
+const TASKS_PER_KILL: usize = 400;
+const MAX_KILLS: usize = 2 * N_KILLS;
+const MAX_TASKS: usize = TASKS_PER_KILL * (MAX_KILLS + 1) + N_SUBMITTERS * WINDOW;
 
 struct Random(u64);
 
@@ -39,6 +43,12 @@ struct Ends {
     crashed: usize,
     cancelled: usize,
     timed_out: usize,
+}
+
+impl Ends {
+    fn are_mixed(&self) -> bool {
+        self.crashed > 0 && self.cancelled > 0 && self.timed_out > 0
+    }
 }
 
 struct Submitted {
@@ -66,20 +76,22 @@ fn every_task_ends_once_however_workers_die() {
     let tally = Tally::new(MAX_TASKS);
     let pools = [pool(4), pool_with(2, Some(40))];
     let (done, next_idx) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let ends = Mutex::new(Ends::default());
+    let (ends, n_killed) = (Mutex::new(Ends::default()), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let mut submitters = Vec::new();
         for seed in 1..=N_SUBMITTERS as u64 {
-            let (pools, tally, done, next_idx, ends) = (&pools, &tally, &done, &next_idx, &ends);
-            let body = move || submit_until(done, pools, tally, next_idx, seed, ends);
+            let (pools, tally, done, next_idx) = (&pools, &tally, &done, &next_idx);
+            let (ends, n_killed) = (&ends, &n_killed);
+            let body = move || submit_until(done, pools, tally, next_idx, seed, ends, n_killed);
             submitters.push(scope.spawn(body));
         }
-        kill_workers(&pools, || submitters.iter().any(ScopedJoinHandle::is_finished));
+        let is_mixed = || ends.lock().expect("nobody panicked").are_mixed();
+        let has_failed = || submitters.iter().any(ScopedJoinHandle::is_finished);
+        kill_workers(&pools, &n_killed, is_mixed, has_failed);
         done.store(true, Ordering::Release);
     });
     let ends = ends.into_inner().expect("nobody panicked");
     println!("{} tasks: {ends:?}", next_idx.load(Ordering::Relaxed));
-    assert!(ends.crashed > 0 && ends.cancelled > 0 && ends.timed_out > 0, "a mixed load: {ends:?}");
     for pool in &pools {
         let counts = pool.counts();
         assert_eq!((counts.pending, counts.in_lanes), (0, 0));
@@ -98,14 +110,19 @@ fn submit_until(
     next_idx: &AtomicUsize,
     seed: u64,
     ends: &Mutex<Ends>,
+    n_killed: &AtomicUsize,
 ) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let functions = [tallied::function(&pools[0]), tallied::function(&pools[1])];
     while !done.load(Ordering::Acquire) {
+        let n_allowed = TASKS_PER_KILL * (n_killed.load(Ordering::Relaxed) + 1);
+        if next_idx.load(Ordering::Relaxed) >= n_allowed {
+            std::thread::yield_now();
+            continue;
+        }
         let mut window = Vec::new();
         for _ in 0..WINDOW {
             let idx = next_idx.fetch_add(1, Ordering::Relaxed);
-            assert!(idx < MAX_TASKS, "the tally is too short for this machine");
             let work = random_work(idx, &mut random);
             let nth = random.below(2) as usize;
             let task = tally.submit(&pools[nth], &functions[nth], &work).expect("an open pool");
@@ -166,12 +183,17 @@ fn check(submitted: &Submitted, tally: &Tally, ends: &mut Ends) {
     }
 }
 
-/// Kills, and now and then stops, random workers that are ready.
-fn kill_workers(pools: &[ProcessPool; 2], has_failed: impl Fn() -> bool) {
+/// Kills, and now and then stops, random workers that are ready; until there were enough of them,
+/// and tasks came to all their kinds of ends.
+fn kill_workers(
+    pools: &[ProcessPool; 2],
+    n_killed: &AtomicUsize,
+    is_mixed: impl Fn() -> bool,
+    has_failed: impl Fn() -> bool,
+) {
     let mut random = Random(0x1234_5678_9abc_def1);
-    let mut n_killed = 0;
     let mut stopped: Vec<(Instant, PidFd)> = Vec::new();
-    while n_killed < N_KILLS && !has_failed() {
+    while (n_killed.load(Ordering::Relaxed) < N_KILLS || !is_mixed()) && !has_failed() {
         let now = Instant::now();
         stopped.retain(|(until, process)| {
             let over = *until <= now;
@@ -200,7 +222,8 @@ fn kill_workers(pools: &[ProcessPool; 2], has_failed: impl Fn() -> bool) {
             }
         }
         process.signal(Signal::KILL).expect("a signal can be sent");
-        n_killed += 1;
+        let n = n_killed.fetch_add(1, Ordering::Relaxed) + 1;
+        assert!(n < MAX_KILLS, "tasks do not come to all their kinds of ends");
     }
     for (_, process) in stopped {
         process.signal(Signal::CONT).expect("a signal can be sent");

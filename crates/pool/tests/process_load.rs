@@ -56,7 +56,16 @@ fn a_hundred_thousand_tasks_on_more_workers_than_processors_each_run_once() {
 #[test]
 fn ten_thousand_cancels_while_others_run_and_no_cancelled_task_ever_runs() {
     let _guard = guard(120);
-    let n_tasks = 20_000;
+    // Until so many cancels came in time: it depends on the machine how many do.
+    let mut n_cancelled = 0;
+    while n_cancelled < 2_000 {
+        n_cancelled += cancel_among(20_000);
+    }
+    println!("{n_cancelled} tasks were cancelled in time");
+}
+
+/// How many of so many tasks were cancelled before they began.
+fn cancel_among(n_tasks: usize) -> usize {
     let tally = Tally::new(n_tasks);
     let pool = pool(2);
     let function = tallied::function(&pool);
@@ -87,9 +96,8 @@ fn ten_thousand_cancels_while_others_run_and_no_cancelled_task_ever_runs() {
     for (_, work, cancelled) in &tasks {
         assert_eq!(tally.n_runs(work.idx), u32::from(!*cancelled), "a cancelled task has run");
     }
-    println!("{n_cancelled} of {n_tasks} tasks were cancelled in time");
-    assert!(n_cancelled > n_tasks / 10, "only {n_cancelled} cancels came in time");
     assert_eq!(pool.counts().workers_died, 0);
+    n_cancelled
 }
 
 #[test]

@@ -135,8 +135,11 @@ fn an_unused_template_lingers_and_leaves() {
 #[test]
 fn no_child_runs_whose_launch_was_given_up() {
     let _guard = guard(120);
-    let mut n_failed = 0;
-    for round in 0..120u64 {
+    let (mut n_failed, mut n_rounds) = (0, 0);
+    // Until a template has died before it had launched all it was asked for.
+    while n_rounds < 120 || n_failed == 0 {
+        let round = n_rounds % 120;
+        n_rounds += 1;
         let (template, log) = (template("ghosts"), Log::new());
         // Each child holds the other end of a socket: at its end no process holds it.
         let ends: Vec<_> = (0..4)
@@ -172,7 +175,6 @@ fn no_child_runs_whose_launch_was_given_up() {
         template.give_up();
     }
     println!("{n_failed} launches were given up");
-    assert!(n_failed > 0, "no template died in time");
 }
 
 fn end_all(children: &[(u64, PidFd)]) {

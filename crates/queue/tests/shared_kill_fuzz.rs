@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use manyhands_queue::shared::{NotPut, SharedQueue};
@@ -244,7 +244,28 @@ fn n_kills() -> u64 {
     std::env::var("MANYHANDS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(120)
 }
 
+/// All fuzzes of this program use the family's heap, and each looks at what is left in it.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A block that is alone in its region keeps so many bytes from being given back.
+const REGION: u64 = 256 << 10;
+
+/// What is left once nobody uses the queues any more follows from which of them have not ended: one
+/// that was being opened or dropped by somebody who was killed, or named by a message on its way,
+/// stays to the end of the family (`crates/shm/README.md`). It is then an object and a segment.
+fn check_what_is_left(heap: &Arc<Heap>, queues: [Handle; 2]) {
+    heap.trim();
+    let n_living =
+        queues.iter().filter(|handle| SharedQueue::open(**handle).is_ok()).count() as u64;
+    let n_blocks = heap.count_held_by(Party::FAMILY);
+    assert_eq!(n_blocks, 2 * n_living, "{n_living} queues have not ended");
+    // And the pages on which this process writes down what it holds.
+    let left = heap.claimed_bytes();
+    assert!(left <= (1 + n_blocks) * REGION, "{left} bytes are left, {n_living} queues not ended");
+}
+
 fn fuzz(maxsize: u64, n_at_once: u64, n_members: usize) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let n_kills = n_kills();
     let heap = family::heap().expect("a heap");
     let ledger_len = ROWS_AT + (n_kills + n_members as u64) * ROW_LEN;
@@ -258,6 +279,11 @@ fn fuzz(maxsize: u64, n_at_once: u64, n_members: usize) {
     let mut members: Vec<_> = (0..n_members).map(|_| root.start()).collect();
     let mut unburied: Vec<Party> = Vec::new();
     for n_killed in 0..n_kills {
+        // On a slow machine the members may not have begun. What the dead have put and not noted is
+        // not counted at the end.
+        while root.queue.statistics().n_put <= 20 * (n_killed + 1) {
+            std::thread::yield_now();
+        }
         let until = Instant::now() + Duration::from_micros(root.random.below(12_000));
         while Instant::now() < until {
             std::hint::spin_loop();
@@ -280,13 +306,10 @@ fn fuzz(maxsize: u64, n_at_once: u64, n_members: usize) {
     unburied.drain(..).for_each(|party| _ = heap.bury(party));
     let Root { queue, companion, n_rows, .. } = root;
     let n_dead = n_kills + n_members as u64;
+    let handles = [queue.handle(), companion.handle()];
     check(&Ledger { heap: Arc::clone(&heap), at: ledger_at }, queue, n_rows, n_dead, n_at_once);
     drop((companion, ledger));
-    heap.trim();
-    let left = heap.claimed_bytes();
-    // The pages on which this process writes down what it holds, and a companion that somebody left
-    // to a message in the few instructions before that was published.
-    assert!(left <= 512 << 10, "{left} bytes are left");
+    check_what_is_left(&heap, handles);
 }
 
 fn check(ledger: &Ledger, queue: SharedQueue, n_rows: u64, n_dead: u64, n_at_once: u64) {
@@ -304,6 +327,10 @@ fn check(ledger: &Ledger, queue: SharedQueue, n_rows: u64, n_dead: u64, n_at_onc
     while let Ok(taken) = root.queue.try_get() {
         root.note(&taken);
     }
+    // Whoever died last at either side may have left something to mend to the next who comes there.
+    let last = Message { body: Body::Inline(b"the last"), carried: Carried::default() };
+    root.queue.try_put(last).expect("there is room");
+    assert_eq!(&*root.queue.try_get().expect("it was put").bytes, b"the last");
     assert_eq!(ledger.complaint().load(Ordering::SeqCst), 0, "a member found something wrong");
     let (mut n_put, mut n_lost) = (0, 0);
     for row in 0..n_rows {
@@ -319,7 +346,6 @@ fn check(ledger: &Ledger, queue: SharedQueue, n_rows: u64, n_dead: u64, n_at_onc
     }
     println!("{n_put} put, {n_lost} lost with {n_dead} dead ({n_lost_blocks} in transit)");
     assert!(n_lost <= n_dead * n_at_once, "{n_lost} messages are lost, {n_dead} members died");
-    assert!(n_put > n_dead * 10, "only {n_put} messages were put: the members did no work");
 }
 
 #[test]

@@ -179,9 +179,9 @@ fn objects_live_as_long_as_somebody_has_them() {
     (0..N_CELLS).for_each(|cell| drop(exchange.receive(cell)));
     assert_eq!(heap.parties().count(), 1, "everybody else is buried");
 
-    // What is left are objects whose holder was killed within a few instructions of counting; these
-    // processes do nothing else, so every sixth kill hits one. A kill leaves one object at the
-    // most.
+    // What is left are objects whose holder was killed within a few instructions of counting. A
+    // kill leaves one object at the most, however many hit such a moment.
     let n_left = heap.count_held_by(manyhands_shm::Party::FAMILY);
-    assert!(n_left < u64::from(n_kills() / 2), "{n_left} objects have no holder");
+    let n_deaths = u64::from(n_kills()) + N_PROCESSES as u64;
+    assert!(n_left <= n_deaths, "{n_left} objects have no holder, {n_deaths} processes died");
 }

@@ -10,8 +10,8 @@
 //! meanwhile, or the slot could not be had.
 //!
 //! Who has the slot makes no system call and waits for nothing. A party that dies with it leaves at
-//! worst the texts of two writers mixed, and the next one takes the lock over. One that is *stopped*
-//! there is not waited for: whoever comes gives up after a while and accesses the cell unwatched.
+//! worst the texts of two writers mixed, and the next one takes it over. One that is *stopped*
+//! with it is not waited for: who comes gives up after a while and accesses the cell unwatched.
 
 use std::time::Duration;
 
