@@ -77,10 +77,6 @@ def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
 
 def _reduce_memoryview(view: memoryview) -> tuple[Any, ...]:
     parts: Any = (view.format, view.shape, view.readonly)
-    if view.c_contiguous:
-        data: Any = pickle.PickleBuffer(view)
-    else:
-        data = view.tobytes() if view.readonly else bytearray(view.tobytes())
     try:
         make_memoryview(bytes(view.nbytes), *parts)
     except (TypeError, ValueError) as error:
@@ -88,6 +84,10 @@ def _reduce_memoryview(view: memoryview) -> tuple[Any, ...]:
             f"a memoryview of format {view.format!r} and shape {view.shape} cannot be made from "
             f"bytes ({error}); send bytes(view) and its format"
         ) from None
+    if view.c_contiguous:
+        data: Any = pickle.PickleBuffer(view)
+    else:
+        data = view.tobytes() if view.readonly else bytearray(view.tobytes())
     return make_memoryview, (data, *parts)
 
 
