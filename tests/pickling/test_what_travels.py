@@ -27,6 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(scope="module")
 def worker():
     with BareWorker() as made:
+        assert made.run(len, "its name is that of a worker from here on") > 0
         yield made
 
 
