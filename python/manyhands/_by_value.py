@@ -2,13 +2,15 @@
 
 A worker never imports the user's ``__main__``, so that scripts without a guard, notebooks and the
 REPL work. What lives there, and lambdas, closures and nested classes anywhere, is therefore sent
-by value. cloudpickle does most of the work; this module changes it in four places, because a pool
-has a memory that a single pickle has not:
+by value. cloudpickle does most of the work; this module changes it where a pool has a memory that a
+single pickle has not (`_faithful`, `_class_shapes` and `_sentinels` change it where what arrives
+would be something else than what was sent):
 
 * Functions of ``__main__`` share one namespace in a worker, the worker's own ``__main__``: what an
   ``initializer`` stores in a global variable is seen by the tasks.
 * Functions of an importable module (a lambda or a nested function) use that module's globals in
   the worker, imported there; nothing of the module is copied.
+* Functions that share a variable of a function around them, and are sent together, share it there.
 * A class is completed once per process. An instance sent to a worker and returned is of the very
   class the parent has, and the parent's class is never touched by what arrives.
 * Locks and thread queues in global variables of ``__main__`` arrive as new ones of the worker,
@@ -24,7 +26,6 @@ Does not do: notice that a value was changed in place in the parent after it was
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib
 import io
@@ -42,9 +43,10 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _cp
 
+from . import _class_shapes, _faithful, _sentinels
+
 MAIN = "__main__"
 _MISSING = object()
-_DATACLASS_MISSING = dataclasses.MISSING
 
 
 def dumps(obj: Any, buffers: list[Any] | None = None, to_parent: bool = False) -> bytes:
@@ -102,20 +104,48 @@ class ByValuePickler(_cp.Pickler):  # type: ignore[misc]
         self.dispatch_table = _dispatch_table()
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
         self._to_parent = to_parent
+        # By id: what stands in the pickle for a cell, or for a namespace, before it is filled. The
+        # originals are kept, so that no id comes to mean something else.
+        self._bare: dict[int, tuple[Any, _Anew]] = {}
+        self._filled: set[int] = set()
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type):
             return self._reduce_class(obj)
-        if obj is _DATACLASS_MISSING:
-            # dataclasses compares it by identity.
-            return "MISSING"
-        if isinstance(obj, _NAMED_BY_REDUCE) and not by_reference_anywhere(obj):
-            return _reduce_named(obj)
-        return super().reducer_override(obj)
+        if isinstance(obj, types.FunctionType):
+            return self._function_reduce(obj)
+        reduce = _BY_BASE.get(type(obj)) or _reducer_by_base(obj)
+        if reduce is not None:
+            return reduce(self, obj)
+        sentinel = _sentinels.reduced(obj)
+        return NotImplemented if sentinel is None else sentinel
+
+    def _reduce_named(self, obj: Any) -> Any:
+        return NotImplemented if by_reference_anywhere(obj) else _reduce_named(obj)
+
+    def _reduce_cell(self, cell: types.CellType) -> Any:
+        if not self._is_to_be_filled(cell):
+            return _itself, (self._bare_cell(cell),)
+        return _itself, (self._bare_cell(cell),), cell.cell_contents, None, None, fill_cell
+
+    def _reduce_module(self, module: types.ModuleType) -> Any:
+        name = _imported_as(module)
+        if name is not None and not _cp._is_registered_pickle_by_value(module):
+            return _cp.subimport, (name,)
+        state = {key: value for key, value in vars(module).items() if key != "__builtins__"}
+        return _itself, (self._bare_module(vars(module)),), state, None, None, fill_module
+
+    def _bare_cell(self, cell: types.CellType) -> _Anew:
+        return self._bare.setdefault(id(cell), (cell, _Anew(types.CellType)))[1]
+
+    def _bare_module(self, namespace: dict[str, Any]) -> _Anew:
+        """Whose namespace functions use that have `namespace`: of no module that is imported."""
+        made = _Anew(types.ModuleType, str(namespace.get("__name__", "<no module>")))
+        return self._bare.setdefault(id(namespace), (namespace, made))[1]
 
     def _reduce_class(self, cls: type) -> Any:
-        reduced = _cp._class_reduce(cls)
-        if not (isinstance(reduced, tuple) and len(reduced) == 6):
+        reduced = _cp._class_reduce(cls) if _is_known_by_name(cls) else None
+        if reduced is not None:
             return reduced
         tracker_id = _cp._get_or_create_tracker_id(cls)
         if self._to_parent and cls in _from_parent and _returned_by_id(cls):
@@ -124,21 +154,60 @@ class ByValuePickler(_cp.Pickler):  # type: ignore[misc]
             _settled.add(cls)
             if _returned_by_id(cls):
                 _own_classes[tracker_id] = cls
-        return (*reduced[:5], _Completion(_SENDER))
+        make, arguments, state = _class_shapes.reduced(cls)
+        annotated = _class_shapes.named_in_annotations(cls) if cls.__module__ == MAIN else None
+        if annotated:
+            state[1]["globals"] = (_SENDER, _stamped(annotated))
+        return make, arguments, state, None, None, _Completion(_SENDER)
 
     def _dynamic_function_reduce(self, fn: types.FunctionType) -> Any:
         module_name = home(fn)
-        if module_name is None:
-            return super()._dynamic_function_reduce(fn)
-        closure = fn.__closure__
-        if closure is not None:
-            closure = tuple(_cp._make_empty_cell() for _ in closure)
         state, slots = _cp._function_getstate(fn)
         values = slots.pop("__globals__")
+        closure = slots.pop("__closure__")
+        cells = None if closure is None else tuple(map(self._bare_cell, closure))
+        # Filled by the state: what is in a cell may need the function.
+        slots["__closure__"] = [
+            (self._bare_cell(cell), cell.cell_contents)
+            for cell in closure or ()
+            if self._is_to_be_filled(cell)
+        ]
         if module_name == MAIN:
             slots["__globals__"] = (_SENDER, _stamped(values))
-        arguments = (fn.__code__, module_name, closure)
+        elif module_name is None:
+            names = ("__package__", "__name__", "__path__", "__file__")
+            around = {name: fn.__globals__[name] for name in names if name in fn.__globals__}
+            slots["__namespace__"] = {**around, **values}
+        place = self._bare_module(fn.__globals__) if module_name is None else module_name
+        arguments = (fn.__code__, place, cells)
         return make_function, arguments, (state, slots), None, None, set_function_state
+
+    def _is_to_be_filled(self, cell: types.CellType) -> bool:
+        if id(cell) in self._filled or _contents(cell) is _MISSING:
+            return False
+        self._filled.add(id(cell))
+        return True
+
+
+def _imported_as(module: types.ModuleType) -> str | None:
+    """A name by which the module is imported: not always the one that it has."""
+    name = getattr(module, "__name__", None)
+    if isinstance(name, str) and sys.modules.get(name) is module:
+        return name
+    return next((name for name, found in [*sys.modules.items()] if found is module), None)
+
+
+def _is_known_by_name(cls: type) -> bool:
+    """Whether cloudpickle sends the class as a name, of a module or of its own."""
+    special = (type(None), type(Ellipsis), type(NotImplemented))
+    return cls in special or cls in _cp._BUILTIN_TYPE_NAMES or by_reference(cls)
+
+
+def _reducer_by_base(obj: Any) -> Callable[[Any, Any], Any] | None:
+    for base, reduce in _BY_BASE.items():
+        if isinstance(obj, base):
+            return reduce if base not in _EXACT else None
+    return None
 
 
 def _dispatch_table() -> ChainMap[Any, Any]:
@@ -146,7 +215,8 @@ def _dispatch_table() -> ChainMap[Any, Any]:
     reduction = sys.modules.get("multiprocessing.reduction")
     extra = reduction.ForkingPickler._extra_reducers if reduction else {}
     table = _cp.Pickler.dispatch_table
-    return ChainMap(_REDUCERS, *table.maps[:-1], extra, *table.maps[-1:])
+    # What the program registers with copyreg is its own decision, and goes first.
+    return ChainMap(table.maps[-1], extra, _REDUCERS, *table.maps[:-1])
 
 
 # --- objects that know only their name, or that hold a lock or weak references ------------------
@@ -174,10 +244,21 @@ def by_reference_anywhere(obj: Any) -> bool:
 
 def _reduce_named(obj: Any) -> tuple[Any, ...]:
     if isinstance(obj, functools._lru_cache_wrapper):
-        return _make_cached, (obj.__wrapped__, obj.cache_parameters())
+        copied = (*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", *vars(obj.__wrapped__))
+        own = {name: value for name, value in vars(obj).items() if name not in copied}
+        return _make_cached, (obj.__wrapped__, obj.cache_parameters()), own or None
     if isinstance(obj, typing.NewType):
-        return typing.NewType, (obj.__name__, obj.__supertype__)
-    return type(obj), (obj.__name__,)
+        new_type: Any = obj
+        names = (obj.__name__, obj.__supertype__, obj.__module__, new_type.__qualname__)
+        return _make_new_type, names
+    return _faithful.reduce_type_variable(obj)
+
+
+def _make_new_type(name: str, supertype: Any, module: str, qualname: str) -> Any:
+    make: Any = typing.NewType
+    made = make(name, supertype)
+    made.__module__, made.__qualname__ = module, qualname
+    return made
 
 
 def _make_cached(fn: Callable[..., Any], parameters: dict[str, Any]) -> Any:
@@ -196,28 +277,37 @@ def _make_cached_property(fn: Callable[..., Any], name: str | None) -> Any:
     return made
 
 
-def _reduce_weak_key_dictionary(obj: Any) -> tuple[Any, ...]:
-    # functools.singledispatch has one.
-    return weakref.WeakKeyDictionary, (dict(obj.items()),)
-
-
 _REDUCERS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    **_faithful.REDUCERS,
     functools.cached_property: _reduce_cached_property,
-    weakref.WeakKeyDictionary: _reduce_weak_key_dictionary,
 }
+
+# What is looked at before the tables, since classes derived from these have the same needs.
+_BY_BASE: dict[type, Callable[[Any, Any], Any]] = {
+    **dict.fromkeys(_NAMED_BY_REDUCE, ByValuePickler._reduce_named),
+    property: lambda _, obj: _faithful.reduce_property(obj),
+    staticmethod: lambda _, obj: _faithful.reduce_method_wrapper(obj),
+    classmethod: lambda _, obj: _faithful.reduce_method_wrapper(obj),
+    types.CellType: ByValuePickler._reduce_cell,
+    types.ModuleType: ByValuePickler._reduce_module,
+}
+# A module of a class of its own knows how it is pickled, or cannot be.
+_EXACT = (types.ModuleType,)
 
 
 # --- functions ----------------------------------------------------------------------------------
 
 
-def make_function(code: types.CodeType, module_name: str, closure: tuple[Any, ...] | None) -> Any:
+def make_function(
+    code: types.CodeType, place: str | types.ModuleType, closure: tuple[Any, ...] | None
+) -> Any:
     """Unpickle a function: its shell, over the namespace of its module."""
-    if module_name == MAIN:
-        namespace = sys.modules[MAIN].__dict__
-        namespace.setdefault("__builtins__", __builtins__)
+    module = sys.modules[MAIN] if place == MAIN else place
+    if isinstance(module, str):
+        module = importlib.import_module(module)
     else:
-        namespace = importlib.import_module(module_name).__dict__
-    return types.FunctionType(code, namespace, None, None, closure)
+        module.__dict__.setdefault("__builtins__", __builtins__)
+    return types.FunctionType(code, module.__dict__, None, None, closure)
 
 
 def set_function_state(fn: types.FunctionType, state: tuple[Any, ...]) -> None:
@@ -228,14 +318,38 @@ def set_function_state(fn: types.FunctionType, state: tuple[Any, ...]) -> None:
     arrived = slots.pop("__globals__", None)
     if arrived is not None:
         _receive_globals(*arrived)
-    for cell, arriving in zip(fn.__closure__ or (), slots.pop("__closure__") or (), strict=True):
-        try:
-            cell.cell_contents = arriving.cell_contents
-        except ValueError:
-            continue  # The cell is empty in the sender, too.
+    namespace = slots.pop("__namespace__", None)
+    if namespace is not None:
+        fn.__globals__.update(namespace)
+    for cell, contents in slots.pop("__closure__"):
+        cell.cell_contents = contents
     for name, value in slots.items():
         setattr(fn, name, value)
-    _bind(fn)
+    if namespace is None:
+        _bind(fn)
+
+
+def _itself(made: Any) -> Any:
+    """Unpickle what stands for an object before it is filled."""
+    return made
+
+
+def fill_cell(cell: types.CellType, contents: Any) -> None:
+    """Unpickle a cell; one that is empty has no contents to be filled with."""
+    cell.cell_contents = contents
+
+
+def fill_module(module: types.ModuleType, state: dict[str, Any]) -> None:
+    """Unpickle a module that was made by hand."""
+    vars(module).update(state)
+    vars(module).setdefault("__builtins__", __builtins__)
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
 
 
 # --- the shared namespace of __main__ -----------------------------------------------------------
@@ -294,14 +408,35 @@ def strong_or_weak(value: Any) -> Callable[[], Any]:
 
 def _stamped(values: dict[str, Any]) -> dict[str, tuple[int, int, Any]]:
     """Give each global its serial number (another one only if it was rebound) and identity."""
-    stamped = {}
+    return {
+        name: (stamp(name, value), id(value), _portable_global(value))
+        for name, value in values.items()
+    }
+
+
+def stamp(name: str, value: Any) -> int:
+    """The serial number of the variable `name` of ``__main__`` while `value` is its value."""
     with _stamps_lock:
-        for name, value in values.items():
-            known = _stamps.get(name)
-            if known is None or known[0]() is not value:
-                known = _stamps[name] = (strong_or_weak(value), next(_serials))
-            stamped[name] = (known[1], id(value), _portable_global(value))
-    return stamped
+        known = _stamps.get(name)
+        if known is None or known[0]() is not value:
+            known = _stamps[name] = (strong_or_weak(value), next(_serials))
+        return known[1]
+
+
+def sender() -> int:
+    """Who stamps what this process sends."""
+    return _SENDER
+
+
+def stamped_here(sender: int, name: str, serial: int, address: int) -> Any:
+    """The object that `sender` has stamped so, if this is the sender, or was forked from it."""
+    known = _stamps.get(name)
+    if sender == _SENDER and known is not None and known[1] == serial:
+        return known[0]()
+    if sender == _parent:
+        found = _inherited.get(name, known[0]() if known is not None else None)
+        return found if id(found) == address else None
+    return None
 
 
 def _receive_globals(mark: int, arrived: dict[str, tuple[int, int, Any]]) -> None:
@@ -346,8 +481,8 @@ def _is_news(namespace: dict[str, Any], name: str, serial: int, identity: int) -
     return False
 
 
-class _NewInWorker:
-    """Stands for a lock or queue of a global variable: unpickles as a new one."""
+class _Anew:
+    """Stands for an object in a pickle: unpickles as a new one, each time as the same."""
 
     def __init__(self, factory: Callable[..., Any], *args: Any) -> None:
         self._call = factory, args
@@ -356,20 +491,18 @@ class _NewInWorker:
         return self._call
 
 
-_MADE_NEW: dict[type, Callable[[Any], _NewInWorker]] = {
-    type(threading.Lock()): lambda _: _NewInWorker(threading.Lock),
-    type(threading.RLock()): lambda _: _NewInWorker(threading.RLock),
-    threading.Condition: lambda _: _NewInWorker(threading.Condition),
-    threading.Event: lambda _: _NewInWorker(threading.Event),
-    threading.local: lambda _: _NewInWorker(threading.local),
-    threading.Semaphore: lambda old: _NewInWorker(threading.Semaphore, old._value),
-    threading.BoundedSemaphore: lambda old: _NewInWorker(
-        threading.BoundedSemaphore, old._initial_value
-    ),
-    queue.Queue: lambda old: _NewInWorker(queue.Queue, old.maxsize),
-    queue.LifoQueue: lambda old: _NewInWorker(queue.LifoQueue, old.maxsize),
-    queue.PriorityQueue: lambda old: _NewInWorker(queue.PriorityQueue, old.maxsize),
-    queue.SimpleQueue: lambda _: _NewInWorker(queue.SimpleQueue),
+_MADE_NEW: dict[type, Callable[[Any], _Anew]] = {
+    type(threading.Lock()): lambda _: _Anew(threading.Lock),
+    type(threading.RLock()): lambda _: _Anew(threading.RLock),
+    threading.Condition: lambda _: _Anew(threading.Condition),
+    threading.Event: lambda _: _Anew(threading.Event),
+    threading.local: lambda _: _Anew(threading.local),
+    threading.Semaphore: lambda old: _Anew(threading.Semaphore, old._value),
+    threading.BoundedSemaphore: lambda old: _Anew(threading.BoundedSemaphore, old._initial_value),
+    queue.Queue: lambda old: _Anew(queue.Queue, old.maxsize),
+    queue.LifoQueue: lambda old: _Anew(queue.LifoQueue, old.maxsize),
+    queue.PriorityQueue: lambda old: _Anew(queue.PriorityQueue, old.maxsize),
+    queue.SimpleQueue: lambda _: _Anew(queue.SimpleQueue),
 }
 
 
@@ -419,7 +552,9 @@ class _Completion:
         if self.mark == _parent:
             _from_parent.add(cls)
         try:
-            _cp._class_setstate(cls, state)
+            if "globals" in state[1]:
+                _receive_globals(*state[1]["globals"])
+            _class_shapes.fill(cls, state)
         except BaseException:
             _settled.discard(cls)
             _from_parent.discard(cls)

@@ -17,6 +17,7 @@ Does not do: help against a ``__reduce__`` that never returns.
 from __future__ import annotations
 
 import functools
+import sys
 import time
 import types
 from collections import deque
@@ -30,20 +31,37 @@ MAX_STEPS_SHOWN = 6
 
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None))
 _ADVICE = {
-    "lock": "create the lock in the worker (initializer=)",
-    "RLock": "create the lock in the worker (initializer=)",
-    "generator": "send a list of its items",
-    "async_generator": "send a list of its items",
+    **dict.fromkeys(
+        ("lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore"),
+        "create the lock in the worker (initializer=)",
+    ),
+    **dict.fromkeys(("generator", "async_generator"), "send a list of its items"),
     "coroutine": "send the function that makes it and await it in the worker",
-    "TextIOWrapper": "send the file's path and open it in the worker",
-    "BufferedReader": "send the file's path and open it in the worker",
-    "BufferedWriter": "send the file's path and open it in the worker",
-    "FileIO": "send the file's path and open it in the worker",
-    "socket": "open it in the worker (initializer=)",
-    "Connection": "open it in the worker (initializer=)",
+    **dict.fromkeys(
+        ("TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom", "FileIO"),
+        "send the file's path and open it in the worker (a Process of the start method 'fork' "
+        "inherits it)",
+    ),
+    **dict.fromkeys(
+        ("socket", "Connection", "SSLSocket", "mmap", "Cursor"),
+        "open it in the worker (initializer=)",
+    ),
     "SSLContext": "make it in the worker (initializer=)",
-    "frame": "send the text of the traceback",
-    "traceback": "send the text of the traceback",
+    "Logger": "send its name and call logging.getLogger in the worker",
+    "_local": "make it in the worker (initializer=)",
+    "ContextVar": "set a variable of an importable module in the worker (initializer=)",
+    "Context": "send the values that the worker needs of it",
+    "Token": "send the value itself",
+    **dict.fromkeys(
+        ("ReferenceType", "weakref", "weakproxy", "weakcallableproxy", "KeyedRef"),
+        "send the object that it refers to",
+    ),
+    **dict.fromkeys(
+        ("Thread", "Future", "Task", "Popen"), "wait for it here and send what comes out of it"
+    ),
+    **dict.fromkeys(("frame", "traceback"), "send the text of the traceback"),
+    "code": "send the function",
+    "memoryview": "send bytes(view)",
     "module": "import it in the worker",
 }
 
@@ -140,6 +158,8 @@ def _explained(
     # Of an object that is nested too deeply, every part fails in turn; the outermost says enough.
     if descend and not isinstance(error.__cause__ or error, RecursionError):
         for _ in range(MAX_DEPTH):
+            if _says_enough(obj):
+                break
             found = search.first_failing_part(obj)
             if found is None:
                 break
@@ -171,6 +191,12 @@ def _same_class(error: Exception, message: str) -> BaseException:
 def _advice(obj: Any) -> str:
     own = _ADVICE.get(type(obj).__name__)
     return "pass data that can be pickled" + (f", or {own}" if own else "")
+
+
+def _says_enough(obj: Any) -> bool:
+    """Whether `obj` is of a kind that users know better than what it is made of."""
+    module = type(obj).__module__.partition(".")[0]
+    return type(obj).__name__ in _ADVICE and module in sys.stdlib_module_names
 
 
 def _text(error: BaseException) -> str:
