@@ -94,7 +94,10 @@ def _reduce_memoryview(view: memoryview) -> tuple[Any, ...]:
 def make_memoryview(data: Any, form: str, shape: tuple[int, ...], is_readonly: bool) -> memoryview:
     """Unpickle a memoryview: of memory of its own."""
     flat = memoryview(data).cast("B")
-    view = flat.cast(form) if len(shape) == 1 else flat.cast(form, shape)  # type: ignore[call-overload]
+    if len(shape) == 1:
+        view = flat.cast(form)
+    else:
+        view = flat.cast(form, shape)  # type: ignore[call-overload]
     return view.toreadonly() if is_readonly else view  # type: ignore[no-any-return]
 
 
