@@ -94,10 +94,8 @@ def _reduce_memoryview(view: memoryview) -> tuple[Any, ...]:
 def make_memoryview(data: Any, form: str, shape: tuple[int, ...], is_readonly: bool) -> memoryview:
     """Unpickle a memoryview: of memory of its own."""
     flat = memoryview(data).cast("B")
-    if len(shape) == 1:
-        view = flat.cast(form)
-    else:
-        view = flat.cast(form, shape)  # type: ignore[call-overload]
+    cast: Any = flat.cast  # The type information knows literal formats and shapes only.
+    view = cast(form) if len(shape) == 1 else cast(form, shape)
     return view.toreadonly() if is_readonly else view  # type: ignore[no-any-return]
 
 

@@ -188,7 +188,9 @@ def test_no_descriptor_left_is_an_error_of_start_and_nothing_stays(context):
             assert ours.recv(1) == b"", "nobody has the process's descriptors any more"
         assert multiprocessing.active_children() == children
     assert n_failed >= 2
-    assert open_fds() == before
+    # The thread that tells of an end lets go of the process a moment afterwards.
+    while not open_fds() <= before:
+        time.sleep(0.01)
     while not shared.empty():
         assert shared.get() == "held", "what was sent is whole"
     process = context.Process(target=abs, args=(-1,))
