@@ -60,6 +60,17 @@ pub fn unblock_interrupt() {
     }
 }
 
+/// What SIGINT does in this process: the address of its handler, or 0 or 1 for the default and for
+/// nothing at all.
+pub fn interrupt_handler() -> usize {
+    // SAFETY: a query into plain data of our own.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGINT, std::ptr::null(), &mut action);
+        action.sa_sigaction
+    }
+}
+
 /// How late the calling thread's timed sleeps may end; the system's default is 50 µs.
 pub fn set_timer_slack_ns(slack_ns: u32) {
     // SAFETY: PR_SET_TIMERSLACK takes a number.

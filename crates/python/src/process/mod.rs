@@ -5,12 +5,14 @@
 //!   simplest; [`buffer`]: memory of the heap as Python sees it; [`functions`] what is sent once,
 //!   [`captured`] and when again;
 //! - [`child`]: a process for its own sake, not a pool's; [`handle`]: one that is watched;
+//! - [`essentials`]: what no task may take from the next one;
 //! - [`launcher`]: where workers come from; [`template`] and [`worker`]: the other processes' side.
 
 pub mod buffer;
 pub mod captured;
 pub mod child;
 pub mod codec;
+pub mod essentials;
 pub mod functions;
 pub mod handle;
 pub mod launcher;

@@ -14,6 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::codec::{self, Pickled, Shape};
+use super::essentials::Essentials;
 use super::template::Launch;
 use crate::errors;
 use crate::fork::Generation;
@@ -101,6 +102,7 @@ impl WorkerLoop {
     fn run(&self, py: Python<'_>) -> PyResult<()> {
         self.end().set_ready();
         unblock_interrupt();
+        let mut essentials = Essentials::of_now(py)?;
         loop {
             let ready = self.end().try_next();
             let next = match ready {
@@ -109,7 +111,7 @@ impl WorkerLoop {
             };
             match next {
                 Next::Run => {
-                    if !self.run_task(py) {
+                    if !self.run_task(py, &mut essentials) {
                         // As if it were killed: the pool has another one take its place.
                         return Ok(());
                     }
@@ -132,7 +134,7 @@ impl WorkerLoop {
     }
 
     /// Whether this process is fit for another task.
-    fn run_task(&self, py: Python<'_>) -> bool {
+    fn run_task(&self, py: Python<'_>, essentials: &mut Essentials) -> bool {
         let outcome = match self.unpickle_call(py) {
             Ok(call) => call.run(),
             Err(error) => Err(unpicklable(py, error)),
@@ -140,6 +142,15 @@ impl WorkerLoop {
         if !self.generation.is_current() {
             leave_forked_copy(py);
         }
+        // Before the reply, which needs them.
+        let is_whole = essentials.restore(py);
+        let is_fit = self.reply_outcome(py, outcome);
+        // Pickling has run code of the task once more.
+        is_fit && is_whole && essentials.restore_builtins(py)
+    }
+
+    /// Whether this process is fit for another task.
+    fn reply_outcome(&self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) -> bool {
         let error = match outcome {
             Ok(value) if value.is_none() => {
                 self.reply(py, ReplyKind::Nothing, &[]);
