@@ -251,6 +251,45 @@ impl Default for RobustLock {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Party 1 asks; party 9 is dead.
+    struct Family;
+
+    impl Parties for Family {
+        fn me(&self) -> u32 {
+            1
+        }
+
+        fn is_alive(&self, party: u32) -> bool {
+            party != 9
+        }
+    }
+
+    fn held_by(party: u32) -> RobustLock {
+        RobustLock { word: AtomicU64::new(Owner { party, thread: 7 }.word()) }
+    }
+
+    #[test]
+    fn who_can_do_without_the_lock_does_not_wait_for_an_owner_that_is_stopped() {
+        let lock = held_by(2);
+        assert_eq!(lock.lock_within(&Family, Duration::from_millis(5)), None);
+        assert_eq!(lock.owner(), Some(Owner { party: 2, thread: 7 }));
+        // It goes on, and gives the lock back.
+        lock.unlock();
+        assert_eq!(lock.lock_within(&Family, Duration::ZERO), Some(Acquired::Clean));
+    }
+
+    #[test]
+    fn who_can_do_without_the_lock_takes_it_from_a_dead_owner() {
+        let lock = held_by(9);
+        let after = Acquired::AfterDeath(Owner { party: 9, thread: 7 });
+        assert_eq!(lock.lock_within(&Family, Duration::from_secs(60)), Some(after));
+    }
+}
+
 #[cfg(all(test, loom))]
 mod model {
     use super::*;
