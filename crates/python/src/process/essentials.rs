@@ -1,12 +1,13 @@
 //! What no task may take from the next one: the names of `builtins`, and the handler of SIGINT.
 //!
-//! Everything else that a task changes in its worker is an ordinary setting and stays. Without these
-//! nothing works afterwards: not the next task, not the reply of this one, and no cancel, which
-//! comes as SIGINT. They are noted when the worker is ready, with what the initializer has made of
-//! them, and put back after each task that has deleted or replaced one.
+//! Everything else that a task changes in its worker is an ordinary setting and stays. Without
+//! these nothing works afterwards: not the next task, not the reply of this one, and no cancel,
+//! which comes as SIGINT. They are noted when the worker is ready, with what the initializer has
+//! made of them, and put back after each task that has deleted or replaced one.
 //!
-//! The check is on the path of every task, so it looks at a flag (from Python 3.12 on the dictionary
-//! tells of changes, before it counts them) and asks for the handler; only a change costs more.
+//! The check is on the path of every task, so it looks at a flag (from Python 3.12 on the
+//! dictionary tells of changes, before it counts them) and asks for the handler; only a change
+//! costs more.
 //! What a task *adds* to `builtins` stays.
 
 use manyhands_sys::thread::{interrupt_handler, unblock_interrupt};
