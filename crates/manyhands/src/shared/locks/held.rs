@@ -44,14 +44,18 @@ pub(super) fn list(family: &FamilyOf, me: Owner) -> Vec<(u64, String, String)> {
     let held = HELD.try_with(|held| held.borrow().clone()).unwrap_or_default();
     let in_words = |(at, here): Entry| {
         let lock = family.lock_at(at).filter(|lock| lock.is_of(me))?;
-        Some((at, name_of(lock, at), Site::Rust(here).to_string()))
+        Some((at, named(lock.name(), at), Site::Rust(here).to_string()))
     };
     held.into_iter().filter_map(in_words).collect()
 }
 
 /// As reports name the mutex at `lock_at`.
 pub(super) fn name_of(lock: &SharedLock, lock_at: u64) -> String {
-    match lock.name() {
+    named(lock.name(), lock_at)
+}
+
+fn named(name: Option<String>, lock_at: u64) -> String {
+    match name {
         Some(name) => format!("SharedMutex {name:?}"),
         None => format!("SharedMutex {lock_at:#x}"),
     }
