@@ -56,7 +56,8 @@ impl Fate for Member {
     }
 
     fn is_over(&self) {
-        self.heap.bury(self.party);
+        // SAFETY: its process has ended.
+        unsafe { self.heap.bury(self.party) };
     }
 }
 
@@ -92,7 +93,8 @@ impl ChildProcess {
             let this = match this {
                 Ok(this) => this,
                 Err(error) => {
-                    heap.bury(party);
+                    // SAFETY: its process was not started.
+                    unsafe { heap.bury(party) };
                     return Err(error);
                 }
             };
@@ -227,7 +229,8 @@ pub fn become_child(launch: &Launch) -> PyResult<Vec<i32>> {
     if *may_be_orphan == 0 {
         manyhands_process::watch::exit_with(parent.try_clone()?)?;
     }
-    family::join(heap_fd, Party::from_number(u32::from_le_bytes(*number)))?;
+    // SAFETY: the launch names the family's heap, and the number that it has for this process.
+    unsafe { family::join(heap_fd, Party::from_number(u32::from_le_bytes(*number))) }?;
     manyhands_sys::thread::set_name(c"mh-process");
     manyhands_sys::thread::unblock_interrupt();
     let first = parent.as_fd().try_clone_to_owned()?;
