@@ -104,7 +104,7 @@ fn notice(lock: &Awaited<'_>, here: &'static Location<'static>) -> Notice {
     Notice {
         process: crate::worker::task_name().map(ToOwned::to_owned),
         thread: thread::current().name().map(ToOwned::to_owned),
-        waits_for: held::in_words(kind, state, family.offset_of(state)),
+        waits_for: held::in_words(kind, state.name(), family.offset_of(state)),
         waits_at: Site::Rust(here).to_string(),
         holds: held::list(family, me),
     }
