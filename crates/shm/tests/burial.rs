@@ -89,7 +89,7 @@ fn what_is_left_to_the_launcher_outlasts_the_looks_of_others(heap: &Arc<Heap>) {
     wait_for(pid);
     heap.bury(other);
     assert!(heap.is_listed(worker));
-    let reply = heap.take_over(reply_at(words.at(1)), worker);
+    let reply = heap.take_over(reply_at(words.at(1)), worker).expect("room");
     assert!(reply.is_some(), "the reply was swept before its launcher took it over");
     heap.bury(worker);
     assert!(!heap.is_listed(worker));
@@ -113,7 +113,7 @@ fn anybody_buries_a_party_whose_launcher_is_dead(heap: &Arc<Heap>) {
     let worker = Party::from_number(words.at(2).load(Ordering::SeqCst) as u32);
     heap.bury_the_dead();
     assert!(!heap.is_listed(launcher) && !heap.is_listed(worker));
-    assert!(heap.take_over(reply_at(words.at(1)), worker).is_none());
+    assert!(heap.take_over(reply_at(words.at(1)), worker).expect("room").is_none());
 }
 
 /// A child whose parent ends before the child has said who it is.

@@ -73,7 +73,7 @@ impl Exchange {
         let len = LENGTHS[(word & 7) as usize];
         let at = BlockRef { offset: word >> 28 << 6, len };
         let sender = Party::from_number((word >> 4) as u32 & 0xff_ffff);
-        self.heap.take_over(at, sender)
+        self.heap.take_over(at, sender).expect("room")
     }
 
     /// Gives back what this member has offered and nobody has taken over. It holds nothing else.

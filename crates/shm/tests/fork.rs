@@ -81,7 +81,8 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     assert!(!heap.is_alive(child));
     heap.bury(child);
     assert!(!heap.is_listed(child));
-    assert!(heap.take_over(at, me).is_some(), "the child has given its parent's block back");
+    let taken = heap.take_over(at, me).expect("room");
+    assert!(taken.is_some(), "the child has given its parent's block back");
     assert_eq!(word(&shared).load(Ordering::SeqCst), 41);
     assert_eq!(n_ended(), 0, "the parent still has the object");
 

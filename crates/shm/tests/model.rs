@@ -111,7 +111,8 @@ impl Family {
         let at = hand(block, &receiver);
         let block = receiver
             .take_over(at, sender)
-            .or_else(|| receiver.take_over(at, receiver.me()))
+            .expect("room")
+            .or_else(|| receiver.take_over(at, receiver.me()).expect("room"))
             .expect("a block handed over is there");
         self.held.push(Held { block, member: to, tag });
     }
@@ -226,11 +227,11 @@ fn a_lender_that_drops_late_does_not_free_what_lies_there_by_then() {
         let worker = joined(&root);
         let lent = root.alloc(len).expect("room");
         let at = lent.at();
-        let borrowed = worker.take_over(at, root.me()).expect("lent");
+        let borrowed = worker.take_over(at, root.me()).expect("room").expect("lent");
         drop(borrowed);
         let fresh = alloc_at(&root, len, at.offset);
         drop(lent);
-        let other = worker.take_over(fresh.leave_to_receiver(), root.me());
+        let other = worker.take_over(fresh.leave_to_receiver(), root.me()).expect("room");
         assert!(other.is_some(), "the later block of {len} bytes was given back by the former");
     }
 }
@@ -241,13 +242,14 @@ fn a_lender_that_drops_late_is_harmless_also_after_the_region_was_released() {
         let root = Heap::create(HeapConfig { limit_bytes: Some(LIMIT_BYTES) }).expect("a heap");
         let worker = joined(&root);
         let lent = root.alloc(before).expect("room");
-        drop(worker.take_over(lent.at(), root.me()).expect("lent"));
+        drop(worker.take_over(lent.at(), root.me()).expect("room").expect("lent"));
         root.trim();
         assert_eq!(root.claimed_bytes(), 0);
         let fresh: Vec<_> = (0..4).map(|_| root.alloc(after).expect("room")).collect();
         drop(lent);
         for block in fresh {
-            assert!(worker.take_over(block.leave_to_receiver(), root.me()).is_some());
+            let other = worker.take_over(block.leave_to_receiver(), root.me()).expect("room");
+            assert!(other.is_some());
         }
     }
 }
@@ -268,8 +270,10 @@ fn an_offset_that_is_no_block_is_refused() {
             (u64::MAX, 8),
         ] {
             let wrong = manyhands_shm::BlockRef { offset, len };
-            assert!(worker.take_over(wrong, root.me()).is_none(), "{wrong:?} is no block");
+            let taken = worker.take_over(wrong, root.me()).expect("room");
+            assert!(taken.is_none(), "{wrong:?} is no block");
         }
-        assert!(worker.take_over(at, root.me()).is_some(), "the block itself is unharmed");
+        let taken = worker.take_over(at, root.me()).expect("room");
+        assert!(taken.is_some(), "the block itself is unharmed");
     }
 }

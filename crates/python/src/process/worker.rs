@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use manyhands_pool::process::{Next, ReplyKind, WorkerEnd};
 use manyhands_shm::Carried;
 use manyhands_sys::thread::{exit_now, unblock_interrupt};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -161,7 +161,7 @@ impl WorkerLoop {
         // as unpickling runs Python code.
         let (id, code, body) = {
             let end = self.end();
-            let job = end.job();
+            let job = end.job().map_err(|error| codec::out_of_memory(&error))?;
             (job.function_id, detached(job.function), detached(job.body))
         };
         let function = if code.is_empty() { None } else { Some(self.function(py, id, code)?) };
@@ -304,7 +304,9 @@ fn detached<'a>(bytes: &[u8]) -> &'a [u8] {
 fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
     let make = || -> PyResult<PyErr> {
         let errors = py.import("manyhands._errors")?;
-        if error.matches(py, errors.getattr("Cancelled")?)? {
+        let is_itself = error.matches(py, errors.getattr("Cancelled")?)?
+            || error.is_instance_of::<PyMemoryError>(py);
+        if is_itself {
             return Ok(error.clone_ref(py));
         }
         let name = error.get_type(py).name()?;

@@ -134,6 +134,7 @@ impl Object {
         let slot = free.take(heap)?;
         let block = alloc().inspect_err(|_| free.put(slot))?;
         let offset = block.at().offset;
+        heap.reach(offset, HEADER_LEN + len).inspect_err(|_| free.put(slot))?;
         let serial = heap.next_serial();
         let header = header(heap, offset);
         header.kind.store(kind.id, Ordering::Relaxed);
@@ -171,9 +172,9 @@ impl Object {
         if !heap.has_object_at(offset) {
             return Err(OpenError::Malformed);
         }
+        let header = reach_header(heap, offset).map_err(OpenError::OutOfMemory)?;
         let slot = heap.registry.free.take(heap).map_err(OpenError::OutOfMemory)?;
         slot.set(heap, offset | CHANGING);
-        let header = header(heap, offset);
         if !header.reference(handle.serial) {
             slot.set(heap, 0);
             heap.registry.free.put(slot);
@@ -181,7 +182,10 @@ impl Object {
         }
         slot.set(heap, offset);
         let len = header.len.load(Ordering::Relaxed);
-        Ok(Self::known(heap, offset, len, handle.serial, kind, slot))
+        let object = Self::known(heap, offset, len, handle.serial, kind, slot);
+        // Its drop, if that fails, gives the reference back.
+        heap.reach(offset, HEADER_LEN + len).map_err(OpenError::OutOfMemory)?;
+        Ok(object)
     }
 
     fn known(
@@ -201,7 +205,7 @@ impl Object {
     /// Where its bytes are in this process; 64-byte aligned.
     #[inline]
     pub fn payload(&self) -> NonNull<u8> {
-        payload(&self.inner.heap, self.inner.offset, self.inner.len)
+        payload(&self.inner.heap, self.inner.offset)
     }
 
     /// How many bytes that are.
@@ -395,8 +399,11 @@ fn one_more(word: u64) -> u64 {
 }
 
 /// Takes one reference off the count, and ends the object if it was the last.
+///
+/// In a process that may map no more, an object that it never reached stays with the family to its
+/// end, and so does what it holds if only its header was reached.
 fn unreference(heap: &Arc<Heap>, offset: u64) {
-    let header = header(heap, offset);
+    let Ok(header) = reach_header(heap, offset) else { return };
     // AcqRel: who ends the object sees what all other holders did to it.
     let before = header.word.fetch_sub(1, Ordering::AcqRel);
     debug_assert!(before as u32 != 0, "a reference was released twice");
@@ -406,17 +413,39 @@ fn unreference(heap: &Arc<Heap>, offset: u64) {
     let len = header.len.load(Ordering::Relaxed);
     // A kind this process does not know cannot be ended here: it stays with the family.
     let Some(kind) = kind::known(header.kind.load(Ordering::Relaxed)) else { return };
-    (kind.destroy)(heap, payload(heap, offset, len), len);
-    drop(heap.take_over(BlockRef { offset, len: HEADER_LEN + len }, Party::FAMILY));
+    if heap.reach(offset, HEADER_LEN + len).is_ok() {
+        (kind.destroy)(heap, payload(heap, offset), len);
+    }
+    heap.give_back(BlockRef { offset, len: HEADER_LEN + len }, Party::FAMILY);
 }
 
+/// Before an object is looked at that this process may not have seen.
+fn reach_header(heap: &Heap, offset: u64) -> Result<&Header, OutOfMemory> {
+    heap.reach(offset, HEADER_LEN)?;
+    Ok(header(heap, offset))
+}
+
+/// Before a message is taken that names these objects: whoever has it can open them.
+///
+/// # Errors
+/// [`OutOfMemory`] if this process may map no more.
+pub fn reach_all(heap: &Heap, handles: &[Handle]) -> Result<(), OutOfMemory> {
+    handles.iter().try_for_each(|handle| {
+        let len = reach_header(heap, handle.offset)?.len.load(Ordering::Relaxed);
+        heap.reach(handle.offset, HEADER_LEN + len).map(drop)
+    })
+}
+
+/// Of an object that was reached.
 fn header(heap: &Heap, offset: u64) -> &Header {
-    // SAFETY: inside the file, aligned, made of atomics.
-    unsafe { heap.address(offset, HEADER_LEN).cast().as_ref() }
+    debug_assert!(heap.windows.is_mapped(offset, HEADER_LEN));
+    // SAFETY: inside the file, mapped, aligned, made of atomics.
+    unsafe { heap.place(offset).cast().as_ref() }
 }
 
-fn payload(heap: &Heap, offset: u64, len: u64) -> NonNull<u8> {
-    heap.address(offset + HEADER_LEN, len)
+#[inline]
+fn payload(heap: &Heap, offset: u64) -> NonNull<u8> {
+    heap.place(offset + HEADER_LEN)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
