@@ -231,7 +231,7 @@ impl<'a> Inside<'a> {
     /// After a death of whoever had the lock. May itself be cut short, and done again.
     ///
     /// # Errors
-    /// [`OutOfMemory`] if this process cannot reach all that is left: then it is for who comes next.
+    /// [`OutOfMemory`] if this process cannot reach all that is left: then who comes next does it.
     #[cold]
     fn mend<C: Contents>(&mut self) -> Result<(), OutOfMemory> {
         let (root, heap) = (self.root(), self.heap());

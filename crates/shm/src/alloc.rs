@@ -298,8 +298,8 @@ impl Heap {
         Ok(self.take_block(region, class)?.expect("a fresh region is empty"))
     }
 
-    /// `None`: no block of the region is free. `Err`: those that are free have no pages, and none can
-    /// be had.
+    /// `None`: no block of the region is free. `Err`: those that are free have no pages, and none
+    /// can be had.
     fn take_block(
         &self,
         region: &mut OwnedRegion,

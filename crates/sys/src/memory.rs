@@ -227,7 +227,7 @@ fn set_len(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
     }
     // The file is memory, sparse, and not what the limit is for.
     let raised = Rlimit { current: Some(len), maximum };
-    setrlimit(Resource::Fsize, raised.clone())?;
+    setrlimit(Resource::Fsize, raised)?;
     let done = rustix::fs::ftruncate(fd, len);
     setrlimit(Resource::Fsize, Rlimit { current, maximum })?;
     Ok(done?)
