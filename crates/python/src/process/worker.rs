@@ -251,13 +251,14 @@ impl WorkerLoop {
         let sent = self.end().reply(kind, bytes);
         let Err(shortage) = sent else { return };
         // Not even the error found room: a short one fits the slot itself.
-        let error = codec::out_of_memory(&shortage);
-        let pickling = py.import("manyhands._pickling");
-        let short = pickling
-            .and_then(|pickling| pickling.call_method1("dumps_exception", (error.value(py),)))
-            .and_then(|bytes| bytes.extract::<Vec<u8>>())
-            .unwrap_or_default();
-        let short = if short.len() <= INLINE_LIMIT { short } else { Vec::new() };
+        let pickled = |text: &str| -> PyResult<Vec<u8>> {
+            let error = PyMemoryError::new_err(text.to_owned());
+            let pickling = py.import("manyhands._pickling")?;
+            pickling.call_method1("dumps_exception", (error.value(py),))?.extract()
+        };
+        let texts = [shortage.to_string(), NO_ROOM.to_owned()];
+        let mut all = texts.iter().filter_map(|text| pickled(text).ok());
+        let short = all.find(|bytes| bytes.len() <= INLINE_LIMIT).unwrap_or_default();
         let _ = self.end().reply(ReplyKind::Raised, &short);
     }
 }
@@ -289,6 +290,9 @@ fn run_chunk<'py>(
     // SAFETY: attached; `results` is a live iterator.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PySequence_List(results.as_ptr())) }
 }
+
+/// What is said where the whole sentence does not fit a slot.
+const NO_ROOM: &str = "there is no shared memory for what the task returned or raised";
 
 /// Bytes that fit a slot.
 const INLINE_LIMIT: usize = 424;
