@@ -103,13 +103,24 @@ class Executor(concurrent.futures.Executor):
         is_sized = buffersize is None and any(isinstance(each, Sized) for each in iterables)
         results = ResultIterator(submit, iterables, window, timeout, is_sized)
         if results.has_unsubmitted_input:
-            self.__dict__.setdefault("_waiting_maps", weakref.WeakSet()).add(results)
+            self._keep_waiting_map(results)
         return results
 
-    def _submit_waiting_maps(self) -> None:
-        """Submits the input of maps that nobody has asked for a result, before a shutdown."""
-        for results in list(self.__dict__.get("_waiting_maps", ())):
-            if results.has_unsubmitted_input:
+    def _keep_waiting_map(self, results: ResultIterator[Any]) -> None:
+        """Remembers a map that has input left, for as long as somebody has it."""
+        waiting = self.__dict__.setdefault("_waiting_maps", weakref.WeakValueDictionary())
+        waiting[id(results)] = results
+
+    def _settle_waiting_maps(self, cancel_futures: bool) -> None:
+        """Before a shutdown: the standard has submitted all input by now, so ours is, too."""
+        waiting = self.__dict__.get("_waiting_maps")
+        for reference in waiting.valuerefs() if waiting is not None else ():
+            results = reference()
+            if results is None or not results.has_unsubmitted_input:
+                continue
+            if cancel_futures:
+                results.cancel_rest()
+            else:
                 results.submit_rest()
 
     def options(self, *, timeout: float | None = None, name: str | None = None) -> "OptionsView":

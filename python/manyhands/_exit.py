@@ -137,10 +137,14 @@ def has_begun() -> bool:
 
 def _at_exit() -> None:
     global _has_begun
-    _has_begun = True
-    _runtime.refuse_new_tasks()
+    is_interrupted = _ended_by_interrupt()
     try:
-        _finish(hard=_ended_by_interrupt())
+        maps = sys.modules.get("manyhands._map")
+        if maps is not None and not is_interrupted:
+            maps.submit_waiting_input()
+        _has_begun = True
+        _runtime.refuse_new_tasks()
+        _finish(hard=is_interrupted)
     except KeyboardInterrupt as interrupt:
         _die_of(interrupt)
 

@@ -6,6 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 from . import _runtime
 from ._executor import Executor
 from ._future import Future
+from ._map import ResultIterator
 
 __all__ = ["OptionsView"]
 
@@ -46,9 +47,10 @@ class OptionsView(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shuts the executor down, not only this view."""
-        if not cancel_futures:
-            self._submit_waiting_maps()
         self._executor.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _keep_waiting_map(self, results: ResultIterator[Any]) -> None:
+        self._executor._keep_waiting_map(results)
 
     def statistics(self) -> dict[str, Any]:
         """Returns the executor's statistics."""

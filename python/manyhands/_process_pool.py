@@ -181,8 +181,8 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         Raises:
             KeyboardInterrupt: on Ctrl-C while waiting; the workers are killed first.
         """
-        if not cancel_futures and not self._shutdown_thread:
-            self._submit_waiting_maps()
+        if not self._shutdown_thread:
+            self._settle_waiting_maps(cancel_futures)
         with self._open_lock:
             self._shutdown_thread = True
         self._close(cancel_futures)

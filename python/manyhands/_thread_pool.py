@@ -70,8 +70,8 @@ class ThreadPoolExecutor(ThreadPoolCore, Executor):
         Raises:
             KeyboardInterrupt: on Ctrl-C while waiting; running tasks are interrupted then.
         """
-        if not cancel_futures and not self._shutdown:
-            self._submit_waiting_maps()
+        if not self._shutdown:
+            self._settle_waiting_maps(cancel_futures)
         self._close(cancel_futures)
         if not wait:
             return
