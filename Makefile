@@ -114,23 +114,26 @@ bench-python: build $(VENV)/.bench-installed
 # CPython's own tests run in virtual environments of their own: a .pth file there puts ours into
 # every interpreter that the tests start. Of 3.11 no test of concurrent.futures is installed, and of
 # multiprocessing's no suites: conformance/mp_*.py are those.
-# (SUITES="test.test_queue" ARGS="--match Lifo" selects)
-#
-# CPython 3.13 is most often the newest one, whose environment is there then.
-CONFORMANCE = $(if $(filter $(PYTHON_CONFORMANCE),$(PYTHON_NEWEST)),$(VENV_NEWEST),.conformance/build)
+# What comes out must be what README.md says, unless only a part is run
+# (SUITES="test.test_queue" ARGS="--match Lifo" selects).
 SUITES := test.test_multiprocessing_spawn test.test_multiprocessing_forkserver \
 	test.test_multiprocessing_fork test.test_concurrent_futures test.test_threading \
 	test.test_multiprocessing_main_handling test.test_queue test.test_threading_local
+CONFORMANCE_README := $(if $(filter command line,$(origin SUITES)),,--readme README.md)
+# The environment that pytest has for this Python, if it has one, so that nothing is built twice.
+CONFORMANCE = $(if $(filter $(PYTHON_CONFORMANCE),$(PYTHON)),$(VENV),$(if \
+	$(filter $(PYTHON_CONFORMANCE),$(PYTHON_NEWEST)),$(VENV_NEWEST),$(CONFORMANCE_OWN)))
+CONFORMANCE_OWN := .conformance/build
 .PHONY: conformance conformance-3.11
-conformance: ## CPython 3.13's own tests of what we replace, on ours
+conformance: ## CPython 3.13's own tests of what we replace, on ours; README.md's counts of them
 	$(MAKE) --no-print-directory VENV=$(CONFORMANCE) PYTHON="$(PYTHON_CONFORMANCE)" \
 		PROFILE=tested build
-	$(CONFORMANCE)/bin/python conformance/run.py --shim manyhands_shim --jobs 2 --readme README.md \
+	$(CONFORMANCE)/bin/python conformance/run.py --shim manyhands_shim $(CONFORMANCE_README) \
 		$(addprefix --exclude ,$(wildcard conformance/*.exclude.txt)) $(ARGS) $(SUITES)
 
 conformance-3.11: SUITES := test.test_queue test.test_threading test.test_threading_local \
 	mp_fork mp_spawn mp_forkserver test.test_multiprocessing_main_handling
-conformance-3.11: CONFORMANCE := .conformance/build-3.11
+conformance-3.11: CONFORMANCE_OWN := .conformance/build-3.11
 conformance-3.11: PYTHON_CONFORMANCE = $(shell $(FIND_PYTHON) 3.11)
 conformance-3.11: conformance ## CPython 3.11's own tests of what we replace, on ours
 

@@ -15,12 +15,12 @@ Guarantees:
   shim makes disappear counts as `missing`, which is a failure.
 - Each class of tests runs in a process of its own (`worker.py`); a test that hangs or kills the
   process costs itself only, the rest of its class goes on in a fresh process.
+- Several classes run at once, each below a process of its own, which alone sees what that class
+  leaves behind.
 - Processes that outlive their test class are ended and counted, as are entries of /dev/shm.
 - Exits with 0 only if every test that is not excluded passed or skipped itself, at least one of
   each suite passed, every line of the exclusion files names tests that exist, nothing was left
   behind, and the README, if one is given, states the counts that were seen.
-- With `--jobs` several suites run at once, each in a runner of its own that watches its own
-  processes; a suite by itself is run no other way than alone.
 
 An exclusion file has a test id or the path of a class, a tab and a reason per line; `#` opens a
 comment. `ID [3.11]` applies to that version's tests only, several are separated by commas.
@@ -29,9 +29,11 @@ comment. `ID [3.11]` applies to that version's tests only, several are separated
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
+import multiprocessing
 import os
-import pickle
+import platform
 import signal
 import subprocess
 import sys
@@ -41,18 +43,21 @@ import time
 import venv
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
-from readme_counts import Counts, differences
+import readme_counts
 
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "worker.py"
 PACKAGE = HERE.parent / "python"
 SHARED_MEMORY = Path("/dev/shm")
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+VERSION = platform.python_version()
 # How long a process may outlive the worker that started it before it counts as left behind.
 SETTLING_S = 3.0
 GOOD = ("passed", "skipped")
@@ -73,6 +78,21 @@ class Tally:
         if outcome not in GOOD:
             self.details[test] = detail
 
+    def merge(self, part: Tally) -> None:
+        """Takes over what another run of tests recorded."""
+        self.outcomes |= part.outcomes
+        self.details |= part.details
+        self.faults += part.faults
+
+
+@dataclass
+class Module:
+    """A module of tests: those that are to run, and what will come of each class of them."""
+
+    name: str
+    wanted: list[str]
+    classes: list[Future[Tally]] = field(default_factory=list)
+
 
 @dataclass
 class Suite:
@@ -80,92 +100,131 @@ class Suite:
 
     name: str
     tests: list[str] = field(default_factory=list)
-    wanted: list[str] = field(default_factory=list)
+    modules: list[Module] = field(default_factory=list)
     n_excluded: int = 0
 
-    def counts(self, tally: Tally) -> Counts:
-        """How its tests ended, as the README states it."""
-        outcomes = Counter(tally.outcomes[test] for test in self.wanted)
-        return Counts(outcomes["passed"], outcomes["skipped"], self.n_excluded)
+    @property
+    def wanted(self) -> list[str]:
+        """The tests that were to run."""
+        return [test for module in self.modules for test in module.wanted]
+
+
+@dataclass(frozen=True)
+class How:
+    """How tests are run: by which interpreter, with which shim, and how long each may take."""
+
+    python: Path
+    shim: str
+    timeout_s: float
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tests and prints every failure and the counts; returns the exit status."""
     options = parse(argv)
-    # A process whose parent ended becomes our child: none can escape the count below.
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # A job started in the background inherits SIGINT as ignored, which the tests' children would
     # inherit too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     shared_memory_before = set(SHARED_MEMORY.iterdir())
-    plain = environment(options, "")
-    shimmed = environment(options, options.shim)
-    tally = Tally()
-    if options.part_of:
-        suite = run_suite(options.suite[0], plain, shimmed, options, tally)
-        options.part_of.write_bytes(pickle.dumps((suite, tally)))
-        return 0
-    if options.jobs > 1 and len(options.suite) > 1:
-        suites = run_at_once(options, tally, sys.argv[1:] if argv is None else argv)
-    else:
-        suites = [run_suite(suite, plain, shimmed, options, tally) for suite in options.suite]
+    plain = make_environment(options.work, "", options.path)
+    how = How(
+        make_environment(options.work, options.shim, options.path), options.shim, options.timeout
+    )
+    with runners(options.jobs) as pool:
+        suites = [find_tests(name, plain, options, pool) for name in options.suite]
+        start_classes(suites, how, pool)
+        tally = gather(suites)
     tally.faults += [
         f"the exclusion file names {named}, which does not exist."
         for named in options.excluded
         if any(covers(suite.name, named) for suite in suites)
         and not any(covers(named, test) for suite in suites for test in suite.tests)
     ]
+    if options.readme and not options.match:
+        tally.faults += compare_counts(options.readme, suites, tally)
     tally.faults += [
         f"{entry} was left behind." for entry in set(SHARED_MEMORY.iterdir()) - shared_memory_before
     ]
-    if options.readme and not options.match:
-        seen = {suite.name.removeprefix("test."): suite.counts(tally) for suite in suites}
-        tally.faults += differences(options.readme, VERSION, seen)
     return report(tally, suites, options)
 
 
-def run_at_once(options: argparse.Namespace, tally: Tally, argv: list[str]) -> list[Suite]:
-    """Runs each suite in a runner of its own, `--jobs` at a time, the given order first."""
-    words = [word for word in argv if word not in options.suite]
+@contextlib.contextmanager
+def runners(n_jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """The processes below which classes of tests run; the standard library's, as nothing of ours.
 
-    def run_part(number: int, suite: str) -> tuple[Suite, Tally]:
-        result = options.work / f"part-{number}"
-        command = [sys.executable, __file__, *words, "--part-of", str(result), suite]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
-        if done.returncode:
-            raise SystemExit(f"{suite}: its runner ended with status {done.returncode}")
-        part: tuple[Suite, Tally] = pickle.loads(result.read_bytes())
-        result.unlink()
-        return part
-
-    with ThreadPoolExecutor(options.jobs) as executor:
-        parts = list(executor.map(run_part, range(len(options.suite)), options.suite))
-    for _, part in parts:
-        tally.outcomes |= part.outcomes
-        tally.details |= part.details
-        tally.faults += part.faults
-    return [suite for suite, _ in parts]
+    Each becomes the parent of a process whose parent ended: none can escape its count, and none
+    is counted, or ended, by the runner of another class.
+    """
+    fork = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(n_jobs, mp_context=fork, initializer=adopt_orphans)
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        # Not `shutdown`, which waits for the tests that run; they end with this process.
+        os._exit(128 + signal.SIGINT)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def run_suite(
-    name: str, plain: Path, shimmed: Path, options: argparse.Namespace, tally: Tally
+def adopt_orphans() -> None:
+    """Makes this process the parent of what the processes below it leave behind.
+
+    Ctrl-C, and the end of the whole run, end it and them.
+    """
+    signal.signal(signal.SIGINT, interrupted)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+
+
+def interrupted(signum: int, frame: FrameType | None) -> NoReturn:
+    """The run was interrupted: ends the tests that run below this process, and the process."""
+    end_children()
+    os._exit(128 + signum)
+
+
+def find_tests(
+    name: str, plain: Path, options: argparse.Namespace, pool: ProcessPoolExecutor
 ) -> Suite:
-    """Runs the tests of one suite and prints the counts of each module."""
+    """The tests of one suite, and which of them are to run."""
     suite = Suite(name)
-    for module in test_modules(plain, name):
-        listed = list_tests(plain, module)
+    modules = test_modules(plain, name)
+    for module, listed in zip(
+        modules, pool.map(list_tests, [plain] * len(modules), modules), strict=True
+    ):
         suite.tests += listed
         taken = [
             test for test in listed if not any(covers(named, test) for named in options.excluded)
         ]
         suite.n_excluded += len(listed) - len(taken)
-        wanted = [test for test in taken if options.match in test]
-        suite.wanted += wanted
-        for group in by_class(wanted):
-            run_class(shimmed, module, group, options, tally)
-        if wanted:
-            print(f"  {module}: {counts(tally.outcomes[test] for test in wanted)}", flush=True)
+        suite.modules.append(Module(module, [test for test in taken if options.match in test]))
     return suite
+
+
+def start_classes(suites: list[Suite], how: How, pool: ProcessPoolExecutor) -> None:
+    """Hands every class of tests to the runners.
+
+    The largest first, since what lasts long and is begun last is what everything ends with.
+    """
+    classes = [
+        (module, tests)
+        for suite in suites
+        for module in suite.modules
+        for tests in by_class(module.wanted)
+    ]
+    for module, tests in sorted(classes, key=lambda each: -len(each[1])):
+        module.classes.append(pool.submit(run_class, how, module.name, tests))
+
+
+def gather(suites: list[Suite]) -> Tally:
+    """Waits for the tests; prints the counts of each module."""
+    tally = Tally()
+    for module in (module for suite in suites for module in suite.modules if module.wanted):
+        for ended in module.classes:
+            tally.merge(ended.result())
+        print(
+            f"  {module.name}: {counts(tally.outcomes[test] for test in module.wanted)}", flush=True
+        )
+    return tally
 
 
 def covers(named: str, test: str) -> bool:
@@ -194,9 +253,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--match", default="", help="run only tests whose id contains this")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one test")
-    parser.add_argument("--jobs", type=int, default=1, help="suites that run at once")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=2 * len(os.sched_getaffinity(0)),
+        help="classes of tests at a time; default: two for each processor, as most tests sleep",
+    )
     parser.add_argument("--readme", type=Path, help="file whose table of counts is compared")
-    parser.add_argument("--part-of", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, default=Path(".conformance"), help="scratch folder")
     options = parser.parse_intermixed_args(argv)
     options.excluded = read_exclusions(options.exclude)
@@ -207,6 +270,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def read_exclusions(files: list[Path]) -> dict[str, str]:
     """The excluded tests with their reasons; a line without a reason is refused."""
     excluded = {}
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for file in files:
         for line in file.read_text(encoding="utf-8").splitlines():
             if not line or line.startswith("#"):
@@ -215,31 +279,26 @@ def read_exclusions(files: list[Path]) -> dict[str, str]:
             named, _, versions = named.partition(" [")
             if not reason.strip():
                 raise SystemExit(f"{file}: {named} needs a tab and a reason after it.")
-            if not versions or VERSION in versions.rstrip("]").split(","):
+            if not versions or version in versions.rstrip("]").split(","):
                 excluded[named] = reason.strip()
     return excluded
 
 
-def environment(options: argparse.Namespace, shim: str) -> Path:
-    """The python of a virtual environment that imports from the paths and calls the shim.
+def make_environment(work: Path, shim: str, paths: list[str]) -> Path:
+    """Makes a virtual environment whose interpreters import from `paths` and call the shim.
 
-    Made anew, except in a runner that is part of another, which has made it.
+    Returns its python.
     """
-    name = f"{sys.implementation.cache_tag}-{shim or 'standard'}"
-    folder = Path(options.work, name).absolute()
-    if not options.part_of:
-        make_environment(folder, shim, options.path)
-    return folder / "bin" / "python"
-
-
-def make_environment(folder: Path, shim: str, paths: list[str]) -> None:
-    """Makes a virtual environment whose interpreters import from `paths` and call the shim."""
+    folder = (work / f"{sys.implementation.cache_tag}-{shim or 'standard'}").absolute()
     venv.EnvBuilder(clear=True, symlinks=True).create(folder)
-    site = folder / "lib" / f"python{VERSION}" / "site-packages"
+    python = folder / "bin" / "python"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = folder / "lib" / version / "site-packages"
     lines = [str(Path(path).absolute()) for path in paths]
     if shim:
         lines.append(f"import {shim}; {shim}.install()")
     (site / "shim.pth").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return python
 
 
 def test_modules(python: Path, name: str) -> list[str]:
@@ -268,25 +327,23 @@ def by_class(tests: list[str]) -> Iterator[list[str]]:
     yield from groups.values()
 
 
-def run_class(
-    python: Path, module: str, tests: list[str], options: argparse.Namespace, tally: Tally
-) -> None:
+def run_class(how: How, module: str, tests: list[str]) -> Tally:
     """Runs the tests of one class, with a fresh process after each hang or crash."""
+    tally = Tally()
     left = tests
     while left:
-        ended, culprit = run_worker(python, module, left, options, tally)
+        ended, culprit = run_worker(how, module, left, tally)
         if culprit and culprit not in ended:
             ended.add(culprit)
         elif not ended:
             for test in left:
                 tally.add(test, "missing", "the process that runs its class never came to it")
-            return
+            break
         left = [test for test in left if test not in ended]
+    return tally
 
 
-def run_worker(
-    python: Path, module: str, tests: list[str], options: argparse.Namespace, tally: Tally
-) -> tuple[set[str], str]:
+def run_worker(how: How, module: str, tests: list[str], tally: Tally) -> tuple[set[str], str]:
     """Runs tests in one worker process until it ends, or one test hangs.
 
     Returns the tests that ended, and the one that was running when the process did.
@@ -297,7 +354,7 @@ def run_worker(
         environment.pop("PYTHONPATH", None)
         with log_path.open("wb") as log:
             worker = subprocess.Popen(
-                [python, WORKER, "run", module, options.shim, str(options.timeout), *tests],
+                [how.python, WORKER, "run", module, how.shim, str(how.timeout_s), *tests],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -338,20 +395,48 @@ def end_orphans() -> list[str]:
     What ends by itself within a moment of the worker's end, as a resource tracker does, is only
     collected.
     """
-    commands = []
     deadline = time.monotonic() + SETTLING_S
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    while pids := children.read_text().split():
-        for pid in map(int, pids):
-            if time.monotonic() > deadline:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-                commands.append(command.decode(errors="replace").strip() or "a zombie")
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            else:
-                os.waitpid(pid, os.WNOHANG)
+    while pids := children():
+        if time.monotonic() > deadline:
+            return end_children()
+        for pid in pids:
+            os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)
+    return []
+
+
+def end_children() -> list[str]:
+    """Ends the children of this process, and those that become its children by that.
+
+    Returns their commands.
+    """
+    commands = []
+    while pids := children():
+        for pid in pids:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+            commands.append(command.decode(errors="replace").strip() or "a zombie")
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     return commands
+
+
+def children() -> list[int]:
+    """The children of this process."""
+    return list(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+
+
+def compare_counts(readme: Path, suites: list[Suite], tally: Tally) -> list[str]:
+    """A sentence for each count that the README states otherwise than it was seen."""
+    seen = {}
+    for suite in suites:
+        counted = Counter(tally.outcomes[test] for test in suite.wanted)
+        seen[suite.name.removeprefix("test.")] = readme_counts.Counts(
+            counted["passed"], counted["skipped"], suite.n_excluded
+        )
+    differences = readme_counts.differences(readme, VERSION, seen)
+    if differences is None:
+        print(f"{readme} states no counts for CPython {VERSION}: they were not compared.")
+    return differences or []
 
 
 def report(tally: Tally, suites: list[Suite], options: argparse.Namespace) -> int:
@@ -361,7 +446,7 @@ def report(tally: Tally, suites: list[Suite], options: argparse.Namespace) -> in
     for fault in tally.faults:
         print(f"\nFAULT: {fault}")
     subject = options.shim or "the standard library"
-    print(f"\nconformance of {subject} with the tests of CPython {sys.version.split()[0]}:")
+    print(f"\nconformance of {subject} with the tests of CPython {VERSION}:")
     good = not tally.faults
     for suite in suites:
         outcomes = [tally.outcomes[test] for test in suite.wanted]
