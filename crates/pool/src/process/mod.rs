@@ -19,6 +19,7 @@
 //! The protocol, state by state and death by death, is in `README.md` beside this file.
 
 mod collector;
+mod growth;
 mod lane;
 mod pool;
 mod root_worker;
