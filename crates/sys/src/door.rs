@@ -14,14 +14,12 @@ use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, UCred,
-    sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
 use crate::clock::Deadline;
 use crate::descriptor::out_of_the_way;
 use crate::event::poll;
-use crate::socket::MessageSocket;
 
 /// Where relatives ask.
 #[derive(Debug)]
@@ -54,23 +52,9 @@ impl Door {
 
     /// The next question, without waiting; `None`: there is none from a process of this user.
     pub fn question(&self) -> io::Result<Option<Question>> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut bytes = vec![0; MAX_QUESTION];
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        let received = match rustix::net::recvmsg(&self.fd, &mut parts, &mut ancillary, flags) {
-            Err(rustix::io::Errno::AGAIN) => return Ok(None),
-            received => received?,
-        };
-        let is_ours = |sender: UCred| sender.uid == rustix::process::geteuid();
-        let is_relative = ancillary.drain().any(|message| match message {
-            RecvAncillaryMessage::ScmCredentials(sender) => is_ours(sender),
-            _ => false,
-        });
-        let from = received.address.and_then(|address| SocketAddrUnix::try_from(address).ok());
-        bytes.truncate(received.bytes);
-        Ok(from.filter(|_| is_relative).map(|from| Question { bytes, from }))
+        let Some(received) = receive(&self.fd)? else { return Ok(None) };
+        let Received { bytes, from, is_of_this_user, .. } = received;
+        Ok(from.filter(|_| is_of_this_user).map(|from| Question { bytes, from }))
     }
 
     /// Answers with descriptors, or none. Who does not listen any more is not waited for.
@@ -90,23 +74,31 @@ impl Door {
     /// Asks at another process's door and waits for the answer; `None`: there was none in time.
     ///
     /// # Errors
-    /// If there is no such door, or none any more.
+    /// If there is no such door, or none any more, or if it is kept by another user, who is not
+    /// believed.
     pub fn ask(number: u64, bytes: &[u8], until: Deadline) -> io::Result<Option<Vec<OwnedFd>>> {
         assert!(bytes.len() <= MAX_QUESTION, "a question beyond its bounds");
         let fd = datagram()?;
+        sockopt::set_socket_passcred(&fd, true)?;
         // The system finds a name to be answered by.
         rustix::net::bind(&fd, &SocketAddrUnix::new_unnamed())?;
         rustix::net::connect(&fd, &address(number)?)?;
-        let socket = MessageSocket::from_fd(fd);
         while !until.has_passed() {
-            match rustix::net::send(&socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            match rustix::net::send(&fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 // Full of the questions of others: its keeper is slow.
                 Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             let end = Deadline::after(REPEAT).min(until);
-            if !poll(&[socket.as_fd()], Some(end))?.is_empty() {
-                return Ok(socket.try_receive()?.map(|answer| answer.fds));
+            if poll(&[fd.as_fd()], Some(end))?.is_empty() {
+                continue;
+            }
+            match receive(&fd)? {
+                Some(answer) if !answer.is_of_this_user => {
+                    return Err(io::ErrorKind::PermissionDenied.into());
+                }
+                Some(answer) => return Ok(Some(answer.fds)),
+                None => {}
             }
         }
         Ok(None)
@@ -120,6 +112,42 @@ impl AsFd for Door {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// What has come, and from whom.
+struct Received {
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    from: Option<SocketAddrUnix>,
+    /// The kernel says so.
+    is_of_this_user: bool,
+}
+
+/// The next message, without waiting. Its socket passes credentials.
+fn receive(socket: &OwnedFd) -> io::Result<Option<Received>> {
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(MAX_ANSWER))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = vec![0; MAX_QUESTION];
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let message = match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, flags) {
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
+        message => message?,
+    };
+    let (mut fds, mut is_of_this_user) = (Vec::new(), false);
+    for part in ancillary.drain() {
+        match part {
+            RecvAncillaryMessage::ScmCredentials(sender) => {
+                is_of_this_user = sender.uid == rustix::process::geteuid();
+            }
+            RecvAncillaryMessage::ScmRights(received) => fds.extend(received),
+            _ => {}
+        }
+    }
+    let from = message.address.and_then(|address| SocketAddrUnix::try_from(address).ok());
+    bytes.truncate(message.bytes);
+    Ok(Some(Received { bytes, fds, from, is_of_this_user }))
 }
 
 fn datagram() -> io::Result<OwnedFd> {

@@ -1,6 +1,8 @@
 //! Asking at a door, and what comes of it.
 
 use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use manyhands_sys::clock::Deadline;
@@ -73,4 +75,59 @@ fn who_gets_no_answer_goes_on_at_the_deadline() {
 fn a_door_at_which_nobody_asked_has_no_question() {
     let door = Door::open(number(6)).unwrap();
     assert!(door.question().unwrap().is_none());
+}
+
+/// Runs `act` in a thread with the rights of another user, which the kernel gives to threads one by
+/// one. False: only root can.
+fn as_another_user(act: impl FnOnce() + Send) -> bool {
+    const NOBODY: libc::c_long = 65534;
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| {
+            // SAFETY: a call with three numbers; it concerns this thread alone.
+            let failed = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+            if failed == 0 {
+                act();
+            }
+            failed == 0
+        });
+        done.join().unwrap()
+    })
+}
+
+#[test]
+fn another_user_is_not_listened_to() {
+    let door = Door::open(number(7)).unwrap();
+    let asked = as_another_user(|| {
+        let briefly = Deadline::after(Duration::from_millis(1));
+        assert!(Door::ask(number(7), b"?", briefly).unwrap().is_none());
+    });
+    if asked {
+        poll(&[door.as_fd()], Some(soon())).expect("to wait");
+    }
+    assert!(door.question().unwrap().is_none());
+}
+
+#[test]
+fn another_user_who_keeps_a_door_is_not_believed() {
+    let is_open = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            is_open.wait();
+            Door::ask(number(8), b"?", soon())
+        });
+        let is_another = as_another_user(|| {
+            let name = format!("manyhands-{:016x}", number(8));
+            let name = SocketAddr::from_abstract_name(name).unwrap();
+            let door = UnixDatagram::bind_addr(&name).unwrap();
+            is_open.wait();
+            // Which a door of ours would not have listened to.
+            let (_, asker) = door.recv_from(&mut [0]).unwrap();
+            door.send_to_addr(&[1], &asker).unwrap();
+            let refused = asked.join().unwrap().map(drop).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+        });
+        if !is_another {
+            is_open.wait();
+        }
+    });
 }
