@@ -189,6 +189,11 @@ impl WorkerEnd {
         }
     }
 
+    /// When the claimed task was claimed, by the monotonic clock.
+    pub fn started_ns(&self) -> u64 {
+        self.lane.slot(self.position).started_ns.load(Ordering::Relaxed)
+    }
+
     /// The claimed task.
     pub fn job(&self) -> Job<'_> {
         assert!(self.running, "a job is looked at while it runs");

@@ -5,9 +5,13 @@
 //! which comes as SIGINT. They are noted when the worker is ready, with what the initializer has
 //! made of them, and put back after each task that has deleted or replaced one.
 //!
-//! The check is on the path of every task, so it looks at a flag (from Python 3.12 on the
-//! dictionary tells of changes, before it counts them) and asks for the handler; only a change
-//! costs more.
+//! The check is on the path of every task, and costs it some 30 ns: it looks at a flag (from Python
+//! 3.12 on the dictionary tells of changes, before it counts them), and asks Python for the handler.
+//! What only the system knows, that the signal is blocked or that code in C has taken it, costs two
+//! system calls. They are made when the worker has nothing else to do, and between tasks that
+//! follow each other at once every few microseconds: nobody who has seen a task's result can have
+//! sent the next one sooner.
+//!
 //! What a task *adds* to `builtins` stays.
 
 use manyhands_sys::thread::{interrupt_handler, unblock_interrupt};
@@ -17,6 +21,9 @@ use pyo3::types::{PyDict, PyModule};
 
 const SIGINT: i32 = 2;
 
+/// Less than it takes from a reply until a task can come that was submitted because of it.
+const RECENT_NS: u64 = 3_000;
+
 /// What a worker needs from one task to the next, as it was when the worker became ready.
 pub struct Essentials {
     builtins: Py<PyDict>,
@@ -25,6 +32,8 @@ pub struct Essentials {
     number: Py<PyAny>,
     on_interrupt: Py<PyAny>,
     handler: usize,
+    /// When the system was asked last.
+    checked_ns: u64,
     ask: Py<PyAny>,
     set: Py<PyAny>,
 }
@@ -43,18 +52,20 @@ impl Essentials {
             number: SIGINT.into_pyobject(py)?.into_any().unbind(),
             on_interrupt: ask.call1((SIGINT,))?.unbind(),
             handler: interrupt_handler(),
+            checked_ns: 0,
             ask: ask.unbind(),
             set: signal.getattr("signal")?.unbind(),
         })
     }
 
-    /// Puts back what a task has deleted or replaced. False: that did not succeed, and nothing can
-    /// be expected of this process any more.
-    pub fn restore(&mut self, py: Python<'_>) -> bool {
-        self.restore_builtins(py) && succeeded(py, self.restore_interrupt(py))
+    /// Puts back what a task has deleted or replaced, as far as Python knows. False, here and below:
+    /// that did not succeed, and nothing can be expected of this process any more.
+    #[inline]
+    pub fn restore_after_reply(&mut self, py: Python<'_>) -> bool {
+        self.restore_builtins(py) && (self.has_handler(py) || self.restore_signal(py))
     }
 
-    /// As [`Essentials::restore`], the names alone.
+    /// Puts back the names of `builtins`.
     #[inline]
     pub fn restore_builtins(&mut self, py: Python<'_>) -> bool {
         !self.changes.have_come(self.builtins.bind(py)) || succeeded(py, self.put_names_back(py))
@@ -73,20 +84,39 @@ impl Essentials {
         Ok(())
     }
 
+    /// As [`Essentials::restore_signal`], if that was long ago. Called for each task, with the
+    /// time it was claimed and whether the worker was idle before, and so has done it.
     #[inline]
-    fn restore_interrupt(&self, py: Python<'_>) -> PyResult<()> {
-        // A task may have blocked it as well.
+    pub fn restore_signal_if_due(
+        &mut self,
+        py: Python<'_>,
+        started_ns: u64,
+        was_idle: bool,
+    ) -> bool {
+        let is_recent = started_ns.wrapping_sub(self.checked_ns) < RECENT_NS;
+        if was_idle || !is_recent {
+            self.checked_ns = started_ns;
+        }
+        was_idle || is_recent || self.restore_signal(py)
+    }
+
+    /// Lets SIGINT come, and come to the handler.
+    pub fn restore_signal(&self, py: Python<'_>) -> bool {
         unblock_interrupt();
+        if self.has_handler(py) && interrupt_handler() == self.handler {
+            return true;
+        }
+        succeeded(py, self.set.call1(py, (&self.number, &self.on_interrupt)).map(drop))
+    }
+
+    #[inline]
+    fn has_handler(&self, py: Python<'_>) -> bool {
         // SAFETY: attached; a live callable and a live argument.
         let current = unsafe {
             let raw = ffi::PyObject_CallOneArg(self.ask.as_ptr(), self.number.as_ptr());
-            Bound::from_owned_ptr_or_err(py, raw)?
+            Bound::from_owned_ptr_or_err(py, raw)
         };
-        // Code in C may have changed it without Python's knowledge.
-        if !current.is(&self.on_interrupt) || interrupt_handler() != self.handler {
-            self.set.call1(py, (&self.number, &self.on_interrupt))?;
-        }
-        Ok(())
+        current.is_ok_and(|current| current.is(&self.on_interrupt))
     }
 }
 

@@ -105,13 +105,19 @@ impl WorkerLoop {
         let mut essentials = Essentials::of_now(py)?;
         loop {
             let ready = self.end().try_next();
+            let is_idle = ready.is_none();
+            if is_idle && !essentials.restore_signal(py) {
+                return Ok(());
+            }
             let next = match ready {
                 Some(next) => next,
                 None => py.detach(|| self.end().wait_next()),
             };
             match next {
                 Next::Run => {
-                    if !self.run_task(py, &mut essentials) {
+                    let started_ns = self.end().started_ns();
+                    let is_whole = essentials.restore_signal_if_due(py, started_ns, is_idle);
+                    if !self.run_task(py, &mut essentials) || !is_whole {
                         // As if it were killed: the pool has another one take its place.
                         return Ok(());
                     }
@@ -142,11 +148,11 @@ impl WorkerLoop {
         if !self.generation.is_current() {
             leave_forked_copy(py);
         }
-        // Before the reply, which needs them.
-        let is_whole = essentials.restore(py);
+        // The reply needs them.
+        let is_whole = essentials.restore_builtins(py);
         let is_fit = self.reply_outcome(py, outcome);
         // Pickling has run code of the task once more.
-        is_fit && is_whole && essentials.restore_builtins(py)
+        is_fit && is_whole && essentials.restore_after_reply(py)
     }
 
     /// Whether this process is fit for another task.
