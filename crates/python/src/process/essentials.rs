@@ -3,14 +3,15 @@
 //! Everything else that a task changes in its worker is an ordinary setting and stays. Without
 //! these nothing works afterwards: not the next task, not the reply of this one, and no cancel,
 //! which comes as SIGINT. They are noted when the worker is ready, with what the initializer has
-//! made of them, and put back after each task that has deleted or replaced one.
+//! made of them, and put back after each task that has deleted or replaced one. (To replace the
+//! worker instead would never end where a library replaces a builtin when it is imported.)
 //!
-//! The check is on the path of every task, and costs it some 30 ns: it looks at a flag (from Python
-//! 3.12 on the dictionary tells of changes, before it counts them), and asks Python for the handler.
-//! What only the system knows, that the signal is blocked or that code in C has taken it, costs two
-//! system calls. They are made when the worker has nothing else to do, and between tasks that
-//! follow each other at once every few microseconds: nobody who has seen a task's result can have
-//! sent the next one sooner.
+//! The check is on the path of every task, so it looks at a flag (from Python 3.12 on the
+//! dictionary tells of changes, before it counts them), and asks Python for the handler. What only
+//! the system knows, that the signal is blocked or that code in C has taken it, costs two system
+//! calls. They are made when the worker has nothing else to do, and between tasks that follow each
+//! other at once every few microseconds: nobody who has seen a task's result can have sent the
+//! next one sooner.
 //!
 //! What a task *adds* to `builtins` stays.
 
@@ -58,8 +59,8 @@ impl Essentials {
         })
     }
 
-    /// Puts back what a task has deleted or replaced, as far as Python knows. False, here and below:
-    /// that did not succeed, and nothing can be expected of this process any more.
+    /// Puts back what a task has deleted or replaced, as far as Python knows. False, here and
+    /// below: that did not succeed, and nothing can be expected of this process any more.
     #[inline]
     pub fn restore_after_reply(&mut self, py: Python<'_>) -> bool {
         self.restore_builtins(py) && (self.has_handler(py) || self.restore_signal(py))
