@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use manyhands_sync::robust::Parties;
 use manyhands_sync::shared::lock::SharedLock;
-use manyhands_sync::shared::waits::{Board, Family};
+use manyhands_sync::shared::waits::{Board, Family, ReadOnly};
 use manyhands_sys::atomic::Ordering;
 use manyhands_sys::per_process::PerProcess;
 
@@ -38,17 +38,14 @@ impl Parties for FamilyOf {
 }
 
 impl Family for FamilyOf {
-    fn board_of(&self, party: u32) -> Option<&Board> {
-        let at = self.0.party_waits(Party::from_number(party))?.load(Ordering::Acquire);
-        let at = self.0.valid(at, size_of::<Board>(), align_of::<Board>())?;
-        // SAFETY: inside the mapping, aligned, and made of atomics.
-        Some(unsafe { at.cast().as_ref() })
+    fn board_of(&self, party: u32) -> Option<ReadOnly<'_, Board>> {
+        self.table_of(party).map(ReadOnly::new)
     }
 
     fn my_board(&self) -> Option<&Board> {
         let heap = &self.0;
         let me = heap.me().number();
-        if let Some(board) = self.board_of(me) {
+        if let Some(board) = self.table_of(me) {
             return Some(board);
         }
         let _one = MAKING.get().lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +57,7 @@ impl Family for FamilyOf {
             let at = block.leave_to_receiver();
             place.store(at.offset, Ordering::Release);
         }
-        self.board_of(me)
+        self.table_of(me)
     }
 
     fn offset_of(&self, lock: &SharedLock) -> u64 {
@@ -68,14 +65,23 @@ impl Family for FamilyOf {
         ptr::from_ref(lock) as u64 - base as u64
     }
 
-    fn lock_at(&self, offset: u64) -> Option<&SharedLock> {
+    fn lock_at(&self, offset: u64) -> Option<ReadOnly<'_, SharedLock>> {
         let at = self.0.valid(offset, size_of::<SharedLock>(), align_of::<SharedLock>())?;
         // SAFETY: inside the mapping, aligned, and made of atomics.
-        Some(unsafe { at.cast().as_ref() })
+        Some(ReadOnly::new(unsafe { at.cast().as_ref() }))
     }
 
     fn pid_of(&self, party: u32) -> Option<u32> {
         self.0.pid_of(Party::from_number(party))
+    }
+}
+
+impl FamilyOf {
+    fn table_of(&self, party: u32) -> Option<&Board> {
+        let at = self.0.party_waits(Party::from_number(party))?.load(Ordering::Acquire);
+        let at = self.0.valid(at, size_of::<Board>(), align_of::<Board>())?;
+        // SAFETY: inside the mapping, aligned, and made of atomics.
+        Some(unsafe { at.cast().as_ref() })
     }
 }
 

@@ -15,7 +15,7 @@ use manyhands_sync::robust::{Owner, Parties};
 use manyhands_sync::shared::condition::WaiterRow;
 use manyhands_sync::shared::lock::SharedLock;
 use manyhands_sync::shared::waiting::Waiting;
-use manyhands_sync::shared::waits::{Board, Family};
+use manyhands_sync::shared::waits::{Board, Family, ReadOnly};
 use manyhands_sync::sleep::Wait;
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::memory::MemoryFile;
@@ -51,7 +51,7 @@ impl Parties for Numbered {
 }
 
 impl Family for Numbered {
-    fn board_of(&self, _: u32) -> Option<&Board> {
+    fn board_of(&self, _: u32) -> Option<ReadOnly<'_, Board>> {
         None
     }
 
@@ -63,7 +63,7 @@ impl Family for Numbered {
         0
     }
 
-    fn lock_at(&self, _: u64) -> Option<&SharedLock> {
+    fn lock_at(&self, _: u64) -> Option<ReadOnly<'_, SharedLock>> {
         None
     }
 

@@ -18,23 +18,35 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use manyhands_sys::thread_id;
 
-use crate::deadlock;
-use crate::robust::Parties;
+use crate::deadlock::{self, Surety};
+use crate::robust::{Owner, Parties};
 use crate::shared::lock::SharedLock;
 
 /// The family, as a wait needs to know it.
 pub trait Family: Parties + Sync {
     /// The table of a party, if it has one.
-    fn board_of(&self, party: u32) -> Option<&Board>;
+    fn board_of(&self, party: u32) -> Option<ReadOnly<'_, Board>>;
     /// The caller's own, which is made if need be. `None`: there is no room.
     fn my_board(&self) -> Option<&Board>;
     /// Where a lock lies, the same for all of the family.
     fn offset_of(&self, lock: &SharedLock) -> u64;
     /// The lock that lies, or lay, at an offset; `None`: none can.
-    fn lock_at(&self, offset: u64) -> Option<&SharedLock>;
+    fn lock_at(&self, offset: u64) -> Option<ReadOnly<'_, SharedLock>>;
     /// The number the system has for a party.
     fn pid_of(&self, party: u32) -> Option<u32>;
 }
+
+/// What lay at a place that somebody noted, and may be anything by now: it is read, and never
+/// written.
+pub struct ReadOnly<'a, T>(&'a T);
+
+impl<T> Clone for ReadOnly<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ReadOnly<'_, T> {}
 
 /// Long waits of one process. Zeros are an empty one.
 #[repr(C)]
@@ -109,16 +121,47 @@ impl Board {
         entered.show();
         Some(entered)
     }
+}
 
+impl<'a, T> ReadOnly<'a, T> {
+    /// Of what is at `place` now.
+    pub const fn new(place: &'a T) -> Self {
+        Self(place)
+    }
+}
+
+impl ReadOnly<'_, SharedLock> {
+    /// As [`SharedLock::owner`].
+    pub fn owner(self) -> Option<Owner> {
+        self.0.owner()
+    }
+
+    /// As [`SharedLock::is_of`].
+    pub fn is_of(self, me: Owner) -> bool {
+        self.0.is_of(me)
+    }
+
+    /// As [`SharedLock::surety`].
+    pub fn surety(self) -> Surety {
+        self.0.surety()
+    }
+
+    /// As [`SharedLock::name`].
+    pub fn name(self) -> Option<String> {
+        self.0.name()
+    }
+}
+
+impl ReadOnly<'_, Board> {
     /// The wait of a thread.
-    pub(super) fn wait_of(&self, thread: u32) -> Option<Seen> {
-        self.posts.iter().find_map(|post| post.seen().filter(|seen| seen.thread == thread))
+    pub(super) fn wait_of(self, thread: u32) -> Option<Seen> {
+        self.0.posts.iter().find_map(|post| post.seen().filter(|seen| seen.thread == thread))
     }
 
     /// What was noted of a wait, if it is still under way.
-    pub(super) fn notice_of(&self, serial: u64) -> Option<Notice> {
+    pub(super) fn notice_of(self, serial: u64) -> Option<Notice> {
         let is_it = |post: &&Post| post.serial.load(Ordering::Acquire) == serial;
-        let post = self.posts.iter().find(is_it)?;
+        let post = self.0.posts.iter().find(is_it)?;
         let notice = Notice::from_text(&post.read());
         is_it(&post).then_some(notice)
     }
@@ -231,16 +274,16 @@ mod tests {
             holds: vec![(64, "RLock 0x40".to_owned(), "x.py:2".to_owned())],
         };
         let entered = board.enter(640, &notice).unwrap();
-        let seen = board.wait_of(thread_id::me()).unwrap();
+        let seen = ReadOnly(&*board).wait_of(thread_id::me()).unwrap();
         assert_eq!((seen.lock_at, seen.kernel_id), (640, thread_id::kernel_id()));
-        let read = board.notice_of(seen.serial).unwrap();
+        let read = ReadOnly(&*board).notice_of(seen.serial).unwrap();
         assert_eq!(format!("{read:?}"), format!("{notice:?}"));
         entered.hide();
-        assert!(board.wait_of(thread_id::me()).is_none());
+        assert!(ReadOnly(&*board).wait_of(thread_id::me()).is_none());
         entered.show();
-        assert_ne!(board.wait_of(thread_id::me()).unwrap().serial, seen.serial);
+        assert_ne!(ReadOnly(&*board).wait_of(thread_id::me()).unwrap().serial, seen.serial);
         drop(entered);
-        assert!(board.wait_of(thread_id::me()).is_none());
+        assert!(ReadOnly(&*board).wait_of(thread_id::me()).is_none());
     }
 
     #[test]

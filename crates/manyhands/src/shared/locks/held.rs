@@ -57,7 +57,7 @@ pub(super) fn list(family: &FamilyOf, me: Owner) -> Vec<(u64, String, String)> {
     let held = HELD.try_with(|held| held.borrow().clone()).unwrap_or_default();
     let entry_in_words = |(at, kind, here): Entry| {
         let lock = family.lock_at(at).filter(|lock| lock.is_of(me))?;
-        Some((at, in_words(kind, lock, at), Site::Rust(here).to_string()))
+        Some((at, words(kind, lock.name(), at), Site::Rust(here).to_string()))
     };
     held.into_iter().filter_map(entry_in_words).collect()
 }
@@ -69,7 +69,11 @@ pub(super) fn name_of(lock: &SharedLock, lock_at: u64) -> String {
 
 /// As reports name the lock at `lock_at`, which belongs to a `kind`.
 pub(super) fn in_words(kind: &str, lock: &SharedLock, lock_at: u64) -> String {
-    match lock.name() {
+    words(kind, lock.name(), lock_at)
+}
+
+fn words(kind: &str, name: Option<String>, lock_at: u64) -> String {
+    match name {
         Some(name) => format!("{kind} {name:?}"),
         None => format!("{kind} {lock_at:#x}"),
     }
