@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::compiler_fence;
 
-use manyhands_shm::object::release_message;
+use manyhands_shm::object::{Shape, release_message};
 use manyhands_shm::{Carried, Heap, Kind, Object, OutOfMemory, Party};
 use manyhands_sync::robust::{Acquired, RobustLock};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
@@ -113,7 +113,8 @@ pub(crate) fn create(
     kind: &'static Kind,
     wanted: Wanted,
 ) -> Result<Object, OutOfMemory> {
-    let object = Object::create(heap, kind, size_of::<Root>() as u64)?;
+    // SAFETY: zeros are a container without a table, which `destroy` knows; it gets one below.
+    let object = unsafe { Object::create(heap, kind, Shape::NONE, size_of::<Root>() as u64) }?;
     let root = root(&object);
     root.gate.set_up();
     root.id.store(object.offset(), Ordering::Relaxed);
@@ -267,8 +268,19 @@ pub(crate) fn n_mended(object: &Object) -> u64 {
     root(object).n_mended.load(Ordering::Relaxed)
 }
 
+/// Whether an object is long enough for a container.
+///
+/// # Safety
+/// Any arguments will do.
+pub(crate) unsafe fn fits(_payload: NonNull<u8>, len: u64) -> bool {
+    len >= size_of::<Root>() as u64
+}
+
 /// The end of a container: nobody can reach it any more.
-pub(crate) fn destroy(heap: &Arc<Heap>, payload: NonNull<u8>) {
+///
+/// # Safety
+/// The payload of a container that nobody else can reach any more.
+pub(crate) unsafe fn destroy(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
     // SAFETY: as in `root`.
     let root: &Root = unsafe { payload.cast().as_ref() };
     let offset = root.table.load(Ordering::Acquire);
@@ -278,7 +290,8 @@ pub(crate) fn destroy(heap: &Arc<Heap>, payload: NonNull<u8>) {
     }
     let table = Table::at(heap, offset);
     // Its last user may have been killed inside.
-    let mut release = |record: Record<'_>| release_message(heap, &record.handles());
+    // SAFETY: the references of the container's records, which end with it.
+    let mut release = |record: Record<'_>| unsafe { release_message(heap, &record.handles()) };
     let is_left_over = |left| {
         left != 0 && left != offset && Table::is_left_over(heap, left, root.id(), table.stamp())
     };

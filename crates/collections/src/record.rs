@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use manyhands_shm::object::{ids, release_message};
+use manyhands_shm::object::{Shape, ids, release_message};
 use manyhands_shm::{Carried, Handle, Heap, Kind, Object, OpenError, OutOfMemory};
 use manyhands_sys::atomic::{AtomicU32, Ordering};
 
@@ -62,8 +62,9 @@ enum Bytes {
 }
 
 /// The bytes of a long value.
+// SAFETY: the one kind of this number.
 pub(crate) static STORED_KIND: Kind =
-    Kind { id: ids::STORED, name: "stored value", destroy: destroy_stored };
+    unsafe { Kind::new(ids::STORED, "stored value", fits_stored, destroy_stored) };
 
 impl<'a> Draft<'a> {
     /// A value of these bytes, which name the carried objects.
@@ -85,6 +86,12 @@ impl<'a> Draft<'a> {
     /// Bytes the record takes.
     pub(crate) fn record_len(&self) -> u64 {
         HEAD_LEN + (self.carried.handles().len() * Handle::LEN + self.bytes.len()) as u64
+    }
+
+    /// # Panics
+    /// If it was made for another heap: its handles would name something else here.
+    pub(crate) fn check(&self, heap: &Heap) {
+        assert!(self.carried.is_in(heap), "a container takes values made for the heap it lies in");
     }
 
     pub(crate) fn has_handles(&self) -> bool {
@@ -235,7 +242,8 @@ impl<'a> Record<'a> {
         let handles = self.handles();
         // Before the references become ours: rather kept too long than released twice.
         self.head().n_handles.store(0, Ordering::SeqCst);
-        Carried::from_message(heap, &handles)
+        // SAFETY: the record's own, which has none any more.
+        unsafe { Carried::from_message(heap, &handles) }
     }
 
     /// Makes `to` a copy of this record, references and all.
@@ -264,7 +272,9 @@ impl Value {
 fn store(heap: &Arc<Heap>, bytes: &[u8], carried: Carried) -> Result<Object, OutOfMemory> {
     let handles = carried.handles();
     let handles_len = handles.len() * Handle::LEN;
-    let object = Object::create(heap, &STORED_KIND, (16 + handles_len + bytes.len()) as u64)?;
+    let len = (16 + handles_len + bytes.len()) as u64;
+    // SAFETY: zeros are an empty value without handles, and the bytes are written below.
+    let object = unsafe { Object::create(heap, &STORED_KIND, Shape::NONE, len) }?;
     // SAFETY: the payload has that many bytes, and nobody else knows of it yet.
     let payload = unsafe {
         let len = object.len() as usize;
@@ -307,6 +317,18 @@ fn stored_bytes(object: &Object) -> &[u8] {
     }
 }
 
-fn destroy_stored(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
-    release_message(heap, &stored_handles(payload));
+/// Handles and bytes are as long as the two numbers say.
+unsafe fn fits_stored(payload: NonNull<u8>, len: u64) -> bool {
+    if len < 16 {
+        return false;
+    }
+    let handles_len = stored_number(payload, 0).checked_mul(Handle::LEN as u64);
+    let end =
+        handles_len.and_then(|end| end.checked_add(16)?.checked_add(stored_number(payload, 1)));
+    end.is_some_and(|end| end <= len)
+}
+
+unsafe fn destroy_stored(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
+    // SAFETY: the value's own references, which end with it.
+    unsafe { release_message(heap, &stored_handles(payload)) };
 }

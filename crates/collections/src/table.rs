@@ -55,6 +55,10 @@ const N_CLASSES: usize = 24;
 const TOO_LONG: u32 = 255;
 const LONG_CLASSES: [u64; 8] = [384, 512, 768, 1024, 1536, 2048, 3072, 4096];
 
+/// What records can be numbered in, and entries be counted in.
+const LONGEST: u64 = UNIT << 32;
+const MAX_CAPACITY: u64 = (1 << 31) - 1;
+
 const MARK: u64 = u64::from_le_bytes(*b"mh-table");
 
 /// Blocks of the heap come in these sizes: what is left over is arena.
@@ -97,6 +101,10 @@ impl Table {
     ) -> Result<(Self, Block), OutOfMemory> {
         let arena_at = (HEADER_LEN + wanted.section).next_multiple_of(UNIT);
         let len = block_len(arena_at + wanted.arena);
+        if len > LONGEST || wanted.capacity > MAX_CAPACITY {
+            let why = format!("a managed container takes at most {LONGEST} bytes");
+            return Err(OutOfMemory::new(len, why));
+        }
         let mut block = heap.alloc(len)?;
         let offset = block.at().offset;
         block[..arena_at as usize].fill(0);
@@ -121,7 +129,8 @@ impl Table {
     /// Gives the block back, if it is still the family's.
     pub(crate) fn give_back(self, heap: &Arc<Heap>) {
         let at = BlockRef { offset: self.offset, len: self.len() };
-        if let Some(block) = heap.take_over(at, Party::FAMILY) {
+        // SAFETY: the container's alone, and its lock is held, or nobody can reach it any more.
+        if let Some(block) = unsafe { heap.take_over(at, Party::FAMILY) } {
             // What comes to lie here next is not to be taken for a table.
             self.header().mark.store(0, Ordering::Release);
             drop(block);

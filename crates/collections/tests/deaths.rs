@@ -276,7 +276,8 @@ fn member_entry() {
     let (words, handles) = hello.bytes.split_at(40);
     let words: Vec<u64> = words.chunks_exact(8).map(number_of).collect();
     let fd = hello.fds.into_iter().next().expect("the heap comes along");
-    let heap = family::join(fd, Party::from_number(words[0] as u32)).expect("a heap");
+    // SAFETY: the heap of this test, and a number of the joining process alone.
+    let heap = unsafe { family::join(fd, Party::from_number(words[0] as u32)) }.expect("a heap");
     let mut member = Member {
         ledger: Ledger { heap, at: words[1] },
         shared: Shared::open(handles),
@@ -421,7 +422,8 @@ fn fuzz(carries: bool) -> Left {
         unburied.push(victim.party);
         // Others may come to what it left before it is buried, or after.
         if n_killed % 3 == 0 {
-            unburied.drain(..).for_each(|party| _ = heap.bury(party));
+            // SAFETY: its process has ended, or was never started.
+            unburied.drain(..).for_each(|party| _ = unsafe { heap.bury(party) });
         }
         root.check();
         members.push(root.start());
@@ -431,7 +433,8 @@ fn fuzz(carries: bool) -> Left {
         member.process.wait().expect("a child can be waited for");
         unburied.push(member.party);
     }
-    unburied.drain(..).for_each(|party| _ = heap.bury(party));
+    // SAFETY: its process has ended, or was never started.
+    unburied.drain(..).for_each(|party| _ = unsafe { heap.bury(party) });
     root.check();
     root.check_count();
     println!("{n_kills} killed, {} of them inside", root.n_mended());

@@ -89,7 +89,8 @@ fn connect() -> io::Result<Option<WorkerEnd>> {
     let Some(mut launch) = manyhands_process::receive_launch(&socket)? else { return Ok(None) };
     launch.state.enter()?;
     manyhands_sys::thread::set_name(c"mh-worker");
-    WorkerEnd::join(launch).map(Some)
+    // SAFETY: it came through the socket that a pool starts its workers with.
+    unsafe { WorkerEnd::join(launch) }.map(Some)
 }
 
 fn run(mut end: WorkerEnd) {

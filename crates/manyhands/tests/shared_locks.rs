@@ -148,14 +148,15 @@ fn mutexes_go_through_queues_and_come_from_tasks() {
 }
 
 #[test]
-fn a_mutex_is_not_taken_for_one_of_another_size() {
+fn a_mutex_is_not_taken_for_one_of_another_size_or_alignment() {
     let queue = SharedQueue::<SharedMutex<u32>>::unbounded().expect("a queue");
     queue.put(&SharedMutex::new(1).expect("a mutex")).expect("the queue is open");
     let bytes = postcard_of(&SharedMutex::new(1_u32).expect("a mutex"));
     assert!(postcard::from_bytes::<SharedMutex<u64>>(&bytes).is_err());
+    assert!(postcard::from_bytes::<SharedMutex<[u16; 2]>>(&bytes).is_err());
     assert!(postcard::from_bytes::<SharedEvent>(&bytes).is_err());
     // A name which this process made itself keeps what it names.
-    assert!(postcard::from_bytes::<SharedMutex<[u16; 2]>>(&bytes).is_ok());
+    assert!(postcard::from_bytes::<SharedMutex<i32>>(&bytes).is_ok());
 }
 
 fn postcard_of<T: serde::Serialize>(value: &T) -> Vec<u8> {

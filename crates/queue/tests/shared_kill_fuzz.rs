@@ -182,7 +182,8 @@ fn member_entry() {
     let words: Vec<u64> =
         words.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
     let fd = hello.fds.into_iter().next().expect("the heap comes along");
-    let heap = family::join(fd, Party::from_number(words[0] as u32)).expect("a heap");
+    // SAFETY: the heap of this test, and a number of the joining process alone.
+    let heap = unsafe { family::join(fd, Party::from_number(words[0] as u32)) }.expect("a heap");
     let open = |bytes| SharedQueue::open(Handle::from_bytes(bytes).expect("a handle"));
     let mut member = Member {
         ledger: Ledger { heap, at: words[1] },
@@ -294,7 +295,8 @@ fn fuzz(maxsize: u64, n_at_once: u64, n_members: usize) {
         unburied.push(victim.party);
         // Others may come to what it left before it is buried, or after.
         if n_killed % 3 == 0 {
-            unburied.drain(..).for_each(|party| _ = heap.bury(party));
+            // SAFETY: its process has ended, or was never started.
+            unburied.drain(..).for_each(|party| _ = unsafe { heap.bury(party) });
         }
         members.push(root.start());
     }
@@ -303,7 +305,8 @@ fn fuzz(maxsize: u64, n_at_once: u64, n_members: usize) {
         member.process.wait().expect("a child can be waited for");
         unburied.push(member.party);
     }
-    unburied.drain(..).for_each(|party| _ = heap.bury(party));
+    // SAFETY: its process has ended, or was never started.
+    unburied.drain(..).for_each(|party| _ = unsafe { heap.bury(party) });
     let Root { queue, companion, n_rows, .. } = root;
     let n_dead = n_kills + n_members as u64;
     let handles = [queue.handle(), companion.handle()];

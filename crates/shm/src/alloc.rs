@@ -52,6 +52,7 @@ impl Heap {
     /// # Errors
     /// [`OutOfMemory`] if the heap's limit, the machine or its control group lacks the room.
     pub fn alloc(self: &Arc<Self>, len: u64) -> Result<Block, OutOfMemory> {
+        self.check_membership(len)?;
         let (offset, stamp) = match class_of(len) {
             Some(class) => self.alloc_small(class, len)?,
             None => self.alloc_run(len)?,
@@ -65,6 +66,7 @@ impl Heap {
     /// # Errors
     /// [`OutOfMemory`] if the heap's limit is reached.
     pub fn alloc_sparse(self: &Arc<Self>, len: u64) -> Result<Block, OutOfMemory> {
+        self.check_membership(len)?;
         let n = len.div_ceil(REGION).max(1);
         let idx = self.claim(n, RegionWord::run(self.me(), n), len)?;
         self.committed_pages(idx).store(0, Ordering::Relaxed);
@@ -74,14 +76,26 @@ impl Heap {
 
     /// As [`Heap::take_over`], of the very block that the ticket was made of: `None` also if that
     /// was given back meanwhile and another one lies there.
-    pub fn take_over_exactly(self: &Arc<Self>, ticket: Ticket, from: Party) -> Option<Block> {
+    ///
+    /// # Safety
+    /// As for [`Heap::take_over`].
+    pub unsafe fn take_over_exactly(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        from: Party,
+    ) -> Option<Block> {
         let Ticket { at, stamp } = ticket;
         self.change_holder(at, from, Some(stamp), Some(self.me()))?;
         Some(Block::new(Arc::clone(self), at, stamp))
     }
 
     /// Makes the caller the holder of a block that `from` hands over. `None`: it was not `from`'s.
-    pub fn take_over(self: &Arc<Self>, at: BlockRef, from: Party) -> Option<Block> {
+    ///
+    /// # Safety
+    /// `from` has [left](Block::leave_to_receiver) or [given](Block::give_to) the block that lies
+    /// there to whoever the caller is: nobody else uses its bytes any more, nor takes it over for
+    /// itself to use. What is no block, or not of `from`, is refused.
+    pub unsafe fn take_over(self: &Arc<Self>, at: BlockRef, from: Party) -> Option<Block> {
         let stamp = self.change_holder(at, from, None, Some(self.me()))?;
         Some(Block::new(Arc::clone(self), at, stamp))
     }
@@ -352,7 +366,7 @@ impl Heap {
 }
 
 /// Which block of a small region starts `within` bytes into it, if one does and takes `len` bytes.
-fn block_at(class: usize, within: u64, len: u64) -> Option<u64> {
+pub(crate) fn block_at(class: usize, within: u64, len: u64) -> Option<u64> {
     let (n, size) = (n_blocks(class), class_size(class));
     let from_first = within.checked_sub(blocks_at(n))?;
     let block_idx = from_first / size;

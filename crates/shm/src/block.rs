@@ -75,6 +75,11 @@ impl Block {
         self.at
     }
 
+    /// Whether it is a block of this heap, so that its place means something there.
+    pub fn is_in(&self, heap: &Heap) -> bool {
+        std::ptr::eq(&raw const *self.heap, heap)
+    }
+
     /// What tells this block from every other one, for [`Heap::take_over_exactly`].
     pub const fn ticket(&self) -> Ticket {
         Ticket { at: self.at, stamp: self.stamp }

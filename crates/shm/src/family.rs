@@ -77,8 +77,12 @@ pub fn existing() -> Option<Arc<Heap>> {
 ///
 /// # Errors
 /// If that is no heap of this version.
-pub fn join(fd: OwnedFd, me: Party) -> io::Result<Arc<Heap>> {
-    let joined = Heap::attach(fd, me)?;
+///
+/// # Safety
+/// As for [`Heap::attach`].
+pub unsafe fn join(fd: OwnedFd, me: Party) -> io::Result<Arc<Heap>> {
+    // SAFETY: the caller's promise.
+    let joined = unsafe { Heap::attach(fd, me) }?;
     let mut current = lock();
     let heap = match current.heap.upgrade() {
         // Forked from a member: what it inherited lies in the mapping that it has.
@@ -101,7 +105,8 @@ pub fn before_fork() {
         match heap.inheritance_for(child) {
             Ok(inheritance) => Some(Plan { heap, child, inheritance }),
             Err(_) => {
-                heap.bury(child);
+                // SAFETY: there is no child yet.
+                unsafe { heap.bury(child) };
                 None
             }
         }

@@ -81,7 +81,11 @@ impl Heap {
     ///
     /// # Errors
     /// `InvalidData` if the file is not a heap of this version.
-    pub fn attach(fd: OwnedFd, me: Party) -> io::Result<Arc<Self>> {
+    ///
+    /// # Safety
+    /// - If it begins as a heap does, it is one: nobody but members of its family writes there.
+    /// - `me` is a number that a member got for the calling process, and no other process.
+    pub unsafe fn attach(fd: OwnedFd, me: Party) -> io::Result<Arc<Self>> {
         let file = MemoryFile::from_fd(fd);
         let n_regions = {
             let page = file.map(PAGE as usize)?;
@@ -213,7 +217,8 @@ fn random() -> u64 {
 }
 
 impl OutOfMemory {
-    pub(crate) const fn new(wanted: u64, why: String) -> Self {
+    /// `wanted` bytes could not be had, because: `why`.
+    pub const fn new(wanted: u64, why: String) -> Self {
         Self { wanted, why }
     }
 

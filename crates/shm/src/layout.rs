@@ -172,7 +172,7 @@ impl RegionWord {
     }
 
     pub(crate) const fn owner(self) -> Party {
-        Party::from_number(self.0 as u32)
+        Party::from_word(self.0 as u32)
     }
 
     /// Size class of a small region, number of regions of a run.
@@ -208,7 +208,7 @@ impl BlockWord {
     }
 
     pub(crate) const fn holder(self) -> Party {
-        Party::from_number(self.0 as u32)
+        Party::from_word(self.0 as u32)
     }
 
     /// How often the block was allocated since its region was claimed.
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_region_word_keeps_its_parts() {
-        let word = RegionWord::run(Party::from_number(u32::MAX), 0xff_ffff);
+        let word = RegionWord::run(Party::FAMILY, 0xff_ffff);
         assert_eq!(
             (word.kind(), word.owner().number(), word.detail()),
             (RegionKind::Run, u32::MAX, 0xff_ffff)

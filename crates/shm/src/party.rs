@@ -14,9 +14,9 @@
 //! family.
 //!
 //! The times that an entry was used are part of the number: a number is not given out again until
-//! its entry has been used a million times more. So whoever finds a number in a lock or a block can
-//! tell a dead party from a living one by the table alone, once the dead one is buried; until then
-//! the kernel is asked.
+//! its entry has been used half a million times more. So whoever finds a number in a lock or a block
+//! can tell a dead party from a living one by the table alone, once the dead one is buried; until
+//! then the kernel is asked.
 
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ use manyhands_sync::robust::Parties;
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use manyhands_sys::pid::{Identity, exists};
 
-use crate::heap::Heap;
+use crate::heap::{Heap, OutOfMemory};
+use crate::object;
 
 /// A member of the family, as the holder of blocks. Not given out again while anybody might
 /// remember it.
@@ -63,6 +64,8 @@ const N_TRIES: u32 = 100;
 const PATIENCE: Duration = Duration::from_millis(5);
 
 const IDX_BITS: u32 = 12;
+/// Numbers with the highest bit set are no parties', see `object/word.rs`.
+const USES_BITS: u32 = 31 - IDX_BITS;
 const N_ENTRIES: u32 = 1 << IDX_BITS;
 
 /// Bytes of the table.
@@ -75,8 +78,15 @@ impl Party {
     /// Who is in no family: a forked copy that could not join.
     pub(crate) const NOBODY: Self = Self(0);
 
-    /// The party with this number, as told by the process that launched it.
+    /// The party with this number, as told by the process that launched it. A number that no
+    /// party can have is nobody's.
     pub const fn from_number(number: u32) -> Self {
+        let holder = Self::from_word(number);
+        if object::is_object(holder) { Self::NOBODY } else { holder }
+    }
+
+    /// The holder that the word of a block names, which may be no party: see `object/word.rs`.
+    pub(crate) const fn from_word(number: u32) -> Self {
         Self(number)
     }
 
@@ -120,7 +130,7 @@ impl Heap {
                 return None;
             }
             // Not 0, so that no number is.
-            let n_uses = ((word >> 32) + 1) % (1 << (32 - IDX_BITS));
+            let n_uses = ((word >> 32) + 1) % (1 << USES_BITS);
             let n_uses = if n_uses == 0 { 1 } else { n_uses };
             let number = (n_uses as u32) << IDX_BITS | idx;
             // Acquire: meets the Release of `free_entry`.
@@ -139,6 +149,16 @@ impl Heap {
         if let Some(entry) = self.entry(party) {
             entry.buried_by.store(self.me().number(), Ordering::Release);
         }
+    }
+
+    /// # Errors
+    /// If the calling process is in no family: what it took would be nobody's, and so free.
+    pub(crate) fn check_membership(&self, wanted: u64) -> Result<(), OutOfMemory> {
+        if self.me() == Party::NOBODY {
+            let why = "this process is in no family: it was forked while none could be joined";
+            return Err(OutOfMemory::new(wanted, why.to_owned()));
+        }
+        Ok(())
     }
 
     /// Whether somebody else who lives has reserved the burial of `party`.
@@ -239,7 +259,7 @@ impl Heap {
 
     /// A place for the offset of a table of the party's long waits; the block it names must be held
     /// by the party. `None`: no such party.
-    pub fn party_waits(&self, party: Party) -> Option<&AtomicU64> {
+    pub(crate) fn party_waits(&self, party: Party) -> Option<&AtomicU64> {
         self.entry(party).map(|entry| &entry.waits_at)
     }
 

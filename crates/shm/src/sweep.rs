@@ -33,9 +33,11 @@ impl Heap {
     /// Ends the membership of `dead`: its references to objects are released, its blocks given
     /// back, its regions taken over, its number is free. Nothing happens if that was done before.
     ///
-    /// The caller makes sure that the party is really dead, or was never started. Blocks it had
-    /// handed over before (see [`Heap::take_over`]) are no longer its own.
-    pub fn bury(self: &Arc<Self>, dead: Party) -> Swept {
+    /// Blocks it had handed over before (see [`Heap::take_over`]) are no longer its own.
+    ///
+    /// # Safety
+    /// The party is dead, or was never started: no process uses what it holds.
+    pub unsafe fn bury(self: &Arc<Self>, dead: Party) -> Swept {
         if dead == self.me() || dead == Party::FAMILY || self.entry(dead).is_none() {
             return Swept::default();
         }
@@ -63,20 +65,22 @@ impl Heap {
         swept
     }
 
-    /// How many blocks a party holds at the moment: looks at all of them.
+    /// How many blocks a party holds at the moment: looks at all of them. Objects are the family's.
     pub fn count_held_by(&self, party: Party) -> u64 {
+        let is_its =
+            |holder: Party| holder == party || party == Party::FAMILY && object::is_object(holder);
         let _turn = self.undertake();
         let end = self.header().high_water.load(Ordering::Acquire);
         let held = (0..end).map(|idx| {
             let region = RegionWord::load(self.region_word(idx));
             let held = |block_idx: &u64| {
-                BlockWord::load(self.block_word(idx, *block_idx)).holder() == party
+                is_its(BlockWord::load(self.block_word(idx, *block_idx)).holder())
             };
             match region.kind() {
                 RegionKind::Small => {
                     (0..n_blocks(region.detail() as usize)).filter(held).count() as u64
                 }
-                RegionKind::Run => u64::from(region.owner() == party),
+                RegionKind::Run => u64::from(is_its(region.owner())),
                 _ => 0,
             }
         });
@@ -206,7 +210,8 @@ mod tests {
         });
         thread::spawn(move || {
             for _ in 0..5_000 {
-                heap.bury(heap.new_party().unwrap());
+                // SAFETY: its process has ended, or was never started.
+                unsafe { heap.bury(heap.new_party().unwrap()) };
             }
             is_over.store(true, Ordering::SeqCst);
             undertaker.join().unwrap();
@@ -228,7 +233,8 @@ mod tests {
         );
         let burying = thread::spawn({
             let heap = Arc::clone(&heap);
-            move || heap.bury(dead)
+            // SAFETY: its process has ended, or was never started.
+            move || unsafe { heap.bury(dead) }
         });
         for _ in 0..10_000 {
             drop(heap.alloc(100).unwrap());

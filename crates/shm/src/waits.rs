@@ -62,7 +62,8 @@ impl Family for FamilyOf {
 
     fn offset_of(&self, lock: &SharedLock) -> u64 {
         let base = self.0.address(0, 0).as_ptr() as usize;
-        ptr::from_ref(lock) as u64 - base as u64
+        // A lock that lies elsewhere has no place: what comes out is none.
+        (ptr::from_ref(lock) as u64).wrapping_sub(base as u64)
     }
 
     fn lock_at(&self, offset: u64) -> Option<ReadOnly<'_, SharedLock>> {

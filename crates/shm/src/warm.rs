@@ -36,6 +36,7 @@ impl Heap {
     /// # Errors
     /// [`OutOfMemory`] if the heap's limit, the machine or its control group lacks the room.
     pub fn alloc_for_overwrite(self: &Arc<Self>, len: u64) -> Result<Block, OutOfMemory> {
+        self.check_membership(len)?;
         if class_of(len).is_none()
             && let Some((offset, stamp)) = self.take_warm(len)
         {

@@ -87,11 +87,14 @@ fn what_is_left_to_the_launcher_outlasts_the_looks_of_others(heap: &Arc<Heap>) {
     heap.bury_the_dead();
     let (pid, other) = fork(|| _ = heap.bury_the_dead());
     wait_for(pid);
-    heap.bury(other);
+    // SAFETY: its process has ended, or was never started.
+    unsafe { heap.bury(other) };
     assert!(heap.is_listed(worker));
-    let reply = heap.take_over(reply_at(words.at(1)), worker);
+    // SAFETY: left there by its holder, and not in use.
+    let reply = unsafe { heap.take_over(reply_at(words.at(1)), worker) };
     assert!(reply.is_some(), "the reply was swept before its launcher took it over");
-    heap.bury(worker);
+    // SAFETY: its process has ended, or was never started.
+    unsafe { heap.bury(worker) };
     assert!(!heap.is_listed(worker));
 }
 
@@ -113,7 +116,8 @@ fn anybody_buries_a_party_whose_launcher_is_dead(heap: &Arc<Heap>) {
     let worker = Party::from_number(words.at(2).load(Ordering::SeqCst) as u32);
     heap.bury_the_dead();
     assert!(!heap.is_listed(launcher) && !heap.is_listed(worker));
-    assert!(heap.take_over(reply_at(words.at(1)), worker).is_none());
+    // SAFETY: left there by its holder, and not in use.
+    assert!(unsafe { heap.take_over(reply_at(words.at(1)), worker) }.is_none());
 }
 
 /// A child whose parent ends before the child has said who it is.
@@ -153,6 +157,7 @@ fn a_child_that_was_buried_before_it_began_is_in_no_family(heap: &Arc<Heap>) {
     assert_eq!(me.load(Ordering::SeqCst) as u32, 0, "the child goes on as a party that is buried");
 
     let fd = heap.fd().try_clone_to_owned().expect("a descriptor");
-    let error = Heap::attach(fd, child).expect_err("its place is gone");
+    // SAFETY: the heap of this test, and a number of the joining process alone.
+    let error = unsafe { Heap::attach(fd, child) }.expect_err("its place is gone");
     assert!(error.to_string().contains("has ended"), "{error}");
 }

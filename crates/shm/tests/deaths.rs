@@ -73,13 +73,15 @@ impl Exchange {
         let len = LENGTHS[(word & 7) as usize];
         let at = BlockRef { offset: word >> 28 << 6, len };
         let sender = Party::from_number((word >> 4) as u32 & 0xff_ffff);
-        self.heap.take_over(at, sender)
+        // SAFETY: left there by its holder, and not in use.
+        unsafe { self.heap.take_over(at, sender) }
     }
 
     /// Gives back what this member has offered and nobody has taken over. It holds nothing else.
     fn take_back_lost(&self) {
         for (offset, len) in self.offered.take() {
-            drop(self.heap.take_over(BlockRef { offset, len }, self.heap.me()));
+            // SAFETY: left there by its holder, and not in use.
+            drop(unsafe { self.heap.take_over(BlockRef { offset, len }, self.heap.me()) });
         }
     }
 
@@ -141,7 +143,8 @@ fn member_entry() {
     let words: Vec<u64> =
         hello.bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
     let fd = hello.fds.into_iter().next().expect("the heap comes along");
-    let heap = Heap::attach(fd, Party::from_number(words[0] as u32)).expect("a heap");
+    // SAFETY: the heap of this test, and a number of the joining process alone.
+    let heap = unsafe { Heap::attach(fd, Party::from_number(words[0] as u32)) }.expect("a heap");
     let exchange = Exchange { heap, at: words[1], offered: RefCell::default() };
     let (mut held, mut random) = (Vec::new(), Random(words[2]));
     // The root's death closes the socket: no member survives it.
@@ -177,7 +180,8 @@ fn start_member(exchange: &Exchange, seed: u64) -> Member {
 fn bury(exchange: &Exchange, mut member: Member) -> u64 {
     member.process.kill().expect("a child can be killed");
     member.process.wait().expect("a child can be waited for");
-    let swept = exchange.heap.bury(member.party);
+    // SAFETY: its process has ended, or was never started.
+    let swept = unsafe { exchange.heap.bury(member.party) };
     swept.n_blocks + swept.n_runs
 }
 

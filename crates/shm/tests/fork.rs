@@ -9,14 +9,22 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use manyhands_shm::{Carried, Heap, Kind, Object, OpenError, family, object};
+use manyhands_shm::object::Shape;
+use manyhands_shm::{Carried, Heap, Kind, Object, OpenError, OutOfMemory, family, object};
 use manyhands_sys::atomic::AtomicU32 as SharedU32;
 
-static KIND: Kind = Kind { id: object::ids::TEST, name: "test object", destroy: count_end };
+// SAFETY: the one kind of this number, whose end looks at nothing.
+static KIND: Kind = unsafe { Kind::new(object::ids::TEST, "test object", |_, _| true, count_end) };
 
 static N_ENDED: AtomicU32 = AtomicU32::new(0);
 
-fn count_end(_: &Arc<Heap>, _: NonNull<u8>, _: u64) {
+/// A new object of `len` zeros.
+fn create(heap: &Arc<Heap>, len: u64) -> Result<Object, OutOfMemory> {
+    // SAFETY: zeros are an object of this kind.
+    unsafe { Object::create(heap, &KIND, Shape::NONE, len) }
+}
+
+unsafe fn count_end(_: &Arc<Heap>, _: NonNull<u8>, _: u64) {
     N_ENDED.fetch_add(1, Ordering::SeqCst);
 }
 
@@ -65,13 +73,13 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     // The parent drops its copy of the closure below, and must keep the block.
     let block = ManuallyDrop::new(heap.alloc(100).expect("room"));
     let at = block.at();
-    let shared = Object::create(&heap, &KIND, 8).expect("room");
+    let shared = create(&heap, 8).expect("room");
     let copy = shared.clone();
     let child_heap = Arc::clone(&heap);
     let pid = forked(move || {
         drop(ManuallyDrop::into_inner(block));
         word(&copy).fetch_add(41, Ordering::SeqCst);
-        let own = Object::create(&child_heap, &KIND, 8).expect("room in the child");
+        let own = create(&child_heap, 8).expect("room in the child");
         drop(own);
         drop(copy);
         child_heap.me() != me && n_ended() == 1
@@ -79,9 +87,14 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     let (_, child) = family::last_forked().expect("the child was announced");
     assert_eq!(exit_code(pid), 0, "the child is another party and can use the heap");
     assert!(!heap.is_alive(child));
-    heap.bury(child);
+    // SAFETY: its process has ended, or was never started.
+    unsafe { heap.bury(child) };
     assert!(!heap.is_listed(child));
-    assert!(heap.take_over(at, me).is_some(), "the child has given its parent's block back");
+    assert!(
+        // SAFETY: left there by its holder, and not in use.
+        unsafe { heap.take_over(at, me) }.is_some(),
+        "the child has given its parent's block back"
+    );
     assert_eq!(word(&shared).load(Ordering::SeqCst), 41);
     assert_eq!(n_ended(), 0, "the parent still has the object");
 
@@ -96,12 +109,13 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     let handle = shared.handle();
     drop(shared);
     assert_eq!(n_ended(), 0, "the dead child holds the object");
-    heap.bury(child);
+    // SAFETY: its process has ended, or was never started.
+    unsafe { heap.bury(child) };
     assert_eq!(n_ended(), 1, "nobody holds the object");
-    assert_eq!(Object::open(handle, &KIND), Err(OpenError::Gone { what: KIND.name }));
+    assert_eq!(Object::open(handle, &KIND), Err(OpenError::Gone { what: KIND.name() }));
 
     // A message keeps what it names.
-    let named = Object::create(&heap, &KIND, 8).expect("room");
+    let named = create(&heap, 8).expect("room");
     let (handle, carried) = Carried::collect(|| named.travel());
     let handles = carried.handles().to_vec();
     assert_eq!(handles, [handle]);
@@ -111,7 +125,8 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     let reader = handles.clone();
     let reading = Arc::clone(&heap);
     let pid = forked(move || {
-        let carried = Carried::from_message(&reading, &reader);
+        // SAFETY: left to this message, which is read once.
+        let carried = unsafe { Carried::from_message(&reading, &reader) };
         let opened = Object::open(reader[0], &KIND);
         drop(carried);
         let is_open = opened.is_ok();
@@ -122,12 +137,13 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     let (_, child) = family::last_forked().expect("the child was announced");
     assert_eq!(exit_code(pid), 0);
     assert_eq!(Object::open(handle, &KIND).err(), None, "the child is dead and not buried yet");
-    heap.bury(child);
+    // SAFETY: its process has ended, or was never started.
+    unsafe { heap.bury(child) };
     assert_eq!(n_ended(), 2, "the child had the last reference");
 
     // What a message has while it is written or read is its process's: not a child's that was
     // forked in the middle of it.
-    let named = Object::create(&heap, &KIND, 8).expect("room");
+    let named = create(&heap, 8).expect("room");
     let (handle, carried) = Carried::collect(|| named.travel());
     drop(named);
     let carried = ManuallyDrop::new(carried);
@@ -137,14 +153,16 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     });
     let (_, child) = family::last_forked().expect("the child was announced");
     assert_eq!(exit_code(pid), 0, "the child has released its parent's reference");
-    heap.bury(child);
+    // SAFETY: its process has ended, or was never started.
+    unsafe { heap.bury(child) };
     let opened = Object::open(handle, &KIND).expect("the parent's message has it");
-    object::release_message(&heap, &[handle]);
+    // SAFETY: left to this message, which nobody reads any more.
+    unsafe { object::release_message(&heap, &[handle]) };
     drop(opened);
     assert_eq!(n_ended(), 3);
 
     // A child that goes on with such a message has references of its own for it.
-    let named = Object::create(&heap, &KIND, 8).expect("room");
+    let named = create(&heap, 8).expect("room");
     let (handle, carried) = Carried::collect(|| {
         let handle = named.travel();
         let pid = forked(|| {
@@ -156,7 +174,8 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
         handle
     });
     let (_, child) = family::last_forked().expect("the child was announced");
-    heap.bury(child);
+    // SAFETY: its process has ended, or was never started.
+    unsafe { heap.bury(child) };
     let writing = ManuallyDrop::new(carried);
     let pid = forked(move || {
         // Puts the message, which is then released unread.
@@ -165,15 +184,18 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     });
     let (_, child) = family::last_forked().expect("the child was announced");
     assert_eq!(exit_code(pid), 0);
-    heap.bury(child);
-    object::release_message(&heap, &[handle]);
+    // SAFETY: its process has ended, or was never started.
+    unsafe { heap.bury(child) };
+    // SAFETY: left to this message, which nobody reads any more.
+    unsafe { object::release_message(&heap, &[handle]) };
     drop(named);
     assert_eq!(n_ended(), 3, "the parent's message has it");
-    object::release_message(&heap, &[handle]);
+    // SAFETY: left to this message, which nobody reads any more.
+    unsafe { object::release_message(&heap, &[handle]) };
     assert_eq!(n_ended(), 4);
 
     // What travels outside of a message stays with this process.
-    let pinned = Object::create(&heap, &KIND, 8).expect("room");
+    let pinned = create(&heap, 8).expect("room");
     let handle = pinned.travel();
     drop(pinned);
     assert!(Object::open(handle, &KIND).is_ok());

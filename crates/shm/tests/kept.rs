@@ -4,11 +4,20 @@
 
 use std::sync::Arc;
 
-use manyhands_shm::{Kind, Object, family, object};
+use manyhands_shm::object::Shape;
+use manyhands_shm::{Heap, Kind, Object, OutOfMemory, family, object};
 
-static KIND: Kind = Kind { id: object::ids::TEST, name: "test object", destroy: |_, _, _| {} };
+// SAFETY: the one kind of this number, whose end does nothing.
+static KIND: Kind =
+    unsafe { Kind::new(object::ids::TEST, "test object", |_, _| true, |_, _, _| {}) };
 
 const MIB: u64 = 1 << 20;
+
+/// A new object of `len` zeros.
+fn create(heap: &Arc<Heap>, len: u64) -> Result<Object, OutOfMemory> {
+    // SAFETY: zeros are an object of this kind.
+    unsafe { Object::create(heap, &KIND, Shape::NONE, len) }
+}
 
 #[test]
 fn a_kept_heap_outlives_its_last_object_but_no_large_pages_do() {
@@ -21,8 +30,8 @@ fn a_kept_heap_outlives_its_last_object_but_no_large_pages_do() {
     let heap = family::kept_heap().expect("a heap");
     let kept = heap.family();
     assert_ne!(kept, first);
-    let small = Object::create(&heap, &KIND, 8).expect("room");
-    drop(Object::create(&heap, &KIND, 8 * MIB).expect("room"));
+    let small = create(&heap, 8).expect("room");
+    drop(create(&heap, 8 * MIB).expect("room"));
     assert!(heap.warm_bytes() >= 8 * MIB, "there is another object: the next may be as large");
     let observer = Arc::downgrade(&heap);
     drop(heap);

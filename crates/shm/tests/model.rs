@@ -109,10 +109,12 @@ impl Family {
         let receiver = Arc::clone(&self.members[to]);
         let sender = self.members[member].me();
         let at = hand(block, &receiver);
-        let block = receiver
-            .take_over(at, sender)
-            .or_else(|| receiver.take_over(at, receiver.me()))
-            .expect("a block handed over is there");
+        let from = |party| {
+            // SAFETY: left there by its holder, and not in use.
+            unsafe { receiver.take_over(at, party) }
+        };
+        let block =
+            from(sender).or_else(|| from(receiver.me())).expect("a block handed over is there");
         self.held.push(Held { block, member: to, tag });
     }
 
@@ -125,7 +127,8 @@ impl Family {
             held.block.leave_to_receiver();
         }
         let root = &self.members[0];
-        let swept = root.bury(self.members[member].me());
+        // SAFETY: its process has ended, or was never started.
+        let swept = unsafe { root.bury(self.members[member].me()) };
         assert_eq!(swept.n_blocks + swept.n_runs, n_dead, "each block of the dead, once");
         self.members[member] = joined(root);
     }
@@ -147,7 +150,8 @@ impl Family {
     fn end(mut self) {
         self.held.clear();
         for member in 1..N_MEMBERS {
-            let swept = self.members[0].bury(self.members[member].me());
+            // SAFETY: its process has ended, or was never started.
+            let swept = unsafe { self.members[0].bury(self.members[member].me()) };
             assert_eq!(swept.n_blocks + swept.n_runs, 0, "everything was given back before");
         }
         let root = &self.members[0];
@@ -164,7 +168,9 @@ fn check(held: &Held) {
 
 fn joined(root: &Arc<Heap>) -> Arc<Heap> {
     let fd = root.fd().as_fd().try_clone_to_owned().expect("a descriptor");
-    Heap::attach(fd, root.new_party().expect("a number")).expect("the heap can be joined")
+    // SAFETY: the heap of this test, and a number of the joining process alone.
+    unsafe { Heap::attach(fd, root.new_party().expect("a number")) }
+        .expect("the heap can be joined")
 }
 
 fn len() -> impl Strategy<Value = u64> {
@@ -226,11 +232,13 @@ fn a_lender_that_drops_late_does_not_free_what_lies_there_by_then() {
         let worker = joined(&root);
         let lent = root.alloc(len).expect("room");
         let at = lent.at();
-        let borrowed = worker.take_over(at, root.me()).expect("lent");
+        // SAFETY: left there by its holder, and not in use.
+        let borrowed = unsafe { worker.take_over(at, root.me()) }.expect("lent");
         drop(borrowed);
         let fresh = alloc_at(&root, len, at.offset);
         drop(lent);
-        let other = worker.take_over(fresh.leave_to_receiver(), root.me());
+        // SAFETY: left there by its holder, and not in use.
+        let other = unsafe { worker.take_over(fresh.leave_to_receiver(), root.me()) };
         assert!(other.is_some(), "the later block of {len} bytes was given back by the former");
     }
 }
@@ -241,13 +249,15 @@ fn a_lender_that_drops_late_is_harmless_also_after_the_region_was_released() {
         let root = Heap::create(HeapConfig { limit_bytes: Some(LIMIT_BYTES) }).expect("a heap");
         let worker = joined(&root);
         let lent = root.alloc(before).expect("room");
-        drop(worker.take_over(lent.at(), root.me()).expect("lent"));
+        // SAFETY: left there by its holder, and not in use.
+        drop(unsafe { worker.take_over(lent.at(), root.me()) }.expect("lent"));
         root.trim();
         assert_eq!(root.claimed_bytes(), 0);
         let fresh: Vec<_> = (0..4).map(|_| root.alloc(after).expect("room")).collect();
         drop(lent);
         for block in fresh {
-            assert!(worker.take_over(block.leave_to_receiver(), root.me()).is_some());
+            // SAFETY: left there by its holder, and not in use.
+            assert!(unsafe { worker.take_over(block.leave_to_receiver(), root.me()) }.is_some());
         }
     }
 }
@@ -268,8 +278,16 @@ fn an_offset_that_is_no_block_is_refused() {
             (u64::MAX, 8),
         ] {
             let wrong = manyhands_shm::BlockRef { offset, len };
-            assert!(worker.take_over(wrong, root.me()).is_none(), "{wrong:?} is no block");
+            assert!(
+                // SAFETY: refused, as there is no such block.
+                unsafe { worker.take_over(wrong, root.me()) }.is_none(),
+                "{wrong:?} is no block"
+            );
         }
-        assert!(worker.take_over(at, root.me()).is_some(), "the block itself is unharmed");
+        assert!(
+            // SAFETY: left there by its holder, and not in use.
+            unsafe { worker.take_over(at, root.me()) }.is_some(),
+            "the block itself is unharmed"
+        );
     }
 }

@@ -7,16 +7,19 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use manyhands_shm::object::Shape;
 use manyhands_shm::{Carried, Handle, Heap, Kind, Object, family, object};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 
-static KIND: Kind = Kind { id: object::ids::TEST, name: "test object", destroy: deface };
+// SAFETY: the one kind of this number, whose objects have eight bytes.
+static KIND: Kind =
+    unsafe { Kind::new(object::ids::TEST, "test object", |_, len| len == 8, deface) };
 
 const WHOLE: u64 = 0x600d_600d_600d_600d;
 const ENDED: u64 = 0xdead_dead_dead_dead;
 
 /// What is written into an object when it ends: nobody may ever see it.
-fn deface(_: &Arc<Heap>, payload: NonNull<u8>, _: u64) {
+unsafe fn deface(_: &Arc<Heap>, payload: NonNull<u8>, _: u64) {
     // SAFETY: the payload has eight bytes, aligned.
     unsafe { payload.cast::<AtomicU64>().as_ref() }.store(ENDED, Ordering::SeqCst);
 }
@@ -53,7 +56,8 @@ impl Exchange {
     }
 
     fn make(&self) -> Object {
-        let object = Object::create(&self.heap, &KIND, 8).expect("room");
+        // SAFETY: eight bytes, which are written next.
+        let object = unsafe { Object::create(&self.heap, &KIND, Shape::NONE, 8) }.expect("room");
         // SAFETY: as in `deface`.
         unsafe { object.payload().cast::<AtomicU64>().as_ref() }.store(WHOLE, Ordering::SeqCst);
         object
@@ -66,7 +70,7 @@ impl Exchange {
 
     fn handle_of(&self, word: u64) -> Handle {
         let (offset, serial) = ((word >> 28) * 64, (word % (1 << 28)) as u32);
-        Handle { family: self.heap.family(), offset, serial, kind: KIND.id }
+        Handle { family: self.heap.family(), offset, serial, kind: KIND.id() }
     }
 
     fn send(&self, object: &Object, cell: usize) {
@@ -74,7 +78,8 @@ impl Exchange {
         carried.leave_to_message();
         let before = self.cell(cell).swap(Self::word_of(handle), Ordering::SeqCst);
         if before != 0 {
-            object::release_message(&self.heap, &[self.handle_of(before)]);
+            // SAFETY: left to this message, which nobody reads any more.
+            unsafe { object::release_message(&self.heap, &[self.handle_of(before)]) };
         }
     }
 
@@ -84,7 +89,8 @@ impl Exchange {
             return None;
         }
         let handle = self.handle_of(word);
-        let carried = Carried::from_message(&self.heap, &[handle]);
+        // SAFETY: left to this message, which is read once.
+        let carried = unsafe { Carried::from_message(&self.heap, &[handle]) };
         let object = Object::open(handle, &KIND).expect("the message has it");
         drop(carried);
         Some(object)
@@ -149,7 +155,8 @@ fn end(exchange: &Exchange, member: &Member) {
         libc::kill(member.pid, libc::SIGKILL);
         libc::waitpid(member.pid, std::ptr::null_mut(), 0);
     }
-    exchange.heap.bury(member.party);
+    // SAFETY: its process has ended, or was never started.
+    unsafe { exchange.heap.bury(member.party) };
 }
 
 #[test]

@@ -228,7 +228,11 @@ impl<'a> ListGuard<'a> {
     }
 
     /// Writes records for `values`, not linked yet. The table may be another afterwards.
+    ///
+    /// # Panics
+    /// If a value was made for another heap.
     fn write(&mut self, values: Vec<Draft<'_>>) -> Result<Vec<u32>, OutOfMemory> {
+        values.iter().for_each(|value| value.check(self.inside.heap()));
         let mut room = self.take_all(&values);
         if room.is_none() {
             let more = values.iter().map(|value| room_for(value.record_len())).sum();

@@ -15,11 +15,9 @@ use crate::record::Draft;
 pub use guard::ListGuard;
 use table::{Items, wanted};
 
-pub(crate) static KIND: Kind = Kind {
-    id: ids::LIST,
-    name: "managed list",
-    destroy: |heap, payload, _len| core::destroy(heap, payload),
-};
+// SAFETY: the one kind of this number.
+pub(crate) static KIND: Kind =
+    unsafe { Kind::new(ids::LIST, "managed list", core::fits, core::destroy) };
 
 /// A reference to a list of the family.
 ///

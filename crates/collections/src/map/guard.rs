@@ -13,6 +13,9 @@ use crate::hash::hash;
 use crate::record::{Draft, HEAD_LEN, Record, Value};
 use crate::table::{Table, room_for};
 
+/// So that a record's 32 bits can count them.
+const MAX_KEY: u64 = 1 << 31;
+
 /// A map, locked: all operations until it is dropped are one for others.
 ///
 /// Not to be held while waiting for anything.
@@ -55,7 +58,11 @@ impl<'a> MapGuard<'a> {
     ///
     /// # Errors
     /// [`OutOfMemory`]: then nothing has changed.
+    ///
+    /// # Panics
+    /// If the value was made for another heap.
     pub fn insert(&mut self, key: Key<'_>, value: Draft<'_>) -> Result<(), OutOfMemory> {
+        value.check(self.inside.heap());
         let hash = self.hash(key.compared);
         match find(&self.table, hash, key.compared) {
             Some(idx) => self.replace(idx, value),
@@ -159,6 +166,10 @@ impl<'a> MapGuard<'a> {
 
     fn append(&mut self, hash: u64, key: Key<'_>, value: Draft<'_>) -> Result<(), OutOfMemory> {
         let key_len = HEAD_LEN + (key.compared.len() + key.shown.len()) as u64;
+        if key_len > MAX_KEY {
+            let why = format!("a key takes at most {MAX_KEY} bytes");
+            return Err(OutOfMemory::new(key_len, why));
+        }
         let value_len = value.record_len();
         let idx = n_used(&self.table);
         let room = || {

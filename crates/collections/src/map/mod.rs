@@ -15,11 +15,9 @@ use crate::record::{Draft, Value};
 pub use guard::MapGuard;
 use table::{Entries, wanted};
 
-pub(crate) static KIND: Kind = Kind {
-    id: ids::MAP,
-    name: "managed dict",
-    destroy: |heap, payload, _len| core::destroy(heap, payload),
-};
+// SAFETY: the one kind of this number.
+pub(crate) static KIND: Kind =
+    unsafe { Kind::new(ids::MAP, "managed dict", core::fits, core::destroy) };
 
 /// A reference to a map of the family.
 ///

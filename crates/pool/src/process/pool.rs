@@ -154,14 +154,24 @@ impl ProcessPool {
     ///
     /// # Errors
     /// [`SubmitError`] if the pool takes no more tasks.
+    ///
+    /// # Panics
+    /// If function or arguments lie in another heap than the pool's, or arguments that do not fit a
+    /// slot lie in none.
     pub fn submit(
         &self,
         function: Arc<Function>,
         arguments: impl Into<Arguments>,
         options: TaskOptions,
     ) -> Result<Arc<ProcessTask>, SubmitError> {
+        let arguments = arguments.into();
+        arguments.body.check(self.heap());
+        assert!(
+            function.code.is_in(self.heap()),
+            "a function is submitted where it was made known"
+        );
         let pool = Arc::downgrade(&self.shared);
-        let task = Arc::new(ProcessTask::new(pool, function, arguments.into(), options));
+        let task = Arc::new(ProcessTask::new(pool, function, arguments, options));
         let mut schedule = self.shared.lock();
         schedule.accept(Arc::clone(&task))?;
         schedule.pump(&self.shared);

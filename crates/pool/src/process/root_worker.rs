@@ -134,7 +134,8 @@ impl Worker {
                 } else if content.block.offset == 0 {
                     Some(Body::Inline(content.inline[..content.inline_len as usize].into()))
                 } else {
-                    shared.heap.take_over(content.block, party).map(Body::Block)
+                    // SAFETY: the worker has left the block to this reply, which is harvested once.
+                    unsafe { shared.heap.take_over(content.block, party) }.map(Body::Block)
                 };
                 if let Some(task) = &task {
                     task.set_times(started_ns, content.finished_ns, content.cpu_ns, pid);

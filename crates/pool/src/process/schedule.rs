@@ -222,7 +222,8 @@ impl Schedule {
         shared.heap.reserve_burial(party);
         let note = shared.note(id, party.number(), lane.at().offset);
         shared.launch(id, &note).map_err(|error| {
-            shared.heap.bury(party);
+            // SAFETY: its process was not started.
+            unsafe { shared.heap.bury(party) };
             error.to_string()
         })?;
         Ok(Worker::new(id, party, lane))
@@ -379,7 +380,8 @@ impl Schedule {
                 ));
             }
         }
-        shared.heap.bury(worker.party);
+        // SAFETY: its process has ended, or was not started.
+        unsafe { shared.heap.bury(worker.party) };
     }
 
     fn break_because(&mut self, why: String) {

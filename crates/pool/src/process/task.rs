@@ -127,6 +127,19 @@ impl Body {
         Ok(Self::Block(block))
     }
 
+    /// # Panics
+    /// If a slot cannot hold it, or it lies in another heap: its place would be another's there.
+    pub(crate) fn check(&self, heap: &Heap) {
+        match self {
+            Self::Inline(bytes) => {
+                assert!(bytes.len() <= INLINE_BYTES, "what is that long lies in the heap");
+            }
+            Self::Block(block) => {
+                assert!(block.is_in(heap), "tasks and replies lie in the heap of their pool");
+            }
+        }
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         match self {
@@ -143,7 +156,8 @@ impl Reply {
         let len = (n_carried as usize * Handle::LEN).min(bytes.len());
         let names = bytes[bytes.len() - len..].chunks_exact(Handle::LEN);
         let handles: Vec<_> = names.filter_map(|name| Handle::from_bytes(name).ok()).collect();
-        let carried = Carried::from_message(heap, &handles);
+        // SAFETY: the worker has left them to the reply, which is harvested once.
+        let carried = unsafe { Carried::from_message(heap, &handles) };
         Self { kind, body, carried }
     }
 }

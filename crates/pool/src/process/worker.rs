@@ -61,7 +61,10 @@ pub struct Job<'a> {
 impl WorkerEnd {
     /// Becomes the worker that `launch` describes. From here on the process ends when its root
     /// does.
-    pub fn join(launch: Launch) -> io::Result<Self> {
+    ///
+    /// # Safety
+    /// The launch was sent by a pool, for this process.
+    pub unsafe fn join(launch: Launch) -> io::Result<Self> {
         let note = Note::decode(&launch.note)?;
         let mut fds = launch.fds.into_iter();
         let (Some(heap_fd), Some(root_fd)) = (fds.next(), fds.next()) else {
@@ -69,7 +72,8 @@ impl WorkerEnd {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         };
         manyhands_process::watch::exit_with(PidFd::from_fd(root_fd))?;
-        let heap = family::join(heap_fd, Party::from_number(note.party))?;
+        // SAFETY: the launch names the family's heap, and the number that it has for this process.
+        let heap = unsafe { family::join(heap_fd, Party::from_number(note.party)) }?;
         let lane_at = BlockRef { offset: note.lane, len: 0 };
         let bell_at = BlockRef { offset: note.bell, len: 0 };
         Ok(Self {
@@ -214,7 +218,9 @@ impl WorkerEnd {
     pub fn keep_body(&self) -> Option<Block> {
         // SAFETY: as in `job`.
         let content = unsafe { &*self.lane.slot(self.position).content.get() };
-        self.heap.take_over(content.block, self.root)
+        // SAFETY: the root lends the block to the task, and gives it back once the task has ended
+        // only if nobody has taken it over.
+        unsafe { self.heap.take_over(content.block, self.root) }
     }
 
     /// Whether the root wants the task that runs now to be interrupted.
@@ -236,8 +242,10 @@ impl WorkerEnd {
     /// last bytes of it.
     ///
     /// # Panics
-    /// If the body is inline and longer than [`Body::MAX_INLINE`].
+    /// If the body is inline and longer than [`Body::MAX_INLINE`], or lies in another heap.
     pub fn reply_body(&mut self, kind: ReplyKind, body: Body, carried: Carried) {
+        body.check(&self.heap);
+        assert!(carried.is_in(&self.heap), "a reply lies in the heap of its pool");
         let n_carried = carried.handles().len() as u32;
         carried.leave_to_message();
         self.put_reply(kind, |content| {

@@ -28,7 +28,8 @@ pub fn serve_if_worker() {
     let socket = unsafe { MessageSocket::from_stdin() }.expect("a worker has a socket");
     let launch = manyhands_process::receive_launch(&socket).expect("a launch arrives");
     let Some(launch) = launch else { exit_now(0) };
-    let mut end = WorkerEnd::join(launch).expect("the worker joins its family");
+    // SAFETY: the launch that the test's pool has sent.
+    let mut end = unsafe { WorkerEnd::join(launch) }.expect("the worker joins its family");
     end.set_ready();
     loop {
         match end.wait_next() {

@@ -62,7 +62,8 @@ impl Fate for Member {
     }
 
     fn is_over(&self) {
-        self.heap.bury(self.party);
+        // SAFETY: its process has ended.
+        unsafe { self.heap.bury(self.party) };
     }
 }
 
@@ -208,7 +209,8 @@ fn ask_for(
     let heap = family::heap()?;
     let party = heap.new_party()?;
     let this = PidFd::current().inspect_err(|_| {
-        heap.bury(party);
+        // SAFETY: its process was not started.
+        unsafe { heap.bury(party) };
     })?;
     let mut note = TAG.to_vec();
     note.extend(party.number().to_le_bytes());
@@ -269,7 +271,8 @@ pub fn become_child(launch: &Launch) -> PyResult<Vec<i32>> {
     if !may_be_orphan {
         watch::exit_with(parent.try_clone()?)?;
     }
-    family::join(heap_fd, party)?;
+    // SAFETY: the launch names the family's heap, and the number that it has for this process.
+    unsafe { family::join(heap_fd, party) }?;
     manyhands_sys::thread::set_name(c"mh-process");
     if !launch.state.blocks_interrupt() {
         manyhands_sys::thread::unblock_interrupt();

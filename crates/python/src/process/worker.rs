@@ -51,7 +51,8 @@ impl WorkerLoop {
     /// Becomes the worker that `launch` describes.
     #[new]
     fn new(launch: &Launch) -> PyResult<Self> {
-        let end = WorkerEnd::join(launch.take()?)?;
+        // SAFETY: a launch comes from the template's socket, or that of a program just started.
+        let end = unsafe { WorkerEnd::join(launch.take()?) }?;
         manyhands_sys::thread::set_name(c"mh-worker");
         Ok(Self {
             end: Mutex::new(end),

@@ -15,6 +15,7 @@ pub mod values;
 use self::locks::lock::SharedLock;
 use self::locks::rlock::SharedRLock;
 use self::locks::with_block::bind_once;
+use manyhands_shm::object::Shape;
 use manyhands_shm::{Handle, Kind, Object, OpenError};
 use manyhands_sys::clock::Deadline;
 use pyo3::prelude::*;
@@ -61,13 +62,18 @@ pub fn open(py: Python<'_>, name: &[u8], kind: &'static Kind) -> PyResult<Object
         .map_err(|error| open_error(py, &error))
 }
 
-/// A new object in the heap of this process's family.
+/// A new object in the heap of this process's family: `len` zeros.
 ///
 /// # Errors
 /// MemoryError; OSError if there is no shared memory.
-pub fn create(kind: &'static Kind, len: u64) -> PyResult<Object> {
+///
+/// # Safety
+/// So many zeros are an object of this kind.
+pub unsafe fn create(kind: &'static Kind, len: u64) -> PyResult<Object> {
     let heap = manyhands_shm::family::kept_heap()?;
-    Object::create(&heap, kind, len).map_err(|error| out_of_memory(&error))
+    // SAFETY: the caller's promise.
+    let object = unsafe { Object::create(&heap, kind, Shape::NONE, len) };
+    object.map_err(|error| out_of_memory(&error))
 }
 
 /// `HandleError` (MemoryError if that is what it was) with its sentence.

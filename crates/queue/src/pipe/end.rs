@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use manyhands_shm::object::{Kind, ids, release_message};
+use manyhands_shm::object::{Kind, Shape, ids, release_message};
 use manyhands_shm::{Carried, Handle, Heap, Object, OpenError, OutOfMemory};
 use manyhands_sync::sleep::{Wait, Waiting};
 use manyhands_sys::clock::Deadline;
@@ -27,9 +27,11 @@ use super::sending::{Sending, release_all};
 use super::turn::Owner;
 
 /// A pipe's words and rings.
-static PIPE: Kind = Kind { id: ids::PIPE, name: "pipe", destroy: destroy_pipe };
+// SAFETY: the one kind of this number.
+static PIPE: Kind = unsafe { Kind::new(ids::PIPE, "pipe", Core::fits, destroy_pipe) };
 /// What processes hold of it.
-static END: Kind = Kind { id: ids::PIPE_END, name: "connection", destroy: destroy_end };
+// SAFETY: the one kind of this number.
+static END: Kind = unsafe { Kind::new(ids::PIPE_END, "connection", fits_end, destroy_end) };
 
 /// To be made known with [`manyhands_shm::object::register`] when a process starts.
 pub static KINDS: [&Kind; 2] = [&PIPE, &END];
@@ -78,7 +80,8 @@ impl End {
         let n_rings = if is_duplex { 2 } else { 1 };
         // The object has a header in front.
         let ring_bytes = n_rings * WAY_BYTES - 64 - Core::LEN;
-        let pipe = Object::create_sparse(heap, &PIPE, Core::LEN + ring_bytes)?;
+        // SAFETY: zeros are a pipe without rings, and both are laid out below.
+        let pipe = unsafe { Object::create_sparse(heap, &PIPE, Core::LEN + ring_bytes) }?;
         let core = pipe.payload().cast::<Core>();
         // SAFETY: zeros are a valid core, and it is made of atomics.
         let words = unsafe { core.as_ref() };
@@ -112,7 +115,9 @@ impl End {
 
     fn create(pipe: &Object, side: usize) -> Result<Self, OutOfMemory> {
         let heap = pipe.heap();
-        let object = Object::create(heap, &END, size_of::<Payload>() as u64)?;
+        let len = size_of::<Payload>() as u64;
+        // SAFETY: zeros are an end that refers to nothing; what it is follows.
+        let object = unsafe { Object::create(heap, &END, Shape::NONE, len) }?;
         let base = heap.address(0, 0).as_ptr() as usize;
         let core_at = (pipe.payload().as_ptr() as usize - base) as u64;
         let payload =
@@ -131,7 +136,11 @@ impl End {
         // SAFETY: an end's payload never changes after somebody was told of it.
         let payload = unsafe { object.payload().cast::<Payload>().read() };
         let core = object.heap().address(payload.core_at, payload.pipe_len).cast();
-        let side = (payload.side_and_one as usize).checked_sub(1).ok_or(OpenError::Malformed)?;
+        // SAFETY: the end has a reference to the pipe, and is held.
+        if !unsafe { Core::fits(core.cast(), payload.pipe_len) } {
+            return Err(OpenError::Malformed { what: END.name() });
+        }
+        let side = payload.side_and_one as usize - 1;
         Ok(Self { object, core, side })
     }
 
@@ -298,19 +307,30 @@ impl fmt::Debug for End {
     }
 }
 
+/// Whether it is an end that refers to its pipe.
+unsafe fn fits_end(payload: NonNull<u8>, len: u64) -> bool {
+    if len < size_of::<Payload>() as u64 {
+        return false;
+    }
+    // SAFETY: long enough, and an end's payload never changes after somebody was told of it.
+    let payload = unsafe { payload.cast::<Payload>().read() };
+    matches!(payload.side_and_one, 1 | 2) && payload.pipe_len >= Core::LEN
+}
+
 /// The last holder of an end is gone: the other side hears of it.
-fn destroy_end(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
+unsafe fn destroy_end(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
     // SAFETY: an end's payload, which nobody else can reach any more.
     let payload = unsafe { payload.cast::<Payload>().read() };
     let Some(side) = (payload.side_and_one as usize).checked_sub(1) else { return };
     let core = heap.address(payload.core_at, payload.pipe_len).cast::<Core>();
     // SAFETY: the end's reference keeps the pipe; the core is made of atomics.
     unsafe { core.as_ref() }.close(side);
-    release_message(heap, &[payload.pipe]);
+    // SAFETY: the end's one reference, and it is the end's end.
+    unsafe { release_message(heap, &[payload.pipe]) };
 }
 
 /// Both ends are gone: what was never received is released.
-fn destroy_pipe(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
+unsafe fn destroy_pipe(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
     // SAFETY: a pipe's payload, which is there until this returns; the core is made of atomics.
     companion::forget(key_of(heap, unsafe { payload.cast().as_ref() }));
     for side in [0, 1] {
@@ -321,7 +341,8 @@ fn destroy_pipe(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
         while position < tail {
             let record = way.record_at(position);
             if record.flags.has(Flags::HANDLES) {
-                release_all(heap, &raw_handles_of(&way, position, record));
+                // SAFETY: those of a message that nobody can receive any more.
+                unsafe { release_all(heap, &raw_handles_of(&way, position, record)) };
             }
             position += record.size();
         }

@@ -125,6 +125,23 @@ impl Core {
     /// Bytes of a core, before the rings.
     pub(crate) const LEN: u64 = size_of::<Self>() as u64;
 
+    /// Whether `len` bytes are enough for a core and the rings that it says it has.
+    ///
+    /// # Safety
+    /// A pipe was laid out at `core`, in `len` bytes, and is there meanwhile.
+    pub(crate) unsafe fn fits(core: NonNull<u8>, len: u64) -> bool {
+        if len < Self::LEN {
+            return false;
+        }
+        // SAFETY: the caller's promise; the core is made of atomics.
+        let core: &Self = unsafe { core.cast().as_ref() };
+        core.directions.iter().all(|direction| {
+            let capacity = direction.capacity.load(Ordering::Relaxed);
+            let end = direction.at.load(Ordering::Relaxed).checked_add(capacity);
+            capacity.is_multiple_of(HEADER) && end.is_some_and(|end| end <= len)
+        })
+    }
+
     /// Whether nobody has `side` any more.
     #[inline]
     pub(crate) fn is_closed(&self, side: usize) -> bool {

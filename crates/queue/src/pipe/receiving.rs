@@ -203,7 +203,8 @@ impl<'a> Receiving<'a> {
         if record.flags.has(Flags::HANDLES) {
             let handles = handles_of(&self.way, head, record);
             words.head.store(after, Ordering::Release);
-            self.carried.push(Carried::from_message(self.end.heap(), &handles));
+            // SAFETY: those of a record that is taken out now, by who has the turn.
+            self.carried.push(unsafe { Carried::from_message(self.end.heap(), &handles) });
             return;
         }
         let len = record.len as usize;
@@ -259,7 +260,8 @@ pub(super) fn skip_rest_of_lost(end: &End, way: &Way<'_>) -> Option<Record> {
         let handles = record.flags.has(Flags::HANDLES).then(|| raw_handles_of(way, head, record));
         words.head.store(head + record.size(), Ordering::Release);
         has_skipped = true;
-        release_all(end.heap(), &handles.unwrap_or_default());
+        // SAFETY: those of a record that was skipped just now, by who has the turn.
+        unsafe { release_all(end.heap(), &handles.unwrap_or_default()) };
     }
     if has_skipped {
         give_room(way);

@@ -62,6 +62,10 @@ impl<'a> Sending<'a> {
         parts: &'a [&'a [u8]],
         carried: Carried,
     ) -> Self {
+        assert!(
+            carried.is_in(end.heap()),
+            "a pipe takes messages of the heap that it lies in itself"
+        );
         let total = parts.iter().map(|part| part.len() as u64).sum();
         let handles = carried.handles().iter().flat_map(|handle| handle.to_bytes()).collect();
         Self {
@@ -225,7 +229,9 @@ impl<'a> Sending<'a> {
     /// Releases the handles that were given to the message and not published with it.
     fn release_unsent(&self) {
         if self.n_handle_bytes_sent > 0 {
-            release_all(self.end.heap(), &self.handles[self.n_handle_bytes_sent..]);
+            let unsent = &self.handles[self.n_handle_bytes_sent..];
+            // SAFETY: they were left to the message, which nobody can see these of.
+            unsafe { release_all(self.end.heap(), unsent) };
         }
     }
 }
@@ -281,10 +287,14 @@ fn was_ended(way: &Way<'_>, first: u64, tail: u64) -> bool {
 }
 
 /// Releases what a message destroyed unread refers to.
-pub(super) fn release_all(heap: &Arc<Heap>, handles: &[u8]) {
+///
+/// # Safety
+/// As for [`release_message`].
+pub(super) unsafe fn release_all(heap: &Arc<Heap>, handles: &[u8]) {
     let handles: Vec<_> =
         handles.chunks_exact(Handle::LEN).filter_map(|one| Handle::from_bytes(one).ok()).collect();
-    release_message(heap, &handles);
+    // SAFETY: the caller's promise.
+    unsafe { release_message(heap, &handles) };
 }
 
 impl Gather<'_> {

@@ -32,14 +32,16 @@ impl Got {
     pub(super) fn into_taken(self, heap: &Arc<Heap>) -> Taken {
         let carried = match self.handles.is_empty() {
             true => Carried::default(),
-            false => Carried::from_message(heap, &self.handles),
+            // SAFETY: the message's own, which was taken out, once.
+            false => unsafe { Carried::from_message(heap, &self.handles) },
         };
         Taken { bytes: self.bytes, carried }
     }
 
     /// A message that nobody will read.
     pub(super) fn release(self, heap: &Arc<Heap>) {
-        release_message(heap, &self.handles);
+        // SAFETY: as in `into_taken`.
+        unsafe { release_message(heap, &self.handles) };
     }
 }
 
@@ -133,7 +135,8 @@ impl<'a> Getter<'a> {
         }
         // Before it is published: a getter that dies in between has taken the message along, and
         // the next one finds nothing to take over.
-        match self.heap.take_over_exactly(ticket_of(bytes), Party::FAMILY) {
+        // SAFETY: the block of the message that this getter, who has the lock, takes out.
+        match unsafe { self.heap.take_over_exactly(ticket_of(bytes), Party::FAMILY) } {
             Some(block) => Some(Got { bytes: TakenBytes::Block(block), handles }),
             None => {
                 self.forget_lost(head, &handles);
@@ -147,7 +150,8 @@ impl<'a> Getter<'a> {
         let end = End { at: self.end.at + head.record_len(), ..self.end };
         self.published = self.header.get.publish(self.published, self.n + 1, end);
         self.header.get_note.n_lost.fetch_add(1, Ordering::Relaxed);
-        release_message(self.heap, handles);
+        // SAFETY: those of a message that is out of the queue now, and was not read.
+        unsafe { release_message(self.heap, handles) };
     }
 
     /// Gives the segment back that has been read to its end.
@@ -160,7 +164,8 @@ impl<'a> Getter<'a> {
         self.header.get_note.segment.write(ticket, self.published);
         self.end = next.first();
         self.publish();
-        drop(self.heap.take_over_exactly(ticket, Party::FAMILY));
+        // SAFETY: a segment that is unlinked now: nobody reads or writes there any more.
+        drop(unsafe { self.heap.take_over_exactly(ticket, Party::FAMILY) });
         self.header.get_note.segment.clear();
     }
 
@@ -213,7 +218,8 @@ impl Drop for Getter<'_> {
 pub(super) fn mend(heap: &Arc<Heap>, header: &Header) {
     let note = &header.get_note.segment;
     if let Some((ticket, true)) = note.left_behind(header.get.progress()) {
-        drop(heap.take_over_exactly(ticket, Party::FAMILY));
+        // SAFETY: as there, by one who died before it could; the note says that it was unlinked.
+        drop(unsafe { heap.take_over_exactly(ticket, Party::FAMILY) });
     }
     note.clear();
 }

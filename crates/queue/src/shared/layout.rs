@@ -265,6 +265,9 @@ pub(super) enum RecordKind {
 pub(super) const HEAD_LEN: u64 = 8;
 
 impl RecordHead {
+    /// More handles have no room in the head.
+    pub(super) const MAX_HANDLES: usize = (1 << 24) - 1;
+
     pub(super) const LINK: Self = Self { len: 0, kind: RecordKind::Link, n_handles: 0 };
 
     /// Bytes of the whole record, a multiple of eight.

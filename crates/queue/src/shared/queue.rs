@@ -5,18 +5,19 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use manyhands_shm::message::{Body, Message, Taken};
-use manyhands_shm::object::ids;
+use manyhands_shm::object::{Shape, ids};
 use manyhands_shm::{Handle, Heap, Kind, Object, OpenError, OutOfMemory, Party};
 use manyhands_sys::atomic::Ordering;
 
 use super::get::{self, Getter};
-use super::layout::Header;
+use super::layout::{Header, RecordHead};
 use super::line::SharedEnlisted;
 use super::put::{self, Putter};
 use crate::outcome::{Nothing, TooManyDone};
 
 /// What a queue is among the family's objects.
-pub static QUEUE: Kind = Kind { id: ids::QUEUE, name: "queue", destroy };
+// SAFETY: the one kind of this number.
+pub static QUEUE: Kind = unsafe { Kind::new(ids::QUEUE, "queue", fits, destroy) };
 
 /// Messages on their way between processes, first in first out.
 #[derive(Clone, Debug)]
@@ -77,7 +78,9 @@ impl SharedQueue {
     /// [`OutOfMemory`].
     pub fn create(heap: &Arc<Heap>, maxsize: u64) -> Result<Self, OutOfMemory> {
         manyhands_shm::object::register(&[&QUEUE]);
-        let object = Object::create(heap, &QUEUE, size_of::<Header>() as u64)?;
+        // SAFETY: set up below; a queue of zeros has no segments, which `destroy` knows.
+        let object =
+            unsafe { Object::create(heap, &QUEUE, Shape::NONE, size_of::<Header>() as u64) }?;
         let queue = Self { object };
         queue.header().maxsize.store(maxsize, Ordering::Relaxed);
         put::begin(heap, queue.header())?;
@@ -175,9 +178,13 @@ impl SharedQueue {
         let header = self.header();
         // Large ones are written to the heap before the lock.
         for idx in 0..messages.len() {
+            let is_checked = self.check(&messages[idx]);
             let len = messages[idx].body.len();
-            if matches!(messages[idx].body, Body::Inline(_)) && len > INLINE_LIMIT as u64 {
+            let is_large =
+                matches!(messages[idx].body, Body::Inline(_)) && len > INLINE_LIMIT as u64;
+            if is_large || is_checked.is_err() {
                 let message = messages.remove(idx).expect("idx is inside");
+                is_checked.map_err(NotPut::OutOfMemory)?;
                 messages.insert(idx, self.fit(message)?);
             }
         }
@@ -379,9 +386,31 @@ impl SharedQueue {
         self.is_full().then_some(Refusal::Full)
     }
 
+    /// Whether a record can hold the message.
+    ///
+    /// # Panics
+    /// If it lies in another heap than the queue.
+    #[inline]
+    fn check(&self, message: &Message<'_>) -> Result<(), OutOfMemory> {
+        let heap: &Heap = self.heap();
+        let is_elsewhere = match &message.body {
+            Body::Block(block) => !block.is_in(heap),
+            Body::Inline(_) => false,
+        };
+        let is_here = !is_elsewhere && message.carried.is_in(heap);
+        assert!(is_here, "a queue takes messages of the heap that it lies in itself");
+        let n_handles = message.carried.handles().len();
+        if n_handles > RecordHead::MAX_HANDLES {
+            let why = format!("one message names at most {} objects", RecordHead::MAX_HANDLES);
+            return Err(OutOfMemory::new((n_handles * Handle::LEN) as u64, why));
+        }
+        Ok(())
+    }
+
     /// The message with bytes that fit a record.
     #[inline]
     fn fit<'a>(&self, message: Message<'a>) -> Result<Message<'a>, NotPut<'a>> {
+        self.check(&message).map_err(NotPut::OutOfMemory)?;
         match message.body {
             Body::Inline(bytes) if bytes.len() > INLINE_LIMIT => self.move_to_block(bytes, message),
             _ => Ok(message),
@@ -443,12 +472,13 @@ fn briefly<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     None
 }
 
+unsafe fn fits(_payload: NonNull<u8>, len: u64) -> bool {
+    len >= size_of::<Header>() as u64
+}
+
 /// Nobody else can reach the queue any more; whoever could may have died in the middle of a step.
-fn destroy(heap: &Arc<Heap>, payload: NonNull<u8>, len: u64) {
-    if len < size_of::<Header>() as u64 {
-        return;
-    }
-    // SAFETY: the payload of an object of this kind, of this length.
+unsafe fn destroy(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
+    // SAFETY: the payload of a queue, by the caller's promise.
     let header: &Header = unsafe { payload.cast().as_ref() };
     put::mend(heap, header);
     get::mend(heap, header);
@@ -458,7 +488,8 @@ fn destroy(heap: &Arc<Heap>, payload: NonNull<u8>, len: u64) {
         got.release(heap);
     }
     if let Some(last) = getter.into_last_segment() {
-        drop(heap.take_over_exactly(last, Party::FAMILY));
+        // SAFETY: the segment of a queue that nobody can reach any more.
+        drop(unsafe { heap.take_over_exactly(last, Party::FAMILY) });
     }
 }
 

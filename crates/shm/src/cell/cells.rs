@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Memory, Number};
 use crate::heap::{Heap, OutOfMemory};
+use crate::object::Shape;
 use crate::{Handle, OpenError};
 
 /// A number that all processes of the family see.
@@ -23,12 +24,14 @@ pub struct SharedSlice<T: Number> {
 }
 
 impl<T: Number> Shared<T> {
+    const SHAPE: Shape = Shape::one::<T>(T::SORT);
+
     /// A cell that holds `value`.
     ///
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new(heap: &Arc<Heap>, value: T) -> Result<Self, OutOfMemory> {
-        let cells = SharedSlice::new(heap, 1)?;
+        let cells = SharedSlice::create(heap, Self::SHAPE, 1)?;
         cells.set(0, value);
         Ok(Self { cells })
     }
@@ -36,10 +39,10 @@ impl<T: Number> Shared<T> {
     /// The cell that `handle` names.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`OpenError`], also if it is of another type, or a row of cells.
     pub fn open(handle: Handle) -> Result<Self, OpenError> {
-        let cells = SharedSlice::open(handle)?;
-        if cells.is_empty() { Err(OpenError::Malformed) } else { Ok(Self { cells }) }
+        let memory = Memory::open_as(handle, Self::SHAPE)?;
+        Ok(Self { cells: SharedSlice { memory, _numbers: PhantomData } })
     }
 
     /// What names the cell elsewhere in the family; see [`crate::Object::travel`].
@@ -84,23 +87,28 @@ impl<T: Number> Shared<T> {
 }
 
 impl<T: Number> SharedSlice<T> {
+    const SHAPE: Shape = Shape::row::<T>(T::SORT);
+
     /// `len` numbers, all 0.
     ///
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new(heap: &Arc<Heap>, len: usize) -> Result<Self, OutOfMemory> {
+        Self::create(heap, Self::SHAPE, len)
+    }
+
+    fn create(heap: &Arc<Heap>, shape: Shape, len: usize) -> Result<Self, OutOfMemory> {
         let n_bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
-        let memory = Memory::create(heap, n_bytes, 0)?;
+        let memory = Memory::create_as(heap, shape, n_bytes, 0)?;
         Ok(Self { memory, _numbers: PhantomData })
     }
 
-    /// The numbers that `handle` names. They are taken for `T`s: the handle says no more than how
-    /// many bytes there are.
+    /// The numbers that `handle` names.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`OpenError`], also if they are of another type, or a single one.
     pub fn open(handle: Handle) -> Result<Self, OpenError> {
-        Ok(Self { memory: Memory::open(handle)?, _numbers: PhantomData })
+        Ok(Self { memory: Memory::open_as(handle, Self::SHAPE)?, _numbers: PhantomData })
     }
 
     /// What names the numbers elsewhere in the family; see [`crate::Object::travel`].

@@ -25,20 +25,23 @@ use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::Handle;
 use crate::heap::{Heap, OutOfMemory};
 use crate::layout::{LARGEST_SMALL, SMALLEST};
-use crate::object::{HEADER_LEN as OBJECT_HEADER_LEN, Kind, Object, OpenError, ids};
+use crate::object::{HEADER_LEN as OBJECT_HEADER_LEN, Kind, Object, OpenError, Shape, ids};
 
 pub use cells::{Shared, SharedSlice};
 pub use number::{Integer, Number};
 
 /// What memory is in a pickle.
-pub static KIND: Kind =
-    Kind { id: ids::MEMORY, name: "shared memory", destroy: |_heap, _payload, _len| {} };
+// SAFETY: the one kind of this number. Nothing is to be done at its end.
+pub static KIND: Kind = unsafe { Kind::new(ids::MEMORY, "shared memory", fits, destroy) };
 
 /// Bytes shared by a family.
 #[derive(Clone, Debug)]
 pub struct Memory {
     object: Object,
     data: NonNull<u8>,
+    /// As in the header, where neither ever changes.
+    len: u64,
+    n_slots: u32,
 }
 
 // SAFETY: the data is reached through atomics, or by callers who promise to follow the rules for
@@ -78,6 +81,15 @@ impl Memory {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn create(heap: &Arc<Heap>, len: u64, n_watched: u64) -> Result<Self, OutOfMemory> {
+        Self::create_as(heap, Shape::NONE, len, n_watched)
+    }
+
+    fn create_as(
+        heap: &Arc<Heap>,
+        shape: Shape,
+        len: u64,
+        n_watched: u64,
+    ) -> Result<Self, OutOfMemory> {
         let too_large = || OutOfMemory::new(len, "no heap is that large".to_owned());
         let slots_at = len.checked_add(HEADER_LEN + 7).ok_or_else(too_large)? & !7;
         let wanted = slots_at
@@ -85,16 +97,17 @@ impl Memory {
             .filter(|wanted| *wanted < 1 << 56)
             .ok_or_else(too_large)?;
         let whole = rounded(wanted);
-        let object = Object::create(heap, &KIND, whole)?;
-        let memory = Self::of(object);
-        let header = memory.header();
+        // SAFETY: the header is set up below, and zeros are numbers and slots.
+        let object = unsafe { Object::create(heap, &KIND, shape, whole) }?;
+        // SAFETY: the payload of memory.
+        let header = unsafe { header_at(object.payload()) };
         header.data_len.store(len, Ordering::Relaxed);
         let n_slots = ((whole - slots_at) / watch::SLOT_LEN).min(MAX_SLOTS);
         header.n_slots.store(n_slots as u32, Ordering::Relaxed);
-        Ok(memory)
+        Ok(Self::of(object))
     }
 
-    /// The memory that `handle` names.
+    /// The bytes of the memory that `handle` names, whatever they are.
     ///
     /// # Errors
     /// [`OpenError`], each a sentence for the user.
@@ -102,11 +115,23 @@ impl Memory {
         Object::open(handle, &KIND).map(Self::of)
     }
 
+    /// The memory of this shape that `handle` names.
+    ///
+    /// # Errors
+    /// As [`Memory::open`], also if it was made for data of another type.
+    fn open_as(handle: Handle, shape: Shape) -> Result<Self, OpenError> {
+        Object::open_as(handle, &KIND, shape).map(Self::of)
+    }
+
     fn of(object: Object) -> Self {
         let payload = object.payload();
+        // SAFETY: the payload of memory.
+        let header = unsafe { header_at(payload) };
+        let len = header.data_len.load(Ordering::Relaxed);
+        let n_slots = header.n_slots.load(Ordering::Relaxed);
         // SAFETY: the payload is at least a header long.
         let data = unsafe { payload.add(HEADER_LEN as usize) };
-        Self { object, data }
+        Self { object, data, len, n_slots }
     }
 
     /// The object that is counted, and travels.
@@ -121,8 +146,9 @@ impl Memory {
     }
 
     /// Bytes of data.
+    #[inline]
     pub fn len(&self) -> u64 {
-        self.header().data_len.load(Ordering::Relaxed)
+        self.len
     }
 
     /// Whether there are none.
@@ -173,22 +199,47 @@ impl Memory {
 
     #[inline]
     fn header(&self) -> &Header {
-        // SAFETY: in front of the data lies a header of atomics, mapped as long as the object.
-        unsafe { self.data.sub(HEADER_LEN as usize).cast().as_ref() }
+        // SAFETY: in front of the data lies the header, mapped as long as the object.
+        unsafe { header_at(self.data.sub(HEADER_LEN as usize)) }
     }
 
     fn slot(&self, cell_idx: u64) -> Option<&watch::Slot> {
-        let header = self.header();
-        let n_slots = u64::from(header.n_slots.load(Ordering::Relaxed));
+        let n_slots = u64::from(self.n_slots);
         if n_slots == 0 {
             return None;
         }
         let slots_at = (self.len() + 7) & !7;
         let at = slots_at + cell_idx % n_slots * watch::SLOT_LEN;
-        // SAFETY: the slots follow the data and are made of atomics; `create` counted them.
+        // SAFETY: the slots follow the data and are made of atomics; `create` counted them, and
+        // `fits` saw that there is room for so many.
         Some(unsafe { self.data.add(at as usize).cast().as_ref() })
     }
 }
+
+/// # Safety
+/// The payload of memory, which is there for as long as `'a`.
+unsafe fn header_at<'a>(payload: NonNull<u8>) -> &'a Header {
+    // SAFETY: aligned to 64, at least so long, and made of atomics.
+    unsafe { payload.cast().as_ref() }
+}
+
+/// Data and slots are as long as the header says.
+unsafe fn fits(payload: NonNull<u8>, whole: u64) -> bool {
+    if whole < HEADER_LEN {
+        return false;
+    }
+    // SAFETY: the payload of memory, that is there meanwhile.
+    let header = unsafe { header_at(payload) };
+    let n_slots = u64::from(header.n_slots.load(Ordering::Relaxed));
+    let slots_at = header.data_len.load(Ordering::Relaxed).checked_add(HEADER_LEN + 7);
+    let end = slots_at.and_then(|at| (at & !7).checked_add(n_slots * watch::SLOT_LEN));
+    // Without slots the data may end with the object.
+    let data_end = header.data_len.load(Ordering::Relaxed).checked_add(HEADER_LEN);
+    let end = if n_slots == 0 { data_end } else { end };
+    end.is_some_and(|end| end <= whole)
+}
+
+unsafe fn destroy(_heap: &Arc<Heap>, _payload: NonNull<u8>, _len: u64) {}
 
 /// The length that uses the whole block which `len` takes anyhow.
 fn rounded(len: u64) -> u64 {

@@ -4,12 +4,17 @@ use std::sync::atomic::{
     AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering,
 };
 
+use crate::object::Sort;
+
 /// A number that fits an atomic cell: integers of 8 to 64 bits, `f32`, `f64` and `bool`.
 ///
 /// # Safety
 /// For implementors: all bits that the operations can leave in a cell are a valid `Self`, and zeros
-/// are.
+/// are; a type has the size and alignment of its atomic cell.
 pub unsafe trait Number: Copy + PartialOrd + Send + Sync + 'static {
+    /// What tells it from other numbers of the same size.
+    const SORT: Sort;
+
     /// Reads the cell.
     ///
     /// # Safety
@@ -114,9 +119,11 @@ macro_rules! access {
 }
 
 macro_rules! integers {
-    ($($number:ty: $atomic:ty;)*) => {$(
+    ($sort:ident: $($number:ty: $atomic:ty;)*) => {$(
         // SAFETY: every pattern of bits is such an integer.
         unsafe impl Number for $number {
+            const SORT: Sort = Sort::$sort;
+
             access!($atomic, std::convert::identity, std::convert::identity);
 
             #[inline]
@@ -153,6 +160,8 @@ macro_rules! floats {
     ($($number:ty: $atomic:ty;)*) => {$(
         // SAFETY: every pattern of bits is such a float.
         unsafe impl Number for $number {
+            const SORT: Sort = Sort::Float;
+
             access!($atomic, <$number>::to_bits, <$number>::from_bits);
 
             #[inline]
@@ -169,10 +178,15 @@ macro_rules! floats {
 }
 
 integers! {
+    Signed:
     i8: AtomicI8;
     i16: AtomicI16;
     i32: AtomicI32;
     i64: AtomicI64;
+}
+
+integers! {
+    Unsigned:
     u8: AtomicU8;
     u16: AtomicU16;
     u32: AtomicU32;
@@ -187,6 +201,8 @@ floats! {
 // SAFETY: the cell is accessed as a byte, and every byte but 0 is read as true, so that one which a
 // buffer's user wrote is no harm.
 unsafe impl Number for bool {
+    const SORT: Sort = Sort::Bool;
+
     access!(AtomicU8, u8::from, |byte: u8| byte != 0);
 
     fn plus(self, _other: Self) -> Option<Self> {

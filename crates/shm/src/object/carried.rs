@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::holds::Slot;
-use super::{CHANGING, Handle, Object, header, unreference};
+use super::{CHANGING, Handle, Object, lives, reference, unreference};
 use crate::heap::Heap;
 use crate::party::Party;
 
@@ -41,16 +41,23 @@ impl Carried {
         (result, End::pop())
     }
 
-    /// Takes over the references of a message which nobody else can reach any more.
-    pub fn from_message(heap: &Arc<Heap>, handles: &[Handle]) -> Self {
-        let slots = handles.iter().map(|handle| {
-            let slot = heap.registry.free.take(heap).ok()?;
-            slot.set(heap, handle.offset);
-            Some(slot)
-        });
-        let slots = slots.collect();
-        let holder = (!handles.is_empty()).then(|| (Arc::clone(heap), heap.me()));
-        Self { holder, handles: handles.to_vec(), slots }
+    /// Takes over the references of a message. A handle of nothing that lives is passed over: the
+    /// message has no reference to it.
+    ///
+    /// # Safety
+    /// - Each of the handles stands for one reference that was [left](Self::leave_to_message) to
+    ///   the message.
+    /// - Nobody else can reach the message any more, so that nobody else takes them over.
+    pub unsafe fn from_message(heap: &Arc<Heap>, handles: &[Handle]) -> Self {
+        let mut taken = Self::default();
+        for handle in handles.iter().filter(|handle| lives(heap, **handle)) {
+            let slot = heap.registry.free.take(heap).ok();
+            if let Some(slot) = slot {
+                slot.set(heap, handle.offset);
+            }
+            taken.push(heap, *handle, slot);
+        }
+        taken
     }
 
     /// Counts one more reference to each object that a message names. The message stays where it
@@ -63,17 +70,33 @@ impl Carried {
         copy
     }
 
-    /// One more reference to an object that somebody holds.
-    fn count(&mut self, heap: &Arc<Heap>, handle: Handle) {
+    /// One more reference to an object that somebody holds; false: it cannot be had.
+    fn count(&mut self, heap: &Arc<Heap>, handle: Handle) -> bool {
+        if !self.is_in(heap) {
+            // A message goes to one family.
+            return false;
+        }
         self.make_own();
         let slot = heap.registry.free.take(heap).ok();
         if let Some(slot) = slot {
             slot.set(heap, handle.offset | CHANGING);
         }
-        header(heap, handle.offset).reference_once_more();
-        if let Some(slot) = slot {
-            slot.set(heap, handle.offset);
+        let is_counted = reference(heap, handle);
+        match slot {
+            Some(slot) if !is_counted => {
+                slot.set(heap, 0);
+                heap.registry.free.put(slot);
+            }
+            Some(slot) => slot.set(heap, handle.offset),
+            None => {}
         }
+        if is_counted {
+            self.push(heap, handle, slot);
+        }
+        is_counted
+    }
+
+    fn push(&mut self, heap: &Arc<Heap>, handle: Handle, slot: Option<Slot>) {
         self.holder.get_or_insert_with(|| (Arc::clone(heap), heap.me()));
         self.handles.push(handle);
         self.slots.push(slot);
@@ -82,6 +105,11 @@ impl Carried {
     /// Whether it holds nothing, as nearly always.
     pub fn is_empty(&self) -> bool {
         self.handles.is_empty()
+    }
+
+    /// Whether all it holds are objects of this heap, so that their handles mean something there.
+    pub fn is_in(&self, heap: &Heap) -> bool {
+        self.holder.as_ref().is_none_or(|(mine, _)| std::ptr::eq(&raw const **mine, heap))
     }
 
     /// What the message has to list.
@@ -110,8 +138,11 @@ impl Carried {
         *party = heap.me();
         self.slots.fill(None);
         for handle in &self.handles {
-            let lives = header(heap, handle.offset).reference(handle.serial);
-            debug_assert!(lives, "a forked child goes on with a message whose objects are gone");
+            let is_counted = reference(heap, *handle);
+            debug_assert!(
+                is_counted,
+                "a forked child goes on with a message whose objects are gone"
+            );
         }
     }
 }
@@ -137,19 +168,21 @@ impl Drop for Carried {
 }
 
 /// A message was destroyed unread: its references with it.
-pub fn release_message(heap: &Arc<Heap>, handles: &[Handle]) {
-    for handle in handles {
+///
+/// # Safety
+/// As for [`Carried::from_message`].
+pub unsafe fn release_message(heap: &Arc<Heap>, handles: &[Handle]) {
+    for handle in handles.iter().filter(|handle| lives(heap, **handle)) {
         unreference(heap, handle.offset);
     }
 }
 
-/// Counts a reference for the message being written in this thread; false: there is none.
+/// Counts a reference for the message being written in this thread; false: there is no message, or
+/// the object has as many references as can be counted.
 pub(super) fn note(object: &Object) -> bool {
     COLLECTING.with_borrow_mut(|stack| {
         let Some(carried) = stack.last_mut() else { return false };
-        // The caller holds it, so it lives.
-        carried.count(object.heap(), object.handle());
-        true
+        carried.count(object.heap(), object.handle())
     })
 }
 

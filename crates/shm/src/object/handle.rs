@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::kind::{self, Kind};
+use super::shape::Shape;
+
 /// Names one object of one family. Holds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Handle {
@@ -40,8 +43,25 @@ pub enum OpenError {
         /// What it is.
         found: &'static str,
     },
-    /// These bytes are no handle.
-    Malformed,
+    /// Its data is of another type.
+    WrongShape {
+        /// What was asked for.
+        what: &'static str,
+        /// The type that was asked for.
+        wanted: Shape,
+        /// The type that it is.
+        found: Shape,
+    },
+    /// These bytes are no handle of such an object.
+    Malformed {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// A handle has another length.
+    NoHandle {
+        /// How many bytes there were.
+        len: usize,
+    },
     /// To open it takes a little memory, which could not be had.
     OutOfMemory(crate::OutOfMemory),
 }
@@ -63,10 +83,10 @@ impl Handle {
     /// The handle that these bytes are.
     ///
     /// # Errors
-    /// [`OpenError::Malformed`] if there are not [`Handle::LEN`] of them.
+    /// [`OpenError::NoHandle`] if there are not [`Handle::LEN`] of them.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, OpenError> {
         if bytes.len() != Self::LEN {
-            return Err(OpenError::Malformed);
+            return Err(OpenError::NoHandle { len: bytes.len() });
         }
         let eight = |at: usize| {
             let mut part = [0; 8];
@@ -77,6 +97,13 @@ impl Handle {
         let four =
             |at: usize| u32::from_ne_bytes([last[at], last[at + 1], last[at + 2], last[at + 3]]);
         Ok(Self { family: eight(0), offset: eight(8), serial: four(0), kind: four(4) })
+    }
+}
+
+impl OpenError {
+    /// The header, or the handle itself, says that it is the kind `found`.
+    pub(super) fn wrong_kind(what: &'static str, found: u32) -> Self {
+        Self::WrongKind { what, found: kind::known(found).map_or("something else", Kind::name) }
     }
 }
 
@@ -93,8 +120,26 @@ impl fmt::Display for OpenError {
                 "this {what} is gone: when it was unpickled no process had it any more. Keep a \
                  reference to it in the process that made it"
             ),
-            Self::WrongKind { what, found } => write!(f, "this is a {found}, not a {what}"),
-            Self::Malformed => f.write_str("these bytes do not name a shared object"),
+            Self::WrongKind { what, found } => write!(
+                f,
+                "this handle names a {found}, not a {what}: open it as what it was made as"
+            ),
+            Self::WrongShape { what, wanted, found } => write!(
+                f,
+                "this {what} holds {found}, not {wanted}: open it with the type that it was made \
+                 with"
+            ),
+            Self::Malformed { what } => write!(
+                f,
+                "this handle names no {what}: no shared object begins where it points to. It was \
+                 damaged on its way, or was not made by this program"
+            ),
+            Self::NoHandle { len } => write!(
+                f,
+                "these {len} bytes are not the handle of a shared object, which has {}: send the \
+                 object itself, and nothing cut out of its pickle",
+                Handle::LEN
+            ),
             Self::OutOfMemory(error) => error.fmt(f),
         }
     }

@@ -7,7 +7,7 @@
 //! | slot | meaning | the undertaker |
 //! |---|---|---|
 //! | 0 | free | – |
-//! | offset, `MAKING` | the object is being made, and is the party's own or already the family's | releases it if it is the family's; else the sweep frees it |
+//! | offset, `MAKING` | the object is being made: its block is the party's, or counts one reference | releases it if it counts; else the sweep frees it |
 //! | offset, `CHANGING` | the reference is being counted, or taken off the count | leaves the count alone |
 //! | offset | one of the object's references is this party's | releases it |
 //!
@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 
+use super::word::Count;
 use super::{MAKING, unreference};
 use crate::block::BlockRef;
 use crate::heap::Heap;
@@ -62,8 +63,8 @@ impl FreeSlots {
 /// A new page of `party` in front of its chain; its slots, all free.
 pub(super) fn new_page(heap: &Arc<Heap>, party: Party) -> Result<Vec<Slot>, OutOfMemory> {
     let Some(entry) = heap.entry(party) else {
-        let why = "this process is in no family: it was forked while none could be joined";
-        return Err(OutOfMemory::new(PAGE_LEN, why.to_owned()));
+        heap.check_membership(PAGE_LEN)?;
+        return Err(OutOfMemory::new(PAGE_LEN, "the party is in no family".to_owned()));
     };
     let mut block = heap.alloc(PAGE_LEN)?;
     block.fill(0);
@@ -104,7 +105,7 @@ pub(crate) fn release_holds_of(heap: &Arc<Heap>, dead: Party) {
             slot.set(heap, 0);
             match value & super::STATES {
                 0 => unreference(heap, offset),
-                MAKING if is_familys(heap, offset) => unreference(heap, offset),
+                MAKING if is_made(heap, offset) => unreference(heap, offset),
                 _ => {}
             }
         }
@@ -126,8 +127,6 @@ pub(super) fn move_pages(heap: &Heap, from: Party, to: Party) {
 }
 
 /// Whether the object at `offset` was made to the end.
-fn is_familys(heap: &Heap, offset: u64) -> bool {
-    let at = BlockRef { offset, len: 0 };
-    // Changing the holder to itself tells who it is.
-    heap.change_holder(at, Party::FAMILY, None, Some(Party::FAMILY)).is_some()
+fn is_made(heap: &Heap, offset: u64) -> bool {
+    Count::at(heap, offset).and_then(Count::get).is_some()
 }

@@ -9,14 +9,59 @@ use crate::heap::Heap;
 
 /// A sort of object. Every process of a family knows the same ones by the same numbers.
 pub struct Kind {
+    id: u32,
+    name: &'static str,
+    fits: Fits,
+    destroy: Destroy,
+}
+
+/// Whether an object of `len` bytes is long enough for all that its bytes say lies in it.
+///
+/// # Safety
+/// The payload is that of an object of this kind, of this length, which lives meanwhile.
+pub type Fits = unsafe fn(payload: NonNull<u8>, len: u64) -> bool;
+
+/// Gives back what an object holds besides its own block. Runs once, in any process, also for an
+/// object whose last holder was killed. It may not wait for anybody, nor bury.
+///
+/// # Safety
+/// The payload is that of an object of this kind, of this length, and nobody else can reach it any
+/// more.
+pub type Destroy = unsafe fn(&Arc<Heap>, payload: NonNull<u8>, len: u64);
+
+impl Kind {
+    /// A kind with this number, which people call `name`, as in "this queue is gone".
+    ///
+    /// # Safety
+    /// - No other kind has this number, in any process of the family.
+    /// - `fits` and `destroy` ask for no more than their types say.
+    pub const unsafe fn new(id: u32, name: &'static str, fits: Fits, destroy: Destroy) -> Self {
+        Self { id, name, fits, destroy }
+    }
+
     /// Its number; see [`ids`].
-    pub id: u32,
-    /// What people call it, as in "this queue is gone".
-    pub name: &'static str,
-    /// Gives back what the object holds besides its own block. Runs once, in any process, also for
-    /// an object whose last holder was killed; nobody else can reach the object any more. It may
-    /// not wait for anybody, nor bury.
-    pub destroy: fn(&Arc<Heap>, payload: NonNull<u8>, len: u64),
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// What people call it.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// # Safety
+    /// As for [`Fits`].
+    pub(super) unsafe fn fits(&self, payload: NonNull<u8>, len: u64) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { (self.fits)(payload, len) }
+    }
+
+    /// # Safety
+    /// As for [`Destroy`].
+    pub(super) unsafe fn destroy(&self, heap: &Arc<Heap>, payload: NonNull<u8>, len: u64) {
+        // SAFETY: the caller's promise.
+        unsafe { (self.destroy)(heap, payload, len) }
+    }
 }
 
 /// The numbers in use, here so that no two kinds share one.

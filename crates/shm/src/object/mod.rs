@@ -1,7 +1,8 @@
 //! Objects that several processes share: counted, and ended with their last reference.
 //!
-//! An object is a block of the heap that belongs to the family ([`Party::FAMILY`]) and starts with
-//! a header: how many references there are, and its serial number, in one word.
+//! An object is a block of the heap that belongs to the family and starts with a header. How many
+//! references there are stands in the word of the block, where a holder stands for other blocks
+//! (see `word.rs`); so what is an object is known by a word that no user of the heap can reach.
 //!
 //! | references | meaning | left by |
 //! |---|---|---|
@@ -11,13 +12,17 @@
 //! Who counts: each process once, however many [`Object`] values it has (see `holds.rs`, where the
 //! undertaker finds it after a death); each message that names the object ([`Carried`]).
 //!
-//! A [`Handle`] counts nothing. It opens the object while somebody else holds it; the serial number
-//! tells if what lies there is another object by now, in the same compare-and-swap that counts.
+//! A [`Handle`] counts nothing. It opens the object while somebody else holds it, and is believed in
+//! nothing: it must name the start of a block that is an object, which is counted first. Then serial
+//! number, kind, length and [`Shape`] are compared with the header, and the kind says whether what
+//! lies there [fits](Kind).
 
 mod carried;
 mod handle;
 mod holds;
 mod kind;
+mod shape;
+mod word;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,11 +37,14 @@ use crate::heap::{Heap, OutOfMemory};
 use crate::layout::LARGEST_SMALL;
 use crate::party::Party;
 use holds::{FreeSlots, Slot};
+use word::{Count, NO_REFERENCE, ONE_REFERENCE};
 
 pub use carried::{Carried, release_message};
 pub use handle::{Handle, OpenError};
 pub(crate) use holds::release_holds_of;
 pub use kind::{Kind, ids, register};
+pub use shape::{Shape, Sort};
+pub(crate) use word::is_object;
 
 /// A reference to a shared object, this process's. Clones are counted within the process only.
 #[derive(Clone)]
@@ -50,18 +58,18 @@ struct Inner {
     len: u64,
     serial: u32,
     kind: &'static Kind,
+    shape: Shape,
     /// Where the reference is written down, and whose it is; both change in a forked child.
     slot: Mutex<(Slot, Party)>,
 }
 
-/// In front of every object.
+/// In front of every object. Never changes after the block became an object.
 #[repr(C, align(64))]
 struct Header {
-    /// Low half: references. High half: serial number.
-    word: AtomicU64,
     kind: AtomicU32,
-    _unused: AtomicU32,
+    serial: AtomicU32,
     len: AtomicU64,
+    shape: AtomicU64,
 }
 
 pub(crate) const HEADER_LEN: u64 = size_of::<Header>() as u64;
@@ -99,9 +107,19 @@ impl Object {
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub fn create(heap: &Arc<Heap>, kind: &'static Kind, len: u64) -> Result<Self, OutOfMemory> {
-        Self::create_in(heap, kind, len, || {
-            let whole = HEADER_LEN.saturating_add(len);
+    ///
+    /// # Safety
+    /// Before anybody else learns of the object, or it is dropped, its bytes are what every user of
+    /// this kind may rely on, and what its end can deal with. Zeros are, at least for the latter.
+    pub unsafe fn create(
+        heap: &Arc<Heap>,
+        kind: &'static Kind,
+        shape: Shape,
+        len: u64,
+    ) -> Result<Self, OutOfMemory> {
+        let too_large = || OutOfMemory::new(len, "no heap is that large".to_owned());
+        let whole = len.checked_add(HEADER_LEN).ok_or_else(too_large)?;
+        Self::create_in(heap, kind, shape, len, || {
             let mut block = heap.alloc(whole)?;
             // A large block comes from regions that read as zeros.
             if whole <= LARGEST_SMALL {
@@ -116,17 +134,23 @@ impl Object {
     ///
     /// # Errors
     /// [`OutOfMemory`] if the heap's limit is reached.
-    pub fn create_sparse(
+    ///
+    /// # Safety
+    /// As for [`Object::create`].
+    pub unsafe fn create_sparse(
         heap: &Arc<Heap>,
         kind: &'static Kind,
         len: u64,
     ) -> Result<Self, OutOfMemory> {
-        Self::create_in(heap, kind, len, || heap.alloc_sparse(HEADER_LEN.saturating_add(len)))
+        let too_large = || OutOfMemory::new(len, "no heap is that large".to_owned());
+        let whole = len.checked_add(HEADER_LEN).ok_or_else(too_large)?;
+        Self::create_in(heap, kind, Shape::NONE, len, || heap.alloc_sparse(whole))
     }
 
     fn create_in(
         heap: &Arc<Heap>,
         kind: &'static Kind,
+        shape: Shape,
         len: u64,
         alloc: impl FnOnce() -> Result<Block, OutOfMemory>,
     ) -> Result<Self, OutOfMemory> {
@@ -136,65 +160,79 @@ impl Object {
         let offset = block.at().offset;
         let serial = heap.next_serial();
         let header = header(heap, offset);
-        header.kind.store(kind.id, Ordering::Relaxed);
+        header.kind.store(kind.id(), Ordering::Relaxed);
+        header.serial.store(serial, Ordering::Relaxed);
         header.len.store(len, Ordering::Relaxed);
-        header.word.store(u64::from(serial) << 32 | 1, Ordering::Release);
+        header.shape.store(shape.word(), Ordering::Relaxed);
         slot.set(heap, offset | MAKING);
-        block.give_to(Party::FAMILY);
+        // Release: who sees that it is an object sees the header.
+        block.give_to(ONE_REFERENCE);
         slot.set(heap, offset);
-        Ok(Self::known(heap, offset, len, serial, kind, slot))
+        Ok(Self::known(heap, Found { offset, len, serial, kind, shape }, slot))
     }
 
-    /// The object that `handle` names.
+    /// The object that `handle` names, whatever its [`Shape`].
     ///
     /// # Errors
     /// [`OpenError`], each a sentence for the user.
     pub fn open(handle: Handle, kind: &'static Kind) -> Result<Self, OpenError> {
-        let what = kind.name;
+        let what = kind.name();
         let heap = family::existing().ok_or(OpenError::NoFamily { what })?;
         if heap.family() != handle.family {
             return Err(OpenError::OtherFamily { what });
         }
-        if handle.kind != kind.id {
-            let found = kind::known(handle.kind).map_or("something else", |kind| kind.name);
-            return Err(OpenError::WrongKind { what, found });
+        if handle.kind != kind.id() {
+            return Err(OpenError::wrong_kind(what, handle.kind));
         }
         let known = heap.registry.lock().get(&handle.offset).and_then(Weak::upgrade);
         if let Some(inner) = known.filter(|inner| inner.serial == handle.serial) {
-            return Ok(Self { inner });
+            let is_it = inner.kind.id() == kind.id();
+            let found = inner.kind.id();
+            return is_it.then_some(Self { inner }).ok_or(OpenError::wrong_kind(what, found));
         }
         Self::open_anew(&heap, handle, kind)
     }
 
-    fn open_anew(heap: &Arc<Heap>, handle: Handle, kind: &'static Kind) -> Result<Self, OpenError> {
-        let offset = handle.offset;
-        if !heap.has_object_at(offset) {
-            return Err(OpenError::Malformed);
+    /// The object of this shape that `handle` names.
+    ///
+    /// # Errors
+    /// As [`Object::open`], also if its data is of another type.
+    pub fn open_as(handle: Handle, kind: &'static Kind, shape: Shape) -> Result<Self, OpenError> {
+        let object = Self::open(handle, kind)?;
+        let found = object.inner.shape;
+        if found == shape {
+            return Ok(object);
         }
-        let slot = heap.registry.free.take(heap).map_err(OpenError::OutOfMemory)?;
-        slot.set(heap, offset | CHANGING);
-        let header = header(heap, offset);
-        if !header.reference(handle.serial) {
-            slot.set(heap, 0);
-            heap.registry.free.put(slot);
-            return Err(OpenError::Gone { what: kind.name });
-        }
-        slot.set(heap, offset);
-        let len = header.len.load(Ordering::Relaxed);
-        Ok(Self::known(heap, offset, len, handle.serial, kind, slot))
+        Err(OpenError::WrongShape { what: kind.name(), wanted: shape, found })
     }
 
-    fn known(
-        heap: &Arc<Heap>,
-        offset: u64,
-        len: u64,
-        serial: u32,
-        kind: &'static Kind,
-        slot: Slot,
-    ) -> Self {
+    fn open_anew(heap: &Arc<Heap>, handle: Handle, kind: &'static Kind) -> Result<Self, OpenError> {
+        let offset = handle.offset;
+        let count = Count::at(heap, offset).ok_or(OpenError::Malformed { what: kind.name() })?;
+        let slot = heap.registry.free.take(heap).map_err(OpenError::OutOfMemory)?;
+        slot.set(heap, offset | CHANGING);
+        if !count.take() {
+            slot.set(heap, 0);
+            heap.registry.free.put(slot);
+            return Err(OpenError::Gone { what: kind.name() });
+        }
+        // From here on the object cannot end, so its header is that of an object.
+        let checked = check(heap, handle, kind, count.capacity);
+        let found = checked.inspect_err(|_| {
+            unreference(heap, offset);
+            slot.set(heap, 0);
+            heap.registry.free.put(slot);
+        })?;
+        slot.set(heap, offset);
+        Ok(Self::known(heap, found, slot))
+    }
+
+    fn known(heap: &Arc<Heap>, found: Found, slot: Slot) -> Self {
+        let Found { offset, len, serial, kind, shape } = found;
         let slot = Mutex::new((slot, heap.me()));
-        let inner = Arc::new(Inner { heap: Arc::clone(heap), offset, len, serial, kind, slot });
-        heap.registry.lock().insert(offset, Arc::downgrade(&inner));
+        let heap = Arc::clone(heap);
+        let inner = Arc::new(Inner { heap, offset, len, serial, kind, shape, slot });
+        inner.heap.registry.lock().insert(offset, Arc::downgrade(&inner));
         Self { inner }
     }
 
@@ -235,7 +273,7 @@ impl Object {
             family: self.inner.heap.family(),
             offset: self.inner.offset,
             serial: self.inner.serial,
-            kind: self.inner.kind.id,
+            kind: self.inner.kind.id(),
         }
     }
 
@@ -260,7 +298,7 @@ impl Eq for Object {}
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<{} at {:#x}>", self.inner.kind.name, self.inner.offset)
+        write!(f, "<{} at {:#x}>", self.inner.kind.name(), self.inner.offset)
     }
 }
 
@@ -300,10 +338,6 @@ impl Heap {
         }
     }
 
-    fn has_object_at(&self, offset: u64) -> bool {
-        offset.is_multiple_of(64) && self.layout.region_of(offset).is_some()
-    }
-
     /// Before a fork: what the child, as `party`, is to hold.
     pub(crate) fn inheritance_for(
         self: &Arc<Self>,
@@ -322,10 +356,14 @@ impl Heap {
             let slot = inheritance.free.pop().expect("a page has slots");
             let offset = object.inner.offset;
             slot.set(self, offset | CHANGING);
-            // We hold it, so it lives.
-            header(self, offset).reference_once_more();
-            slot.set(self, offset);
-            inheritance.objects.push((object, slot));
+            // We hold it, so it lives; the child knows nothing of one that cannot be counted.
+            if Count::at(self, offset).is_some_and(Count::take) {
+                slot.set(self, offset);
+                inheritance.objects.push((object, slot));
+            } else {
+                slot.set(self, 0);
+                inheritance.free.push(slot);
+            }
         }
         Ok(inheritance)
     }
@@ -366,48 +404,74 @@ impl Registry {
     }
 }
 
-impl Header {
-    /// Counts one more reference to an object that somebody holds.
-    fn reference_once_more(&self) {
-        let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
-        let counted = self.word.fetch_update(success, failure, |word| Some(one_more(word)));
-        debug_assert!(counted.is_ok_and(|word| word as u32 != 0), "nobody holds the object");
-    }
-
-    /// Counts one more reference to the object with this serial number, if it lives.
-    fn reference(&self, serial: u32) -> bool {
-        let mut word = self.word.load(Ordering::Acquire);
-        while (word >> 32) as u32 == serial && word as u32 != 0 {
-            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-            match self.word.compare_exchange(word, one_more(word), success, failure) {
-                Ok(_) => return true,
-                Err(now) => word = now,
-            }
-        }
-        false
-    }
+/// An object as its header describes it.
+struct Found {
+    offset: u64,
+    len: u64,
+    serial: u32,
+    kind: &'static Kind,
+    shape: Shape,
 }
 
-/// The word with one reference more, which must not become another serial number.
-fn one_more(word: u64) -> u64 {
-    assert!(word as u32 != u32::MAX, "an object is named so often that it cannot be counted");
-    word + 1
+/// Whether the object that the caller has counted is the one that `handle` names.
+fn check(
+    heap: &Heap,
+    handle: Handle,
+    kind: &'static Kind,
+    capacity: u64,
+) -> Result<Found, OpenError> {
+    let what = kind.name();
+    let offset = handle.offset;
+    let header = header(heap, offset);
+    let serial = header.serial.load(Ordering::Relaxed);
+    if serial != handle.serial {
+        return Err(OpenError::Gone { what });
+    }
+    let id = header.kind.load(Ordering::Relaxed);
+    if id != kind.id() {
+        return Err(OpenError::wrong_kind(what, id));
+    }
+    let len = header.len.load(Ordering::Relaxed);
+    let is_inside = len.checked_add(HEADER_LEN).is_some_and(|whole| whole <= capacity);
+    // SAFETY: an object of this kind and length, by its header, which the caller has counted.
+    if !is_inside || !unsafe { kind.fits(payload(heap, offset, len), len) } {
+        return Err(OpenError::Malformed { what });
+    }
+    let shape = Shape::from_word(header.shape.load(Ordering::Relaxed));
+    Ok(Found { offset, len, serial, kind, shape })
+}
+
+/// Counts one more reference for a message that names the object; false: it is gone.
+fn reference(heap: &Heap, handle: Handle) -> bool {
+    if !lives(heap, handle) {
+        return false;
+    }
+    Count::at(heap, handle.offset).is_some_and(Count::take)
+}
+
+/// Whether the handle names an object that lives. For handles out of messages, which keep what they
+/// name alive: anything else is no handle of theirs.
+fn lives(heap: &Heap, handle: Handle) -> bool {
+    let count = Count::at(heap, handle.offset).and_then(Count::get);
+    count.is_some_and(|n| n != 0)
+        && header(heap, handle.offset).serial.load(Ordering::Relaxed) == handle.serial
 }
 
 /// Takes one reference off the count, and ends the object if it was the last.
 fn unreference(heap: &Arc<Heap>, offset: u64) {
-    let header = header(heap, offset);
-    // AcqRel: who ends the object sees what all other holders did to it.
-    let before = header.word.fetch_sub(1, Ordering::AcqRel);
-    debug_assert!(before as u32 != 0, "a reference was released twice");
-    if before as u32 != 1 {
+    let left = Count::at(heap, offset).and_then(Count::give_back);
+    debug_assert!(left.is_some(), "a reference was released twice");
+    if left != Some(0) {
         return;
     }
+    let header = header(heap, offset);
     let len = header.len.load(Ordering::Relaxed);
     // A kind this process does not know cannot be ended here: it stays with the family.
     let Some(kind) = kind::known(header.kind.load(Ordering::Relaxed)) else { return };
-    (kind.destroy)(heap, payload(heap, offset, len), len);
-    drop(heap.take_over(BlockRef { offset, len: HEADER_LEN + len }, Party::FAMILY));
+    // SAFETY: an object of this kind, which nobody else can reach any more.
+    unsafe { kind.destroy(heap, payload(heap, offset, len), len) };
+    // SAFETY: the last reference was ours, so the block is.
+    drop(unsafe { heap.take_over(BlockRef { offset, len: HEADER_LEN + len }, NO_REFERENCE) });
 }
 
 fn header(heap: &Heap, offset: u64) -> &Header {

@@ -70,7 +70,10 @@ impl SharedBarrier {
     }
 
     /// Makes [`len_for`](Self::len_for) zeros a barrier that nobody else knows yet.
-    pub fn set_up(&self, n_parties: u32) {
+    ///
+    /// # Safety
+    /// Behind it are so many zeros, which belong to it, aligned as it is, for as long as it lives.
+    pub unsafe fn set_up(&self, n_parties: u32) {
         self.n_parties.store(n_parties, Ordering::Relaxed);
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use manyhands_shm::object::Shape;
 use manyhands_sync::BrokenBarrier;
 use manyhands_sync::shared::barrier::{Arrival, Refused, SharedBarrier as State};
 use manyhands_sys::clock::Deadline;
@@ -55,8 +56,9 @@ impl SharedBarrier {
     pub fn new(parties: u32) -> Result<Self, ShareError> {
         let is_sensible = (1..=MAX_PARTIES).contains(&parties);
         assert!(is_sensible, "a barrier is for 1 to {MAX_PARTIES} threads, not for {parties}");
-        let at: Located<State> = Located::create(State::len_for(parties))?;
-        at.state().set_up(parties);
+        let at: Located<State> = Located::create(Shape::NONE, State::len_for(parties))?;
+        // SAFETY: the object was made as long as that takes.
+        unsafe { at.state().set_up(parties) };
         Ok(Self { at })
     }
 

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use bytemuck::Pod;
+use manyhands_shm::object::Shape;
 use manyhands_sync::shared::condition::{MAX_WAITERS, WaiterRow};
 use manyhands_sys::clock::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -58,7 +59,7 @@ impl SharedCondvar {
     /// # Errors
     /// [`ShareError`].
     pub fn new() -> Result<Self, ShareError> {
-        Ok(Self { at: Located::create(size_of::<WaiterRow>() as u64)? })
+        Ok(Self { at: Located::create(Shape::NONE, size_of::<WaiterRow>() as u64)? })
     }
 
     /// Releases the mutex, sleeps until notified, and takes the mutex again.

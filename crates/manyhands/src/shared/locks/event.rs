@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use manyhands_shm::object::Shape;
 use manyhands_sync::event::RawEvent;
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::futex::Shared;
@@ -47,7 +48,7 @@ impl SharedEvent {
     /// # Errors
     /// [`ShareError`].
     pub fn new() -> Result<Self, ShareError> {
-        Ok(Self { at: Located::create(size_of::<RawEvent<Shared>>() as u64)? })
+        Ok(Self { at: Located::create(Shape::NONE, size_of::<RawEvent<Shared>>() as u64)? })
     }
 
     /// Whether it is set.

@@ -3,6 +3,7 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use manyhands_shm::object::Shape;
 use manyhands_shm::{FamilyOf, Handle, Kind, Object, OpenError};
 use manyhands_sync::event::RawEvent;
 use manyhands_sync::robust::Owner;
@@ -21,14 +22,10 @@ use crate::shared::heap;
 /// # Safety
 /// - The type is made of atomics, so that any bytes are one and any process may change them.
 /// - Its alignment is at most 64.
+/// - The kind's objects begin with one, which reaches no further than [`Kind`] says that it fits.
 pub(super) unsafe trait State {
     /// The kind.
     const KIND: &'static Kind;
-
-    /// Whether an object of `len` bytes has room for all that this one reaches.
-    fn fits(&self, _len: u64) -> bool {
-        true
-    }
 }
 
 // SAFETY: atomics, aligned to 8. In front of the data of a mutex, which is no part of it.
@@ -54,10 +51,6 @@ unsafe impl State for RawEvent<Shared> {
 // SAFETY: atomics, aligned to 8.
 unsafe impl State for SharedBarrier {
     const KIND: &'static Kind = &manyhands_shm::locks::BARRIER;
-
-    fn fits(&self, len: u64) -> bool {
-        Self::len_for(self.n_parties()) <= len
-    }
 }
 
 /// A handle on a state.
@@ -73,27 +66,31 @@ unsafe impl<S: State> Send for Located<S> {}
 unsafe impl<S: State> Sync for Located<S> {}
 
 impl<S: State> Located<S> {
-    /// A new object of `len` bytes, all 0, that begins with the state.
+    /// A new object of `len` bytes, all 0, that begins with the state. What `shape` says lies
+    /// behind it.
     ///
     /// # Errors
     /// [`ShareError`].
-    pub(super) fn create(len: u64) -> Result<Self, ShareError> {
+    pub(super) fn create(shape: Shape, len: u64) -> Result<Self, ShareError> {
         assert!(len >= size_of::<S>() as u64, "an object has room for its state");
-        Ok(Self::of(Object::create(&heap()?, S::KIND, len)?))
+        // SAFETY: zeros are a state, and whatever `shape` is of is plain data.
+        Ok(Self::of(unsafe { Object::create(&heap()?, S::KIND, shape, len) }?))
     }
 
-    /// The state that `handle` names.
+    /// The state that `handle` names, with nothing behind it.
     ///
     /// # Errors
-    /// [`OpenError`], also if the object is too small for it.
+    /// [`OpenError`].
     pub(super) fn open(handle: Handle) -> Result<Self, OpenError> {
-        let object = Object::open(handle, S::KIND)?;
-        let len = object.len();
-        if len < size_of::<S>() as u64 {
-            return Err(OpenError::Malformed);
-        }
-        let located = Self::of(object);
-        if located.state().fits(len) { Ok(located) } else { Err(OpenError::Malformed) }
+        Self::open_as(handle, Shape::NONE)
+    }
+
+    /// The state that `handle` names, with what `shape` says behind it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(super) fn open_as(handle: Handle, shape: Shape) -> Result<Self, OpenError> {
+        Object::open_as(handle, S::KIND, shape).map(Self::of)
     }
 
     fn of(object: Object) -> Self {
@@ -108,7 +105,7 @@ impl<S: State> Located<S> {
     pub(super) fn state(&self) -> &S {
         // SAFETY:
         // - mapped as long as the object lives, which `self` holds, and of its kind;
-        // - `create` and `open` saw that the object is long enough;
+        // - `create` saw that the object is long enough, and who opened it that it fits its kind;
         // - any bytes are a `State`.
         unsafe { self.state.as_ref() }
     }

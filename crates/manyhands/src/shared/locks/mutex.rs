@@ -2,7 +2,8 @@
 //!
 //! The object is the lock, and the data 128 bytes behind its start. The data is [`Pod`]:
 //! any bytes are a value, so what a process left that died in the middle of a write is one too; it
-//! has no padding, so who takes it for another type of the same size reads bytes and nothing else.
+//! has no padding, so who takes it for another type of the same size and alignment reads bytes and
+//! nothing else. A type of another size or alignment is refused.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,6 +13,8 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use bytemuck::Pod;
+use manyhands_shm::locks::MUTEX;
+use manyhands_shm::object::{Shape, Sort};
 use manyhands_shm::{Handle, OpenError};
 use manyhands_sync::lock::Hold;
 use manyhands_sync::robust::Owner;
@@ -105,6 +108,9 @@ const DATA_AT: usize = 128;
 const _: () = assert!(size_of::<SharedLock>() <= DATA_AT);
 
 impl<T: Pod> SharedMutex<T> {
+    /// Any bytes are a `T`, so another type of the same size and alignment is as good.
+    const SHAPE: Shape = Shape::one::<T>(Sort::Plain);
+
     const LEN: u64 = {
         // Objects are aligned to 64 bytes.
         assert!(align_of::<T>() <= 64, "a SharedMutex aligns its data to at most 64 bytes");
@@ -135,7 +141,7 @@ impl<T: Pod> SharedMutex<T> {
     }
 
     fn with_name(name: Option<&str>, value: T) -> Result<Self, ShareError> {
-        let mutex = Self::of(Located::create(Self::LEN)?);
+        let mutex = Self::of(Located::create(Self::SHAPE, Self::LEN)?);
         mutex.state().set_up(false, 0, name);
         // SAFETY: in the object, aligned, and nobody else knows it yet.
         unsafe { mutex.data().write(value) };
@@ -260,9 +266,9 @@ impl<T: Pod> SharedMutex<T> {
     }
 
     fn open(handle: Handle) -> Result<Self, OpenError> {
-        let at = Located::<SharedLock>::open(handle)?;
+        let at = Located::<SharedLock>::open_as(handle, Self::SHAPE)?;
         if at.len() != Self::LEN {
-            return Err(OpenError::Malformed);
+            return Err(OpenError::Malformed { what: MUTEX.name() });
         }
         Ok(Self::of(at))
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use manyhands_shm::object::Shape;
 use manyhands_sync::semaphore::MAX_PERMITS;
 use manyhands_sync::shared::semaphore::SharedSemaphore as State;
 use manyhands_sync::statistics::Statistics;
@@ -63,7 +64,7 @@ impl SharedSemaphore {
     /// If they are more than 2³¹ − 1.
     pub fn new(permits: u32) -> Result<Self, ShareError> {
         assert!(permits <= MAX_PERMITS, "a semaphore has at most {MAX_PERMITS} permits");
-        let at: Located<State> = Located::create(size_of::<State>() as u64)?;
+        let at: Located<State> = Located::create(Shape::NONE, size_of::<State>() as u64)?;
         at.state().set_up(permits, false);
         Ok(Self { at })
     }

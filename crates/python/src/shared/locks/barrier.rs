@@ -108,8 +108,10 @@ impl SharedBarrier {
         let n = n.ok_or_else(|| {
             PyValueError::new_err(format!("a barrier is for 1 to {MAX_PARTIES} parties"))
         })?;
-        let this = Self::of(crate::shared::create(&BARRIER, State::len_for(n))?);
-        this.state().set_up(n);
+        // SAFETY: zeros of that length are a barrier for nobody yet.
+        let this = Self::of(unsafe { crate::shared::create(&BARRIER, State::len_for(n)) }?);
+        // SAFETY: the object was made as long as that takes.
+        unsafe { this.state().set_up(n) };
         Ok(this)
     }
 

@@ -46,7 +46,8 @@ impl SharedWaiters {
     fn new(py: Python<'_>, _handle: Option<&[u8]>) -> PyResult<Self> {
         let object = match _handle {
             Some(handle) => crate::shared::open(py, handle, &CONDITION)?,
-            None => crate::shared::create(&CONDITION, size_of::<WaiterRow>() as u64)?,
+            // SAFETY: zeros are an empty row.
+            None => unsafe { crate::shared::create(&CONDITION, size_of::<WaiterRow>() as u64) }?,
         };
         let family = FamilyOf(Arc::clone(object.heap()));
         let row = object.payload().cast();

@@ -47,7 +47,8 @@ impl SharedEvent {
         let _ = ctx;
         let object = match _handle {
             Some(handle) => crate::shared::open(py, handle, &EVENT)?,
-            None => crate::shared::create(&EVENT, size_of::<RawEvent<Shared>>() as u64)?,
+            // SAFETY: zeros are an event that is not set.
+            None => unsafe { crate::shared::create(&EVENT, size_of::<RawEvent<Shared>>() as u64) }?,
         };
         let family = FamilyOf(Arc::clone(object.heap()));
         let raw = object.payload().cast();

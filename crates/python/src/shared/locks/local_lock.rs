@@ -65,7 +65,9 @@ impl LocalLock {
         if let Some(handle) = handle {
             return crate::shared::open(py, handle, kind).map(Self::new);
         }
-        let local = Self::new(crate::shared::create(kind, size_of::<SharedLock>() as u64)?);
+        // SAFETY: zeros are a free lock.
+        let object = unsafe { crate::shared::create(kind, size_of::<SharedLock>() as u64) }?;
+        let local = Self::new(object);
         local.state().set_up(ptr::eq(kind, &RLOCK), policy, name);
         Ok(local)
     }

@@ -65,7 +65,9 @@ impl SharedSemaphore {
             let text = format!("a semaphore starts with 0 to {MAX_PERMITS} permits");
             PyValueError::new_err(text)
         })?;
-        let this = Self::of(crate::shared::create(&SEMAPHORE, size_of::<State>() as u64)?);
+        // SAFETY: zeros are a semaphore without permits.
+        let object = unsafe { crate::shared::create(&SEMAPHORE, size_of::<State>() as u64) }?;
+        let this = Self::of(object);
         this.state().set_up(value, _is_bounded);
         Ok(this)
     }

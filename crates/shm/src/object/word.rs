@@ -1,0 +1,118 @@
+//! The word that counts an object's references: that of the block it lies in.
+//!
+//! | low half of a block's word | meaning |
+//! |---|---|
+//! | a party's number, or [`Party::FAMILY`] | no object: the block has a holder |
+//! | `OBJECT`, n | an object with n references |
+//! | `OBJECT`, 0 | an object that somebody ends just now: nobody can open it any more |
+//!
+//! So an offset that names an object is known by a word that no user of the heap ever reaches,
+//! and whatever bytes lie at any other place are never taken for one. To count and to see that
+//! there is an object is one compare-and-swap. Which object it is (a handle may be older than what
+//! lies there now) says its header, that is ours, and that nobody can end once we have counted.
+
+use manyhands_sys::atomic::{AtomicU64, Ordering};
+
+use crate::alloc::block_at;
+use crate::heap::Heap;
+use crate::layout::{REGION, RegionKind, RegionWord, class_size};
+use crate::party::Party;
+
+/// In a holder: no party's, but an object, and how many references it has.
+pub(crate) const OBJECT: u32 = 1 << 31;
+
+/// The holder of an object with one reference: who makes it hands its block over to this.
+pub(super) const ONE_REFERENCE: Party = Party::from_word(OBJECT | 1);
+
+/// The holder of an object that is being ended.
+pub(super) const NO_REFERENCE: Party = Party::from_word(OBJECT);
+
+/// More references than this are not counted: the next one would be `Party::FAMILY`.
+const MOST: u32 = u32::MAX - OBJECT - 1;
+
+/// Where the references of what lies at an offset are counted, if that is an object.
+#[derive(Clone, Copy)]
+pub(super) struct Count<'a> {
+    heap: &'a Heap,
+    word: &'a AtomicU64,
+    /// Bytes of its block.
+    pub(super) capacity: u64,
+    /// The region it lies in, and which of that region's lives this is.
+    region: (u64, RegionWord, u32),
+}
+
+/// Whether the block is an object of the family, and not one party's.
+pub(crate) const fn is_object(holder: Party) -> bool {
+    holder.number() & OBJECT != 0 && holder.number() != Party::FAMILY.number()
+}
+
+impl<'a> Count<'a> {
+    /// `None`: no block starts at `offset`. It may be anything else than an object.
+    pub(super) fn at(heap: &'a Heap, offset: u64) -> Option<Self> {
+        let idx = heap.layout.region_of(offset)?;
+        let n_released = heap.stamp_of(idx, 0).n_released;
+        let word = heap.region_word(idx);
+        let region = RegionWord::load(word);
+        let within = offset - heap.layout.region_at(idx);
+        let (word, capacity) = match region.kind() {
+            RegionKind::Small => {
+                let class = region.detail() as usize;
+                (heap.block_word(idx, block_at(class, within, 0)?), class_size(class))
+            }
+            RegionKind::Run if within == 0 => (word, region.detail() * REGION),
+            _ => return None,
+        };
+        Some(Self { heap, word, capacity, region: (idx, region, n_released) })
+    }
+
+    /// One more reference; false: there is no living object, or it has as many as can be counted.
+    pub(super) fn take(self) -> bool {
+        if self.change(|n| (n != 0 && n < MOST).then(|| n + 1)).is_none() {
+            return false;
+        }
+        // A region of small blocks that was released meanwhile has its words no more. One that was
+        // not by now stays, as an object lies in it.
+        let is_there = self.is_in_region();
+        if !is_there {
+            self.give_back();
+        }
+        is_there
+    }
+
+    /// Whether the region is in the same life as when it was looked at.
+    fn is_in_region(self) -> bool {
+        let (idx, region, n_released) = self.region;
+        let now = RegionWord::load(self.heap.region_word(idx));
+        now.kind() == region.kind()
+            && now.detail() == region.detail()
+            && self.heap.stamp_of(idx, 0).n_released == n_released
+    }
+
+    /// One reference less; how many are left. `None`: there was none.
+    pub(super) fn give_back(self) -> Option<u32> {
+        self.change(|n| n.checked_sub(1)).map(|before| before - 1)
+    }
+
+    /// How many references there are; `None`: there is no object.
+    pub(super) fn get(self) -> Option<u32> {
+        // Acquire: meets the Release of who made the object, or handed its block over.
+        references(self.word.load(Ordering::Acquire))
+    }
+
+    /// The number before.
+    fn change(self, change: impl Fn(u32) -> Option<u32>) -> Option<u32> {
+        let change = |word: u64| {
+            let after = change(references(word)?)?;
+            Some(word & !u64::from(u32::MAX) | u64::from(OBJECT | after))
+        };
+        // AcqRel: who ends the object sees what all other holders did to it, and who opens it what
+        // its maker did.
+        let before = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        before.ok().and_then(references)
+    }
+}
+
+fn references(word: u64) -> Option<u32> {
+    let holder = Party::from_word(word as u32);
+    is_object(holder).then(|| holder.number() & !OBJECT)
+}
