@@ -13,6 +13,7 @@ use manyhands_shm::{Block, Carried, Handle, Heap};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::shared::from_bytes;
 use crate::task::Task;
 
 /// An encoded value.
@@ -44,7 +45,7 @@ pub(crate) fn run<T: Task>(
     heap: &Arc<Heap>,
     buffer: &mut [u8; Body::MAX_INLINE],
 ) -> Result<(Encoded, Carried), Failure> {
-    let args = postcard::from_bytes(body).map_err(|error| {
+    let args = from_bytes(body).map_err(|error| {
         let args = type_name::<T::Args>();
         Failure::Other(format!("the arguments of {} ({args}) cannot be decoded: {error}", T::NAME))
     })?;
@@ -102,14 +103,14 @@ fn write<T: Serialize>(value: &T, into: &mut [u8]) -> (postcard::Result<usize>, 
 pub(crate) fn decode<T: DeserializeOwned>(reply: Reply) -> Result<T, TaskError> {
     let bytes = reply.body.bytes();
     match reply.kind {
-        ReplyKind::Raised => Err(match postcard::from_bytes(bytes) {
+        ReplyKind::Raised => Err(match from_bytes(bytes) {
             Ok(Failure::Panicked { message, location }) => {
                 TaskError::Panicked { message, location }
             }
             Ok(Failure::Other(why)) => TaskError::Other(why),
             Err(error) => undecodable::<T>(error),
         }),
-        _ => postcard::from_bytes(bytes).map_err(undecodable::<T>),
+        _ => from_bytes(bytes).map_err(undecodable::<T>),
     }
 }
 
@@ -118,7 +119,7 @@ pub(crate) fn is_failure(reply: &Reply) -> bool {
     reply.kind == ReplyKind::Raised
 }
 
-fn undecodable<T>(error: postcard::Error) -> TaskError {
+fn undecodable<T>(error: String) -> TaskError {
     TaskError::Other(format!("the result ({}) cannot be decoded: {error}", type_name::<T>()))
 }
 

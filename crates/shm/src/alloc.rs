@@ -369,8 +369,9 @@ impl Heap {
 pub(crate) fn block_at(class: usize, within: u64, len: u64) -> Option<u64> {
     let (n, size) = (n_blocks(class), class_size(class));
     let from_first = within.checked_sub(blocks_at(n))?;
-    let block_idx = from_first / size;
-    (from_first % size == 0 && block_idx < n && len <= size).then_some(block_idx)
+    // Sizes are powers of two.
+    let block_idx = from_first >> size.trailing_zeros();
+    (from_first & (size - 1) == 0 && block_idx < n && len <= size).then_some(block_idx)
 }
 
 fn store_free(word: &AtomicU64) {

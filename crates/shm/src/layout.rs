@@ -99,7 +99,23 @@ pub(crate) const fn class_size(class: usize) -> u64 {
 }
 
 /// Blocks in a small region: each needs its bytes and an 8-byte word in front.
+#[inline]
 pub(crate) const fn n_blocks(class: usize) -> u64 {
+    N_BLOCKS[class]
+}
+
+/// Of each class: counted once, as every look at a block asks.
+const N_BLOCKS: [u64; N_CLASSES] = {
+    let mut all = [0; N_CLASSES];
+    let mut class = 0;
+    while class < N_CLASSES {
+        all[class] = count_blocks(class);
+        class += 1;
+    }
+    all
+};
+
+const fn count_blocks(class: usize) -> u64 {
     let mut n = REGION / class_size(class);
     while blocks_at(n) + n * class_size(class) > REGION {
         n -= 1;

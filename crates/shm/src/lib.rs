@@ -18,6 +18,53 @@
 //!
 //! What it does not do: move blocks, or protect parties that write outside their blocks.
 //!
+//! # What takes `unsafe`
+//!
+//! Safe code cannot reach bytes of the heap that others use, whatever numbers it makes up. Whatever
+//! relies on its caller for that says so:
+//!
+//! ```compile_fail,E0133
+//! # use manyhands_shm::{BlockRef, Party, family};
+//! # let heap = family::heap().unwrap();
+//! // A block that others use, as this one's own.
+//! heap.take_over(BlockRef { offset: 1 << 20, len: 64 }, Party::FAMILY);
+//! ```
+//! ```compile_fail,E0133
+//! # let heap = manyhands_shm::family::heap().unwrap();
+//! // The blocks of one that lives, given back.
+//! heap.bury(heap.new_party().unwrap());
+//! ```
+//! ```compile_fail,E0133
+//! # use manyhands_shm::{Carried, Handle, family};
+//! # fn of(handles: &[Handle]) {
+//! // References that are somebody else's.
+//! Carried::from_message(&family::heap().unwrap(), handles);
+//! # }
+//! ```
+//! ```compile_fail,E0133
+//! # use manyhands_shm::{Handle, family, object};
+//! # fn of(handles: &[Handle]) {
+//! object::release_message(&family::heap().unwrap(), handles);
+//! # }
+//! ```
+//! ```compile_fail,E0133
+//! # use manyhands_shm::{Object, family, locks, object::Shape};
+//! // Bytes that are not what every user of the kind relies on.
+//! Object::create(&family::heap().unwrap(), &locks::BARRIER, Shape::NONE, 8);
+//! ```
+//! ```compile_fail,E0133
+//! # use manyhands_shm::{Kind, object::ids};
+//! // What the end of other objects would run.
+//! Kind::new(ids::QUEUE, "queue", |_, _| true, |_, _, _| {});
+//! ```
+//! ```compile_fail,E0133
+//! # use manyhands_shm::{Heap, Party};
+//! # fn with(file: std::fs::File) {
+//! // A file that somebody cuts off, or writes to.
+//! Heap::attach(file.into(), Party::from_number(7));
+//! # }
+//! ```
+//!
 //! The protocol, state by state, is in `README.md` beside this file.
 
 mod alloc;

@@ -51,8 +51,8 @@ pub(super) fn unencodable<T>(error: postcard::Error) -> String {
 }
 
 /// Why bytes are no `T`.
-pub(super) fn undecodable<T>(error: postcard::Error) -> String {
-    format!("these bytes are no {}: {error}", type_name::<T>())
+pub(super) fn undecodable<T>(why: String) -> String {
+    format!("these bytes are no {}: {why}", type_name::<T>())
 }
 
 impl From<OutOfMemory> for ShareError {

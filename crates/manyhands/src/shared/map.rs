@@ -235,7 +235,7 @@ impl<K: DeserializeOwned, V> SharedMap<K, V> {
         };
         let keys = self.inside(copied);
         let decode = |key: Vec<u8>| {
-            postcard::from_bytes(&key).map_err(|error| ShareError::Codec(undecodable::<K>(error)))
+            travel::from_bytes(&key).map_err(|error| ShareError::Codec(undecodable::<K>(error)))
         };
         keys.into_iter().map(decode).collect()
     }
@@ -246,7 +246,7 @@ fn encoded<T: Serialize>(value: &T) -> Result<Vec<u8>, ShareError> {
 }
 
 fn decoded<T: DeserializeOwned>(value: Value) -> Result<T, ShareError> {
-    postcard::from_bytes(value.bytes()).map_err(|error| ShareError::Codec(undecodable::<T>(error)))
+    travel::from_bytes(value.bytes()).map_err(|error| ShareError::Codec(undecodable::<T>(error)))
 }
 
 impl From<OpenError> for ShareError {

@@ -27,6 +27,7 @@ pub use locks::{
 pub use map::SharedMap;
 pub use pipe::Pipe;
 pub use queue::SharedQueue;
+pub(crate) use travel::from_bytes;
 
 /// Every kind of shared object, also those that this program does not use itself.
 pub(crate) fn register_kinds() {

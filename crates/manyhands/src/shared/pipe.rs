@@ -131,7 +131,7 @@ impl<S, R: DeserializeOwned> Pipe<S, R> {
             NoMessage::TimedOut => ReceiveError::TimedOut,
             NoMessage::EndOfFile => ReceiveError::Closed,
         })?;
-        let value = postcard::from_bytes(&received.bytes)
+        let value = travel::from_bytes(&received.bytes)
             .map_err(|error| ReceiveError::Undecodable(undecodable::<R>(error)));
         // What was named in it has been opened by now.
         drop(received.carried);

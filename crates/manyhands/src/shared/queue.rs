@@ -141,7 +141,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
             Nothing::Empty => ReceiveError::TimedOut,
             Nothing::ShutDown => ReceiveError::Closed,
         })?;
-        let value = postcard::from_bytes(&taken.bytes)
+        let value = travel::from_bytes(&taken.bytes)
             .map_err(|error| ReceiveError::Undecodable(undecodable::<T>(error)));
         // What was named in it has been opened by now.
         drop(taken.carried);

@@ -1,7 +1,12 @@
 //! Handles as serde sees them.
+//!
+//! The format of our messages says of a refused value no more than that it was refused. Why a handle
+//! was is kept beside it, for who decodes the message around it.
+
+use std::cell::RefCell;
 
 use manyhands_shm::{Handle, OpenError};
-use serde::de::Error;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Writes the name that an object travels by.
@@ -16,5 +21,25 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>, T>(
 ) -> Result<T, D::Error> {
     super::register_kinds();
     let bytes = <[u8; Handle::LEN]>::deserialize(deserializer)?;
-    Handle::from_bytes(&bytes).and_then(open).map_err(D::Error::custom)
+    Handle::from_bytes(&bytes).and_then(open).map_err(|error| {
+        REFUSED.set(Some(error.to_string()));
+        D::Error::custom(error)
+    })
+}
+
+thread_local! {
+    /// Why the last handle in this thread opened nothing.
+    static REFUSED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The value that these bytes of ours are.
+///
+/// # Errors
+/// Why they are none: of a handle in them that opens nothing, in a sentence.
+pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    REFUSED.take();
+    postcard::from_bytes(bytes).map_err(|error| {
+        let refused = REFUSED.take().filter(|_| error == postcard::Error::SerdeDeCustom);
+        refused.unwrap_or_else(|| error.to_string())
+    })
 }

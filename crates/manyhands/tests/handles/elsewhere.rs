@@ -51,7 +51,7 @@ fn a_task_does_not_begin_with_an_argument_that_is_another_kind_of_object() {
     let (right, wrong) = (Parts::of(bytes_of(&mutex)), Parts::of(bytes_of(&row)));
     for forged in [wrong, Parts { kind: right.kind, ..wrong }, Parts { offset: 0, ..right }] {
         let error = run(Sent::Forged(forged.bytes())).unwrap_err().to_string();
-        assert!(error.contains("cannot be decoded"), "{error}");
+        assert!(error.contains("cannot be decoded: this handle names"), "{error}");
     }
     assert_eq!(run(Sent::Forged(right.bytes())), Ok(3), "the right bytes are as good as it");
 }

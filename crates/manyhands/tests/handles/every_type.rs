@@ -6,6 +6,7 @@ use manyhands::{
     SharedQueue, SharedSemaphore, SharedSlice,
 };
 use manyhands_shm::Carried;
+use manyhands_shm::cell::Number;
 use serde::Serialize;
 
 /// Bytes of a handle.
@@ -76,13 +77,13 @@ pub fn opens(bytes: &[u8], as_type: Type) -> bool {
         Type::U8 => uses(bytes, |number: Shared<u8>| number.set(number.get())),
         Type::RowOfU64 => uses(bytes, |row: SharedSlice<u64>| {
             (0..row.len()).step_by(row.len().max(1).div_ceil(8)).for_each(|idx| _ = row.get(idx));
-            row.len().checked_sub(1).map(|last| row.set(last, row.get(last)));
+            write_last(&row);
         }),
         Type::RowOfU8 => uses(bytes, |row: SharedSlice<u8>| {
-            row.len().checked_sub(1).map(|last| row.set(last, row.get(last)));
+            write_last(&row);
         }),
         Type::RowOfF32 => uses(bytes, |row: SharedSlice<f32>| {
-            row.len().checked_sub(1).map(|last| row.set(last, row.get(last)));
+            write_last(&row);
         }),
         Type::Mutex => uses(bytes, |mutex: SharedMutex<[u64; 8]>| {
             let mut data = mutex.lock().unwrap_or_else(OwnerDied::into_inner);
@@ -110,6 +111,12 @@ pub fn opens(bytes: &[u8], as_type: Type) -> bool {
             map.insert(&1, &2).expect("room");
             assert_eq!(map.get(&1).expect("it can be read"), Some(2));
         }),
+    }
+}
+
+fn write_last<T: Number>(row: &SharedSlice<T>) {
+    if let Some(last) = row.len().checked_sub(1) {
+        row.set(last, row.get(last));
     }
 }
 

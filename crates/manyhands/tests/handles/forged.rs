@@ -121,3 +121,17 @@ fn places_outside_of_the_heap_are_refused() {
         assert_eq!(all_that_open(&forged), [], "at {offset:#x}");
     }
 }
+
+#[test]
+fn what_is_refused_says_what_it_is_and_what_was_wanted() {
+    let queue = SharedQueue::<SharedSlice<f32>>::unbounded().unwrap();
+    let bytes = bytes_of(&queue);
+    let as_mutexes: SharedQueue<SharedMutex<u32>> = postcard::from_bytes(&bytes).unwrap();
+    let as_u64s: SharedQueue<SharedSlice<u64>> = postcard::from_bytes(&bytes).unwrap();
+    let row = SharedSlice::new(3).unwrap();
+    (0..2).for_each(|_| queue.put(&row).unwrap());
+    let text = as_mutexes.get().unwrap_err().to_string();
+    assert!(text.contains("of the kind \"shared memory\", not \"mutex\""), "{text}");
+    let text = as_u64s.get().unwrap_err().to_string();
+    assert!(text.contains("holds a row of f32, not a row of u64"), "{text}");
+}

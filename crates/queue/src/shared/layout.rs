@@ -292,3 +292,17 @@ impl RecordHead {
         Self { len: word as u32, kind, n_handles: (word >> 40) as u32 }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{RecordHead, RecordKind};
+
+    #[test]
+    fn the_head_of_a_record_keeps_the_largest_numbers_that_are_put() {
+        for kind in [RecordKind::Inline, RecordKind::Block] {
+            let n_handles = RecordHead::MAX_HANDLES as u32;
+            let head = RecordHead { len: u32::MAX, kind, n_handles };
+            assert_eq!(RecordHead::from_word(head.to_word()), head);
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::holds::Slot;
-use super::{CHANGING, Handle, Object, lives, reference, unreference};
+use super::{CHANGING, Handle, Object, living, reference, unreference};
 use crate::heap::Heap;
 use crate::party::Party;
 
@@ -50,7 +50,7 @@ impl Carried {
     /// - Nobody else can reach the message any more, so that nobody else takes them over.
     pub unsafe fn from_message(heap: &Arc<Heap>, handles: &[Handle]) -> Self {
         let mut taken = Self::default();
-        for handle in handles.iter().filter(|handle| lives(heap, **handle)) {
+        for handle in handles.iter().filter(|handle| living(heap, **handle).is_some()) {
             let slot = heap.registry.free.take(heap).ok();
             if let Some(slot) = slot {
                 slot.set(heap, handle.offset);
@@ -172,7 +172,7 @@ impl Drop for Carried {
 /// # Safety
 /// As for [`Carried::from_message`].
 pub unsafe fn release_message(heap: &Arc<Heap>, handles: &[Handle]) {
-    for handle in handles.iter().filter(|handle| lives(heap, **handle)) {
+    for handle in handles.iter().filter(|handle| living(heap, **handle).is_some()) {
         unreference(heap, handle.offset);
     }
 }

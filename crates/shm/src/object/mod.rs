@@ -208,13 +208,17 @@ impl Object {
 
     fn open_anew(heap: &Arc<Heap>, handle: Handle, kind: &'static Kind) -> Result<Self, OpenError> {
         let offset = handle.offset;
-        let count = Count::at(heap, offset).ok_or(OpenError::Malformed { what: kind.name() })?;
+        let what = kind.name();
+        if !heap.may_have_block_at(offset) {
+            return Err(OpenError::Malformed { what });
+        }
+        let count = Count::at(heap, offset).ok_or(OpenError::Gone { what })?;
         let slot = heap.registry.free.take(heap).map_err(OpenError::OutOfMemory)?;
         slot.set(heap, offset | CHANGING);
         if !count.take() {
             slot.set(heap, 0);
             heap.registry.free.put(slot);
-            return Err(OpenError::Gone { what: kind.name() });
+            return Err(OpenError::Gone { what });
         }
         // From here on the object cannot end, so its header is that of an object.
         let checked = check(heap, handle, kind, count.capacity);
@@ -338,6 +342,11 @@ impl Heap {
         }
     }
 
+    /// Whether there could be a block, now or at another time.
+    fn may_have_block_at(&self, offset: u64) -> bool {
+        offset.is_multiple_of(64) && self.layout.region_of(offset).is_some()
+    }
+
     /// Before a fork: what the child, as `party`, is to hold.
     pub(crate) fn inheritance_for(
         self: &Arc<Self>,
@@ -443,18 +452,16 @@ fn check(
 
 /// Counts one more reference for a message that names the object; false: it is gone.
 fn reference(heap: &Heap, handle: Handle) -> bool {
-    if !lives(heap, handle) {
-        return false;
-    }
-    Count::at(heap, handle.offset).is_some_and(Count::take)
+    living(heap, handle).is_some_and(Count::take)
 }
 
-/// Whether the handle names an object that lives. For handles out of messages, which keep what they
-/// name alive: anything else is no handle of theirs.
-fn lives(heap: &Heap, handle: Handle) -> bool {
-    let count = Count::at(heap, handle.offset).and_then(Count::get);
-    count.is_some_and(|n| n != 0)
-        && header(heap, handle.offset).serial.load(Ordering::Relaxed) == handle.serial
+/// The count of the object that the handle names, if that lives. For handles out of messages, which
+/// keep what they name alive: anything else is no handle of theirs.
+fn living(heap: &Heap, handle: Handle) -> Option<Count<'_>> {
+    let count = Count::at(heap, handle.offset)?;
+    let is_it = count.get().is_some_and(|n| n != 0)
+        && header(heap, handle.offset).serial.load(Ordering::Relaxed) == handle.serial;
+    is_it.then_some(count)
 }
 
 /// Takes one reference off the count, and ends the object if it was the last.

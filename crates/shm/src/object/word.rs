@@ -116,3 +116,67 @@ fn references(word: u64) -> Option<u32> {
     let holder = Party::from_word(word as u32);
     is_object(holder).then(|| holder.number() & !OBJECT)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::heap::HeapConfig;
+
+    #[test]
+    fn references_are_counted_up_to_what_the_word_holds_and_down_to_none() {
+        let heap = Heap::create(HeapConfig { limit_bytes: Some(16 << 20) }).unwrap();
+        // A block cut from a region, and one of regions of its own.
+        for len in [100, 1_000_000] {
+            let at = heap.alloc(len).unwrap().give_to(ONE_REFERENCE);
+            let count = Count::at(&heap, at.offset).unwrap();
+            assert!(count.capacity >= len && count.get() == Some(1));
+            let set = |n: u32| {
+                let word = count.word.load(Ordering::Relaxed) & !u64::from(u32::MAX);
+                count.word.store(word | u64::from(OBJECT | n), Ordering::Relaxed);
+            };
+            set(MOST - 1);
+            assert!(count.take());
+            assert!(!count.take(), "one more would be the family");
+            assert_eq!(count.get(), Some(MOST));
+            set(1);
+            assert_eq!(count.give_back(), Some(0));
+            assert!(!count.take(), "nobody opens what is being ended");
+            assert_eq!((count.give_back(), count.get()), (None, Some(0)));
+        }
+    }
+
+    #[test]
+    fn what_has_a_holder_has_no_references() {
+        let heap = Heap::create(HeapConfig { limit_bytes: Some(16 << 20) }).unwrap();
+        for len in [100, 1_000_000] {
+            let block = heap.alloc(len).unwrap();
+            let count = Count::at(&heap, block.at().offset).unwrap();
+            assert!(!count.take() && count.give_back().is_none() && count.get().is_none());
+            block.give_to(Party::FAMILY);
+            assert!(!count.take() && count.give_back().is_none() && count.get().is_none());
+        }
+    }
+
+    #[test]
+    fn a_region_that_was_released_has_no_counts_any_more() {
+        let heap = Heap::create(HeapConfig { limit_bytes: Some(16 << 20) }).unwrap();
+        let at = heap.alloc(100).unwrap().at();
+        let count = Count::at(&heap, at.offset).unwrap();
+        heap.trim();
+        assert!(Count::at(&heap, at.offset).is_none());
+        // What was a block's word is now somebody's byte, of any value.
+        let mut run = heap.alloc(1_000_000).unwrap();
+        let word = u64::from(OBJECT | 7);
+        run.as_chunks_mut::<8>().0.fill(word.to_ne_bytes());
+        assert!(!count.take());
+        assert!(run.as_chunks::<8>().0.iter().all(|bytes| *bytes == word.to_ne_bytes()));
+    }
+
+    #[test]
+    fn no_party_has_the_number_of_an_object() {
+        let heap = Heap::create(HeapConfig { limit_bytes: Some(16 << 20) }).unwrap();
+        assert!(!is_object(heap.me()) && !is_object(Party::FAMILY));
+        assert!(is_object(ONE_REFERENCE) && is_object(NO_REFERENCE));
+        assert!(heap.parties().all(|party| !is_object(party)));
+    }
+}
