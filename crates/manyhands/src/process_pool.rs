@@ -267,7 +267,9 @@ impl Executor for ProcessPool {
         let function = Arc::clone(&known.function);
         let arguments = Arguments { body: encoded.into_body(&buffer), carried };
         let task = self.pool.submit(function, arguments, options)?;
-        Ok(Future::new(task).convert(wire::decode, wire::is_failure))
+        // SAFETY: the pool gives a task to who submits it, and that is here.
+        let future = unsafe { Future::new(task) };
+        Ok(future.convert(wire::decode, wire::is_failure))
     }
 }
 

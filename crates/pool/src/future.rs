@@ -186,9 +186,19 @@ impl<T> Default for Outcome<T> {
 }
 
 impl<T: Send + 'static> Future<T> {
-    /// The future of a task. `source` must not have been given to another future: a result is
-    /// handed out once.
-    pub fn new<S: Source<T> + 'static>(source: Arc<S>) -> Self {
+    /// The future of a task. A result is handed out once, to one thread:
+    ///
+    /// ```compile_fail,E0133
+    /// # use std::sync::Arc;
+    /// # use manyhands_pool::future::{Future, Source};
+    /// # fn of(source: Arc<impl Source<u64> + 'static>) {
+    /// let twins = [Future::new(Arc::clone(&source)), Future::new(source)];
+    /// # }
+    /// ```
+    ///
+    /// # Safety
+    /// No other future is made of `source`, and nobody else takes its result or asks if it failed.
+    pub unsafe fn new<S: Source<T> + 'static>(source: Arc<S>) -> Self {
         Self { source }
     }
 

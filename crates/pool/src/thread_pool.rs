@@ -173,7 +173,8 @@ impl ThreadPool {
             }
         }
         self.crew.n_submitted.fetch_add(1, Ordering::Relaxed);
-        Ok(Future::new(task))
+        // SAFETY: the task was made here, and the queue only runs it.
+        Ok(unsafe { Future::new(task) })
     }
 }
 

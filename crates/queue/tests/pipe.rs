@@ -357,3 +357,19 @@ fn a_later_pipe_at_the_same_place_has_sockets_of_its_own() {
     let read = (&stale).read(&mut [0; 8]).map_err(|error| error.kind());
     assert_eq!(read, Err(ErrorKind::ConnectionReset));
 }
+
+#[test]
+fn a_watch_that_works_is_renewed_as_it_is() {
+    for is_duplex in [false, true] {
+        let (a, b) = pair(is_duplex);
+        let watch = Watch::new(a.clone()).unwrap();
+        let before = watch.number();
+        let watch = watch.renew().unwrap();
+        assert_eq!(watch.number(), before);
+        send(&b, b"news");
+        let ready = manyhands_sys::event::poll(&[watch.as_fd()], None).unwrap();
+        assert_eq!(ready, [0], "the thread goes on keeping it true");
+        drop(watch);
+        assert_eq!(receive(&a), b"news");
+    }
+}

@@ -38,7 +38,7 @@ pub(crate) struct Header {
 const _: () = assert!(size_of::<Header>() == 56);
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"manyhand");
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const REGION: u64 = 256 * 1024;
 

@@ -72,7 +72,8 @@ const N_ENTRIES: u32 = 1 << IDX_BITS;
 pub(crate) const PARTIES_LEN: u64 = N_ENTRIES as u64 * size_of::<Entry>() as u64;
 
 impl Party {
-    /// Holder of what belongs to nobody in particular: objects, and messages on their way.
+    /// Holder of what belongs to nobody in particular: messages on their way, and what lies in
+    /// objects.
     pub const FAMILY: Self = Self(u32::MAX);
 
     /// Who is in no family: a forked copy that could not join.

@@ -159,7 +159,8 @@ pub fn submit_with(
 
 /// Waits for a task's end.
 pub fn end_of(task: &Arc<ProcessTask>) -> Result<Reply, manyhands_pool::error::TaskError> {
-    manyhands_pool::future::Future::new(Arc::clone(task) as _).result()
+    // SAFETY: the only one of this task at a time, which this thread alone waits for.
+    unsafe { manyhands_pool::future::Future::new(Arc::clone(task) as _) }.result()
 }
 
 /// Ends the pool and waits for it.

@@ -106,11 +106,16 @@ impl Watch {
         self.process == std::process::id()
     }
 
-    /// In a forked child: the same under the same number, with a thread of its own.
+    /// In a forked child: the same under the same number, with a thread of its own. Where the watch
+    /// works, it is returned as it is.
     ///
     /// # Errors
     /// As [`Watch::new`].
     pub fn renew(self) -> io::Result<Self> {
+        if self.is_of_this_process() {
+            // The thread is here, and uses what would be taken apart.
+            return Ok(self);
+        }
         let mut this = ManuallyDrop::new(self);
         std::mem::forget(this.thread.take());
         // SAFETY: from `Box::leak`; the thread that uses it as well is in another process.
