@@ -11,6 +11,7 @@ tracker, fork server) in tests that compare with it.
 
 import faulthandler
 import gc
+import multiprocessing
 import os
 import threading
 import time
@@ -49,14 +50,16 @@ def nothing_is_left_behind(request):
 
 
 def alive():
-    """Descriptions of this process's children, of its threads, and of the entries of /dev/shm."""
+    """Descriptions of this process's children, of its threads, of the entries of /dev/shm, and of
+    the start method, if the standard package has settled for one: pools follow it."""
     threads = {
         f"thread {thread.name!r} ({thread.ident})"
         for thread in threading.enumerate()
         if not thread.name.startswith(STAYING_THREADS)
     }
     shared = {f"/dev/shm/{entry.name}" for entry in os.scandir("/dev/shm")}
-    return children() | threads | shared
+    settled = multiprocessing.get_start_method(allow_none=True)
+    return children() | threads | shared | ({f"start method {settled}"} if settled else set())
 
 
 def children(parent="self"):

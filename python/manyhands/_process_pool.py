@@ -133,7 +133,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
             setup = self._setup(inherits)
             _exit.register(_pools)
             self._start(
-                self._max_workers,
+                min(self._max_workers, sys.maxsize),
                 self._max_tasks_per_child,
                 inherits,
                 launcher,

@@ -4,6 +4,7 @@ Guarantees: the signature and the behaviour of `concurrent.futures.ThreadPoolExe
 are named, seen by `threading.enumerate()`, started on demand, reused when idle.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -58,6 +59,7 @@ class ThreadPoolExecutor(ThreadPoolCore, Executor):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        max_workers = min(max_workers, sys.maxsize)
         self._set_up(max_workers, thread_name_prefix, initializer, tuple(initargs), stack_size)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use manyhands_pool::injector::{Injector, Pushed};
+use manyhands_sys::machine::n_most_processes;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySet, PyTuple};
@@ -189,21 +190,28 @@ impl Crew {
         match self.queue.push(future.clone().unbind()) {
             Ok(Pushed::Taken) => {}
             // A task whose future nobody gets must not run.
-            Ok(Pushed::NeedsWorker) => self.start_thread(py).inspect_err(|_| {
-                future.get().completion().cancel();
-            })?,
+            Ok(Pushed::NeedsWorker) => {
+                self.start_thread(py).inspect_err(|_| {
+                    future.get().completion().cancel();
+                })?;
+            }
             Err(_) => return Err(closed_error()),
         }
         self.n_submitted.fetch_add(1, Ordering::Relaxed);
         Ok(future)
     }
 
-    /// Starts the threads that are missing, without waiting for tasks that need them.
+    /// Starts the threads that are missing, without waiting for tasks that need them; none if the
+    /// system could never have them all.
     ///
     /// # Errors
     /// RuntimeError if not even one can be started.
     pub fn start_missing(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        (0..self.n_max_threads).try_for_each(|_| self.start_thread(py))
+        if self.n_max_threads > n_most_processes() {
+            return Ok(());
+        }
+        while self.start_thread(py)? {}
+        Ok(())
     }
 
     /// Runs the initializer; if it fails the pool is broken and the thread must end.
@@ -284,7 +292,7 @@ impl Crew {
         drop(roster);
         let replaced = self
             .forget_thread(py, &name)
-            .and_then(|()| if self.queue.is_empty() { Ok(()) } else { self.start_thread(py) });
+            .and_then(|()| if self.queue.is_empty() { Ok(false) } else { self.start_thread(py) });
         if let Err(error) = replaced {
             error.write_unraisable(py, None);
         }
@@ -331,17 +339,17 @@ impl Crew {
         if is_interpreter_ending() { Err(closed_error()) } else { Ok(()) }
     }
 
-    /// Starts another thread unless there are enough. Failing is an error only if none is left
-    /// to do the work.
+    /// Starts another thread unless there are enough; whether it did. Failing is an error only if
+    /// none is left to do the work.
     #[inline]
-    fn start_thread(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+    fn start_thread(self: &Arc<Self>, py: Python<'_>) -> PyResult<bool> {
         if self.is_complete.load(Ordering::Relaxed) {
-            return Ok(());
+            return Ok(false);
         }
         let mut roster = self.lock_roster();
         if roster.n_live >= self.n_max_threads {
             self.is_complete.store(true, Ordering::Relaxed);
-            return Ok(());
+            return Ok(false);
         }
         roster.n_live += 1;
         let number = roster.n_started;
@@ -351,7 +359,7 @@ impl Crew {
     }
 
     #[cold]
-    fn start_numbered(self: &Arc<Self>, py: Python<'_>, number: usize) -> PyResult<()> {
+    fn start_numbered(self: &Arc<Self>, py: Python<'_>, number: usize) -> PyResult<bool> {
         let name = format!("{}_{number}", self.settings.thread_name_prefix);
         let work = WorkLoop {
             crew: Arc::clone(self),
@@ -362,13 +370,13 @@ impl Crew {
         let work = Bound::new(py, work)?;
         let args = (&work, name, self.settings.stack_size, &self.threads);
         let start = py.import("manyhands._exit")?.getattr("start_worker_thread")?;
-        let Err(error) = call(&start, &args.into_pyobject(py)?, None) else { return Ok(()) };
+        let Err(error) = call(&start, &args.into_pyobject(py)?, None) else { return Ok(true) };
         let are_there_others =
             if work.get().abandon() { self.thread_is_gone().n_live > 0 } else { true };
         // No more threads for now: those that are there do the work. A KeyboardInterrupt is
         // passed on in any case.
         if are_there_others && error.is_instance_of::<PyRuntimeError>(py) {
-            return Ok(());
+            return Ok(false);
         }
         Err(error)
     }

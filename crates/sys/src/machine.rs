@@ -8,6 +8,18 @@ pub fn n_usable_cpus() -> usize {
     cgroup_quota().map_or(by_affinity, |quota| by_affinity.min(quota.ceil() as usize)).max(1)
 }
 
+/// Processes and threads that the system has numbers for: there can be no more at once. How many
+/// there can be at the moment may be much less.
+pub fn n_most_processes() -> usize {
+    number("/proc/sys/kernel/pid_max").map_or(usize::MAX, |most| most as usize)
+}
+
+/// Descriptors this process may have open, by its present limit.
+pub fn n_most_descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
 /// Bytes that can be allocated without swapping: what the machine has available, bounded by what
 /// the cgroup leaves. `None` if the system does not tell.
 pub fn available_bytes() -> Option<u64> {

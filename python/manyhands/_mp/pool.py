@@ -51,8 +51,10 @@ rebuild_exc = _standard.rebuild_exc
 
 #: Shared memory that tasks may take up before a map waits for some of them to end.
 _CROWDED_BYTES = 256 << 20
-#: So many tasks per worker are always put before them.
+#: So many tasks per worker are always put before them,
 _AHEAD = 4
+#: but not more than for so many workers: a pool may be allowed more than there will ever be.
+_MOST_WITH_TASKS_AHEAD = 1_024
 
 
 class Pool:
@@ -303,7 +305,7 @@ class Pool:
         self, submit: Callable[[Any], Any], items: Iterable[Any], futures: list[Any]
     ) -> None:
         """Submit everything; when much memory is taken, wait for what is far behind."""
-        n_ahead = _AHEAD * self._processes
+        n_ahead = _AHEAD * min(self._processes, _MOST_WITH_TASKS_AHEAD)
         at_first = self._workers.used_bytes()
         try:
             for item in items:

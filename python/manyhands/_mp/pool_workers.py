@@ -1,8 +1,9 @@
 """The executors under ``Pool`` and ``ThreadPool``: one interface, and their end.
 
-Guarantees: all workers are started with the pool; a pool that is open when the interpreter ends
-is terminated then, after the program's threads have ended, as the standard one is; a process that
-was forked from one with pools leaves those alone.
+Guarantees: all workers are started with the pool, or, where the system could never have as many,
+when tasks need them; a pool that is open when the interpreter ends is terminated then, after the
+program's threads have ended, as the standard one is; a process that was forked from one with pools
+leaves those alone.
 
 Does not do: wait for the tasks of a pool that was not closed.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from multiprocessing import util as util_module
@@ -30,7 +32,8 @@ util: Any = util_module
 _TERM_PATIENCE_S = 0.25
 _KILL_PATIENCE_S = 1.0
 
-_worker_numbers = itertools.count(1)
+_numbers_lock = threading.Lock()
+_next_number = 1
 _living: weakref.WeakSet[ProcessWorkers] = weakref.WeakSet()
 #: The standard pools' own: before the managers and queues that tasks may use.
 _EXIT_PRIORITY = 15
@@ -57,10 +60,9 @@ class ProcessWorkers(ProcessPoolExecutor):
         # Not as an argument: with "fork", too, a worker can be replaced by another one, forked
         # from the process as it was when the pool was made.
         self._max_tasks_per_child = max_tasks
-        numbers = [next(_worker_numbers) for _ in range(n_processes)]
         self._worker_settings = {
             "process_name": f"{_name_of(start_method)}PoolWorker",
-            "first_number": numbers[0],
+            "first_number": _take_numbers(n_processes),
             "is_pool": True,
         }
         self._open()
@@ -109,8 +111,7 @@ class ThreadWorkers(ThreadPoolExecutor):
     def __init__(
         self, n_threads: int, initializer: Callable[..., object] | None, initargs: Iterable[Any]
     ) -> None:
-        first = next(_worker_numbers)
-        prefix = f"ThreadPoolWorker-{first}"
+        prefix = f"ThreadPoolWorker-{_take_numbers(1)}"
         super().__init__(n_threads, prefix, initializer, initargs)
         self._start_threads()
         _exit.register(self)
@@ -148,6 +149,15 @@ class ThreadWorkers(ThreadPoolExecutor):
         _exit.abandon_threads(self._threads)
 
 
+def _take_numbers(n_workers: int) -> int:
+    """The first of so many numbers for the names of workers."""
+    global _next_number
+    with _numbers_lock:
+        first = _next_number
+        _next_number += n_workers
+    return first
+
+
 def _run_each(fn: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     return list(map(fn, items))
 
@@ -180,9 +190,10 @@ def _end_all() -> None:
 
 
 def _forget_after_fork() -> None:
-    global _finalizer
+    global _finalizer, _numbers_lock
     _living.clear()
     _finalizer = None
+    _numbers_lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)

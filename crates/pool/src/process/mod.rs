@@ -20,6 +20,7 @@
 
 mod callbacks;
 mod collector;
+mod growth;
 mod lane;
 mod pool;
 mod root_worker;

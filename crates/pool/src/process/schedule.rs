@@ -10,7 +10,8 @@ use std::sync::Arc;
 use manyhands_process::Event;
 use manyhands_sys::pid::{ExitStatus, SIGKILL, SIGTERM, Signal};
 
-use super::lane::{LaneRoot, Status};
+use super::growth::Growth;
+use super::lane::Status;
 use super::pool::{Shared, SubmitError};
 use super::root_worker::Worker;
 use super::silent::SILENT_NS;
@@ -21,23 +22,22 @@ use crate::error::{CrashReport, TaskError};
 
 /// The pool's state.
 pub(crate) struct Schedule {
-    max_workers: usize,
+    pub(super) growth: Growth,
     max_tasks_per_worker: Option<u64>,
-    start_all: bool,
     pending: VecDeque<Arc<ProcessTask>>,
     pub(super) workers: Vec<Worker>,
-    next_worker: u64,
+    pub(super) next_worker: u64,
     /// No worker has room: until one does, a new task just waits.
     pub(super) saturated: bool,
     /// Look again so soon whether what waits in a lane should move; 0: no need.
     level_in_ns: u64,
-    closed: bool,
-    broken: Option<String>,
+    pub(super) closed: bool,
+    pub(super) broken: Option<String>,
     /// Workers in a row that ended before they were ready.
     n_stillborn: u32,
     /// Workers below this number were asked of a template whose loss was told.
     excused_below: u64,
-    counts: PoolCounts,
+    pub(super) counts: PoolCounts,
 }
 
 /// A task that has ended, to be told outside the lock.
@@ -105,9 +105,8 @@ impl Schedule {
         start_all: bool,
     ) -> Self {
         Self {
-            max_workers,
+            growth: Growth::new(max_workers, start_all),
             max_tasks_per_worker,
-            start_all,
             pending: VecDeque::new(),
             workers: Vec::new(),
             next_worker: 0,
@@ -156,7 +155,7 @@ impl Schedule {
     /// A worker for the next task: idle, else new, else the least busy one with room.
     fn find_room(&mut self, shared: &Arc<Shared>) -> Option<usize> {
         let mut idlest: Option<usize> = None;
-        let mut n_staying = self.n_not_replaced(self.max_workers);
+        let mut n_staying = self.n_not_replaced(self.growth.max_workers());
         for (idx, worker) in self.workers.iter().enumerate() {
             // One that leaves still counts while it works: never more at once than allowed.
             n_staying += usize::from(worker.stays() || worker.n_tasks > 0);
@@ -173,60 +172,10 @@ impl Schedule {
         if idlest.is_some_and(|idx| self.workers[idx].n_tasks == 0) {
             return idlest;
         }
-        if n_staying < self.max_workers {
-            let n_new = if self.start_all { self.max_workers - n_staying } else { 1 };
-            let first = self.workers.len();
-            for _ in 0..n_new {
-                self.start_worker(shared);
-            }
-            return (self.workers.len() > first).then_some(first);
+        match self.growth.n_for_a_task(n_staying) {
+            0 => idlest,
+            n_new => self.start_workers(n_new, shared),
         }
-        idlest
-    }
-
-    /// Starts the workers that are missing, without waiting for tasks that need them.
-    pub(crate) fn start_missing(&mut self, shared: &Arc<Shared>) {
-        if self.closed {
-            return;
-        }
-        let n_staying = self.workers.iter().filter(|worker| worker.stays()).count();
-        for _ in n_staying..self.max_workers {
-            self.start_worker(shared);
-        }
-        self.saturated = false;
-    }
-
-    fn start_worker(&mut self, shared: &Arc<Shared>) {
-        if self.broken.is_some() {
-            return;
-        }
-        let id = self.next_worker;
-        let started = self.try_start_worker(id, shared);
-        match started {
-            Ok(worker) => {
-                self.next_worker += 1;
-                self.counts.workers_started += 1;
-                self.workers.push(worker);
-            }
-            Err(why) => {
-                self.broken = Some(format!("a worker process could not be started: {why}"));
-                shared.bell().ring_loudly();
-            }
-        }
-    }
-
-    fn try_start_worker(&self, id: u64, shared: &Arc<Shared>) -> Result<Worker, String> {
-        let lane = LaneRoot::new(&shared.heap).map_err(|error| error.to_string())?;
-        let party = shared.heap.new_party().map_err(|error| error.to_string())?;
-        // Its replies lie in blocks of its own until they are harvested.
-        shared.heap.reserve_burial(party);
-        let note = shared.note(id, party.number(), lane.at().offset);
-        shared.launch(id, &note).map_err(|error| {
-            // SAFETY: its process was not started.
-            unsafe { shared.heap.bury(party) };
-            error.to_string()
-        })?;
-        Ok(Worker::new(id, party, lane))
     }
 
     fn give(&mut self, idx: usize, task: Arc<ProcessTask>, shared: &Shared) {
@@ -409,7 +358,7 @@ impl Schedule {
                 }
             }
         }
-        self.take_in(&gone_on, self.max_workers);
+        self.take_in(&gone_on, self.growth.max_workers());
     }
 
     /// Tasks that were taken back, the last first: they are given to others before all that waits.
