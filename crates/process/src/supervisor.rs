@@ -3,6 +3,9 @@
 //! It sleeps in one poll over the templates' sockets and processes and the pidfds of children,
 //! and tells owners through their [`Events`]. It never runs the owners' code beyond that, takes
 //! no lock of theirs, and has all signals blocked.
+//!
+//! Where it has the last reference to an owner, it ends the owner, which may hold a template: no
+//! reference to an owner is dropped under the lock of [`State`].
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -229,7 +232,8 @@ impl Supervisor {
             }
         }
         // Exits that were reported need no watch of ours any more.
-        self.lock().orphans.retain(|orphan| orphan.is_needed());
+        let told = self.lock().take_told_orphans();
+        drop(told);
     }
 
     /// Templates that somebody has stopped while launches wait: see [`crate::template`].
@@ -249,9 +253,10 @@ impl Supervisor {
         state.templates.retain(|other| !Arc::ptr_eq(other, template));
         state.leaving.push(Arc::clone(template));
         // Those whose exit was among the template's last words are not news any more.
-        state.orphans.retain(|orphan| orphan.is_needed());
+        let told = state.take_told_orphans();
         let running: Vec<_> = state.orphans.iter().map(|orphan| orphan.child).collect();
         drop(state);
+        drop(told);
         template.bury(&running);
     }
 
@@ -311,6 +316,11 @@ impl State {
         }
     }
 
+    /// Children whose exit was told, to be dropped without the lock.
+    fn take_told_orphans(&mut self) -> Vec<Arc<OrphanWatch>> {
+        self.orphans.extract_if(.., |orphan| !orphan.is_needed()).collect()
+    }
+
     fn is_idle(&self) -> bool {
         self.templates.is_empty()
             && self.leaving.is_empty()
@@ -347,5 +357,74 @@ fn find<T>(list: &[T], idx: usize, react: impl FnOnce(&T)) -> Option<usize> {
             None
         }
         None => Some(idx - list.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::sync::Weak;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use manyhands_sys::pid::ExitStatus;
+    use manyhands_sys::socket::MessageSocket;
+
+    use super::*;
+    use crate::message::{Report, encode};
+
+    /// An owner that keeps a template in use, as a pool does, and says what it was told.
+    struct Owner {
+        _in_use: Option<TemplateUse>,
+        told: Sender<()>,
+        go_on: Mutex<Option<Receiver<()>>>,
+    }
+
+    impl Events for Owner {
+        fn notify(&self, _event: Event) {
+            self.told.send(()).expect("the test listens");
+            if let Some(go_on) = &*self.go_on.lock().expect("nobody panicked") {
+                go_on.recv().expect("the test says when");
+            }
+        }
+    }
+
+    #[test]
+    fn an_owner_whose_child_begins_and_ends_unheard_is_ended_without_the_lock() {
+        let (ours, theirs) = MessageSocket::pair().expect("a socket");
+        let mut sleeping = Command::new("sleep").arg("60").spawn().expect("a process");
+        let process = PidFd::open(sleeping.id()).expect("a child of ours");
+        let start = TemplateStart::Forked(ours, process);
+        let in_use = TemplateUse::get(b"begins and ends", start).expect("a template");
+        let (told, listen) = channel();
+        let (say, go_on) = channel();
+        let me = PidFd::current().expect("a descriptor");
+        let started = |id| encode(&Report::Started { id, pid: std::process::id() });
+
+        // The thread is held up in an event of another owner, while all of this owner's happens.
+        let go_on = Mutex::new(Some(go_on));
+        let other = Arc::new(Owner { _in_use: None, told: told.clone(), go_on });
+        in_use.fork_child(0, b"", &[], other).expect("a launch");
+        let for_owner = TemplateUse::find(b"begins and ends").expect("asked").expect("it is there");
+        let (heard, hears) = channel();
+        let go_on = Mutex::new(None);
+        let owner = Arc::new(Owner { _in_use: Some(for_owner), told: heard, go_on });
+        let weak: Weak<Owner> = Arc::downgrade(&owner);
+        in_use.fork_child(1, b"", &[], owner).expect("a launch");
+        theirs.send(&started(0), &[me.as_fd()]).expect("it is read");
+        listen.recv().expect("the first launch is answered");
+        theirs.send(&started(1), &[me.as_fd()]).expect("it is read");
+        theirs.send(&encode(&Report::exited(1, ExitStatus::Exited(0))), &[]).expect("it is read");
+        // Now the owner is the template's last user, and the thread will be the owner's.
+        drop(in_use);
+        say.send(()).expect("it waits");
+        hears.recv().expect("the start is told");
+        hears.recv().expect("the exit is told");
+
+        // The sender is the owner's, and goes with it.
+        assert!(hears.recv().is_err());
+        assert!(weak.upgrade().is_none());
+        stop_templates();
+        // The thread may have reaped it already.
+        let _ = sleeping.wait();
     }
 }
