@@ -13,6 +13,9 @@ NUMBERS = {
     "clone3": 435,
     "close_range": 436,
     "memfd_create": {"x86_64": 319, "aarch64": 279}[platform.machine()],
+    "open": {"x86_64": 2, "aarch64": 56}[platform.machine()],
+    "openat": {"x86_64": 257, "aarch64": 56}[platform.machine()],
+    "fallocate": {"x86_64": 285, "aarch64": 47}[platform.machine()],
     "madvise": {"x86_64": 28, "aarch64": 233}[platform.machine()],
 }
 

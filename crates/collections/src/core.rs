@@ -43,6 +43,8 @@ pub(crate) struct Root {
     n_mended: AtomicU64,
     /// What its tables are marked with: where it lies.
     id: AtomicU64,
+    /// Not 0: who came after a death could not reach what there is to mend.
+    is_unmended: AtomicU64,
 }
 
 impl Root {
@@ -61,12 +63,14 @@ pub enum How {
 }
 
 /// Why a container could not be entered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Busy {
     /// Somebody is in it at the moment.
     Entered,
     /// Another thread has closed its [`Gate`].
     Closed,
+    /// It is not busy, but this process may map no more of the shared memory.
+    OutOfMemory(OutOfMemory),
 }
 
 /// What the two containers differ in.
@@ -137,7 +141,11 @@ impl<'a> Inside<'a> {
         };
         let mut inside = Self { object, released: Vec::new() };
         if acquired != Acquired::Clean {
-            inside.mend::<C>();
+            root.is_unmended.store(1, Ordering::Relaxed);
+        }
+        inside.reach_table().map_err(Busy::OutOfMemory)?;
+        if root.is_unmended.load(Ordering::Relaxed) != 0 {
+            inside.mend::<C>().map_err(Busy::OutOfMemory)?;
         }
         if root.gate.is_closed(heap) {
             return Err(Busy::Closed);
@@ -151,6 +159,12 @@ impl<'a> Inside<'a> {
 
     pub(crate) fn root(&self) -> &'a Root {
         root(self.object)
+    }
+
+    /// First of all: somebody else may have made it.
+    #[inline]
+    fn reach_table(&self) -> Result<Table, OutOfMemory> {
+        Table::reach(self.heap(), self.root().table.load(Ordering::Relaxed))
     }
 
     #[inline]
@@ -216,11 +230,17 @@ impl<'a> Inside<'a> {
     }
 
     /// After a death of whoever had the lock. May itself be cut short, and done again.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process cannot reach all that is left: then who comes next does it.
     #[cold]
-    fn mend<C: Contents>(&mut self) {
+    fn mend<C: Contents>(&mut self) -> Result<(), OutOfMemory> {
         let (root, heap) = (self.root(), self.heap());
         let table = self.table();
         let other = root.other.load(Ordering::Acquire);
+        table.reach_left_over(heap, other, root.id())?;
+        let previous = table.header().previous.load(Ordering::Relaxed);
+        table.reach_left_over(heap, previous, root.id())?;
         let is_other = other != 0 && other != table.offset;
         if is_other && Table::is_left_over(heap, other, root.id(), table.stamp()) {
             Table::at(heap, other).give_back(heap);
@@ -231,6 +251,8 @@ impl<'a> Inside<'a> {
         table.forget_free();
         C::derive(root, &table);
         root.n_mended.fetch_add(1, Ordering::Relaxed);
+        root.is_unmended.store(0, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Releases what half-made and half-removed records refer to.
@@ -276,19 +298,27 @@ pub(crate) unsafe fn fits(_payload: NonNull<u8>, len: u64) -> bool {
     len >= size_of::<Root>() as u64
 }
 
-/// The end of a container: nobody can reach it any more.
+/// The end of a container: nobody can reach it any more. What this process may not map of it stays
+/// with the family.
 ///
 /// # Safety
 /// The payload of a container that nobody else can reach any more.
 pub(crate) unsafe fn destroy(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
+    let _ = try_destroy(heap, payload);
+}
+
+fn try_destroy(heap: &Arc<Heap>, payload: NonNull<u8>) -> Result<(), OutOfMemory> {
     // SAFETY: as in `root`.
     let root: &Root = unsafe { payload.cast().as_ref() };
     let offset = root.table.load(Ordering::Acquire);
     if offset == 0 {
         // Its maker died before it had one.
-        return;
+        return Ok(());
     }
-    let table = Table::at(heap, offset);
+    let table = Table::reach(heap, offset)?;
+    table.reach_left_over(heap, root.other.load(Ordering::Acquire), root.id())?;
+    let previous = table.header().previous.load(Ordering::Acquire);
+    table.reach_left_over(heap, previous, root.id())?;
     // Its last user may have been killed inside.
     // SAFETY: the references of the container's records, which end with it.
     let mut release = |record: Record<'_>| unsafe { release_message(heap, &record.handles()) };
@@ -309,6 +339,7 @@ pub(crate) unsafe fn destroy(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) 
         table.for_each_record(&mut |at| release(table.record(at)));
     }
     table.give_back(heap);
+    Ok(())
 }
 
 /// The records of `old` that were not moved to `new`, and may have references.

@@ -222,14 +222,14 @@ impl<'a> Record<'a> {
     /// [`OpenError`]: there is no room to note them.
     pub(crate) fn read(self, heap: &Arc<Heap>) -> Result<Value, OpenError> {
         if self.head().flags.load(Ordering::Relaxed) & STORED != 0 {
-            return Object::open(self.handles()[0], &STORED_KIND).map(Value::stored);
+            return Object::open(self.handles()[0], &STORED_KIND).and_then(Value::stored);
         }
         let n_handles = self.n_handles();
         let len = u64::from(self.head().len.load(Ordering::Relaxed));
         let bytes = self.slice(HEAD_LEN + self.handles_len(), len).to_vec();
         let carried = match n_handles {
             0 => Carried::default(),
-            _ => Carried::copied(heap, &self.handles()),
+            _ => Carried::copied(heap, &self.handles()).map_err(OpenError::OutOfMemory)?,
         };
         Ok(Value { bytes: Bytes::Copied(bytes), carried })
     }
@@ -261,9 +261,10 @@ impl<'a> Record<'a> {
 }
 
 impl Value {
-    fn stored(object: Object) -> Self {
+    fn stored(object: Object) -> Result<Self, OpenError> {
         let carried = Carried::copied(object.heap(), &stored_handles(object.payload()));
-        Self { bytes: Bytes::Stored(object), carried }
+        let carried = carried.map_err(OpenError::OutOfMemory)?;
+        Ok(Self { bytes: Bytes::Stored(object), carried })
     }
 }
 

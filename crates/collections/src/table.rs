@@ -83,7 +83,39 @@ pub(crate) struct Wanted {
 }
 
 impl Table {
-    /// The table at `offset`, which the container's word names.
+    /// The table at `offset`, which the container's word names and somebody else may have made.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process may map no more.
+    #[inline]
+    pub(crate) fn reach(heap: &Heap, offset: u64) -> Result<Self, OutOfMemory> {
+        let table = Self { base: heap.reach(offset, HEADER_LEN)?, offset };
+        heap.reach(offset, table.len())?;
+        Ok(table)
+    }
+
+    /// Before [`Self::is_left_over`] is asked of what somebody may have left at `offset`, if that
+    /// is not 0; beside this table, of the container at `owner`. It need not be a table any more.
+    ///
+    /// # Errors
+    /// As [`Self::reach`].
+    pub(crate) fn reach_left_over(
+        &self,
+        heap: &Heap,
+        offset: u64,
+        owner: u64,
+    ) -> Result<(), OutOfMemory> {
+        if offset == 0 {
+            return Ok(());
+        }
+        heap.reach(offset, HEADER_LEN)?;
+        if Self::is_left_over(heap, offset, owner, self.stamp()) {
+            Self::reach(heap, offset)?;
+        }
+        Ok(())
+    }
+
+    /// The table at `offset`, which was reached before.
     pub(crate) fn at(heap: &Heap, offset: u64) -> Self {
         let header = heap.address(offset, HEADER_LEN);
         let table = Self { base: header, offset };
@@ -108,7 +140,7 @@ impl Table {
         let mut block = heap.alloc(len)?;
         let offset = block.at().offset;
         block[..arena_at as usize].fill(0);
-        let table = Self { base: heap.address(offset, len), offset };
+        let table = Self { base: heap.reach(offset, len)?, offset };
         let header = table.header();
         header.mark.store(MARK ^ owner, Ordering::Relaxed);
         header.len.store(len, Ordering::Relaxed);
@@ -129,8 +161,9 @@ impl Table {
     /// Gives the block back, if it is still the family's.
     pub(crate) fn give_back(self, heap: &Arc<Heap>) {
         let at = BlockRef { offset: self.offset, len: self.len() };
+        // Reached, so that no error means that it is no longer the family's.
         // SAFETY: the container's alone, and its lock is held, or nobody can reach it any more.
-        if let Some(block) = unsafe { heap.take_over(at, Party::FAMILY) } {
+        if let Ok(Some(block)) = unsafe { heap.take_over(at, Party::FAMILY) } {
             // What comes to lie here next is not to be taken for a table.
             self.header().mark.store(0, Ordering::Release);
             drop(block);

@@ -168,17 +168,22 @@ impl Member {
             0..=3 => {
                 let bytes = value(number, self.carries, &mut self.random);
                 let draft = self.draft(&bytes);
-                self.shared.map.lock().insert(key.as_slice().into(), draft).expect("room");
+                self.shared
+                    .map
+                    .lock()
+                    .expect("room")
+                    .insert(key.as_slice().into(), draft)
+                    .expect("room");
             }
             4 | 5 => {
-                let found = self.shared.map.lock().get(&key).expect("room");
+                let found = self.shared.map.lock().expect("room").get(&key).expect("room");
                 if found.is_some_and(|found| !is_whole(found.bytes(), Some(number))) {
                     self.complain(1);
                 }
             }
-            6 => _ = self.shared.map.lock().discard(&key),
+            6 => _ = self.shared.map.lock().expect("room").discard(&key),
             _ => {
-                let popped = self.shared.map.lock().pop_last().expect("room");
+                let popped = self.shared.map.lock().expect("room").pop_last().expect("room");
                 let is_right =
                     |(key, _, found): (Vec<u8>, Vec<u8>, manyhands_collections::Value)| {
                         let of = u64::from_le_bytes(key.try_into().expect("eight"));
@@ -198,7 +203,7 @@ impl Member {
         let drafts: Vec<_> = values.iter().map(|bytes| self.draft(bytes)).collect();
         let (step, place) = (self.random.below(8), self.random.below(LONGEST_LIST));
         let list = self.shared.list.clone();
-        let mut guard = list.lock();
+        let mut guard = list.lock().expect("room");
         let len = guard.len();
         let at = if len == 0 { 0 } else { place % len };
         match step {
@@ -233,19 +238,19 @@ impl Member {
         for idx in (1..places.len()).rev() {
             places.swap(idx, self.random.below(idx as u64 + 1) as usize);
         }
-        self.shared.deck.lock().select(&places).expect("room");
+        self.shared.deck.lock().expect("room").select(&places).expect("room");
     }
 
     fn clear(&mut self) {
         if self.random.below(10) == 0 {
-            self.shared.map.lock().clear().expect("room");
+            self.shared.map.lock().expect("room").clear().expect("room");
         }
     }
 
     fn count(&mut self) {
         let (begun, done) = (self.ledger.begun(self.row), self.ledger.done(self.row));
         begun.fetch_add(1, Ordering::SeqCst);
-        let mut guard = self.shared.counts.lock();
+        let mut guard = self.shared.counts.lock().expect("room");
         let before = guard.get(b"count").expect("room");
         let before = before.map_or(0, |value| number_of(value.bytes()));
         let bytes = (before + 1).to_le_bytes();
@@ -330,7 +335,7 @@ impl Root {
 
     fn check(&self) {
         assert_eq!(self.ledger.complaint().load(Ordering::SeqCst), 0, "a member complained");
-        let guard = self.shared.map.lock();
+        let guard = self.shared.map.lock().expect("room");
         let keys: Vec<u64> = guard.keys().map(|key| number_of(key.compared)).collect();
         assert_eq!(keys.len() as u64, guard.len(), "the count is right");
         for key in &keys {
@@ -341,11 +346,11 @@ impl Root {
         let n_absent = (0..N_KEYS).filter(|key| !guard.contains(&key.to_le_bytes())).count();
         assert_eq!(n_absent + keys.len(), N_KEYS as usize, "no key is there twice");
         drop(guard);
-        let guard = self.shared.list.lock();
+        let guard = self.shared.list.lock().expect("room");
         let values = guard.values(0..guard.len()).expect("room");
         drop(guard);
         assert!(values.iter().all(|value| is_whole(value.bytes(), None)), "all items are whole");
-        let guard = self.shared.deck.lock();
+        let guard = self.shared.deck.lock().expect("room");
         let cards = guard.values(0..guard.len()).expect("room");
         drop(guard);
         let mut cards: Vec<u64> = cards.iter().map(|card| number_of(card.bytes())).collect();

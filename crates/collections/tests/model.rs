@@ -95,7 +95,7 @@ proptest! {
                 MapStep::Insert(number, content) => {
                     let (key, value) = (key(number), value(content));
                     let shown = Key { compared: &key, shown: &[7] };
-                    map.lock().insert(shown, draft(&heap, &value)).unwrap();
+                    map.lock().expect("room").insert(shown, draft(&heap, &value)).unwrap();
                     match place(&key, &model) {
                         Some(at) => model[at].1 = value,
                         None => model.push((key, value)),
@@ -107,7 +107,7 @@ proptest! {
                     prop_assert_eq!(map.remove(&key).unwrap(), expected);
                 }
                 MapStep::PopLast => {
-                    let popped = map.lock().pop_last().unwrap();
+                    let popped = map.lock().expect("room").pop_last().unwrap();
                     let popped = popped.map(|(key, _, value)| (key, value.bytes().to_vec()));
                     prop_assert_eq!(popped, model.pop());
                 }
@@ -117,13 +117,13 @@ proptest! {
                     prop_assert_eq!(map.get(&key).unwrap(), expected);
                 }
                 MapStep::Clear => {
-                    map.lock().clear().unwrap();
+                    map.lock().expect("room").clear().unwrap();
                     model.clear();
                 }
             }
             prop_assert_eq!(map.len(), model.len() as u64);
         }
-        let guard = map.lock();
+        let guard = map.lock().expect("room");
         let keys: Vec<Vec<u8>> = guard.keys().map(|key| key.compared.to_vec()).collect();
         let values = guard.values().unwrap();
         let pairs: Vec<_> =
@@ -143,7 +143,7 @@ proptest! {
         let list = SharedList::create(&heap).unwrap();
         let mut model: Vec<Vec<u8>> = Vec::new();
         for step in steps {
-            let mut guard = list.lock();
+            let mut guard = list.lock().expect("room");
             let len = model.len();
             match step {
                 ListStep::Splice(at, n, values) => {
@@ -191,7 +191,7 @@ proptest! {
             drop(guard);
             prop_assert_eq!(list.len(), model.len() as u64);
         }
-        let guard = list.lock();
+        let guard = list.lock().expect("room");
         let values = guard.values(0..guard.len()).unwrap();
         drop(guard);
         let items: Vec<Vec<u8>> = values.iter().map(|value| value.bytes().to_vec()).collect();

@@ -135,9 +135,9 @@ impl Functions {
 }
 
 fn run_task(end: &mut WorkerEnd, functions: &mut Functions, buffer: &mut [u8; Body::MAX_INLINE]) {
-    let outcome = {
-        let job = end.job();
-        match functions.get(job.function_id, job.function) {
+    let outcome = match end.job() {
+        Err(error) => Err(Failure::Other(format!("the task's arguments: {error}"))),
+        Ok(job) => match functions.get(job.function_id, job.function) {
             None => Err(unknown(job.function)),
             Some(entry) => {
                 LAST_TASK.store(ptr::from_ref(entry).cast_mut(), Ordering::Release);
@@ -145,7 +145,7 @@ fn run_task(end: &mut WorkerEnd, functions: &mut Functions, buffer: &mut [u8; Bo
                 panics::catch(|| (entry.run)(job.body, end.heap(), buffer))
                     .unwrap_or_else(|panic| Err(panic.into()))
             }
-        }
+        },
     };
     match outcome {
         Ok((encoded, carried)) => {

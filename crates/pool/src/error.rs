@@ -27,6 +27,8 @@ pub enum TaskError {
     Crashed(CrashReport),
     /// The pool cannot run tasks: its workers cannot be started or prepared.
     PoolBroken(String),
+    /// The memory for its arguments or its result could not be had: a sentence.
+    OutOfMemory(String),
     /// Anything else, as a sentence.
     Other(String),
 }
@@ -60,7 +62,9 @@ impl fmt::Display for TaskError {
                 f.write_str("the task ran longer than its timeout allows and was stopped")
             }
             Self::Crashed(report) => report.fmt(f),
-            Self::PoolBroken(sentence) | Self::Other(sentence) => f.write_str(sentence),
+            Self::PoolBroken(sentence) | Self::OutOfMemory(sentence) | Self::Other(sentence) => {
+                f.write_str(sentence)
+            }
         }
     }
 }

@@ -41,7 +41,8 @@ mod _runtime {
     use super::process::buffer::SharedBuffer;
     #[pymodule_export]
     use super::process::child::{
-        ChildProcess, become_child, end_with_parent, looks_after_parent, parent_sentinel,
+        ChildProcess, become_child, end_with_parent, looks_after_parent, memory_file,
+        parent_sentinel,
     };
     #[pymodule_export]
     use super::process::handle::ProcessHandle;

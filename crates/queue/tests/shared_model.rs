@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use manyhands_queue::Nothing;
-use manyhands_queue::shared::{NotPut, SharedQueue};
+use manyhands_queue::shared::{NotGot, NotPut, SharedQueue};
 use manyhands_shm::message::{Body, Message, Taken};
 use manyhands_shm::{Block, Carried, Heap, HeapConfig};
 use proptest::prelude::*;
@@ -93,11 +92,12 @@ impl Model {
         }
     }
 
-    fn check_got(&mut self, got: Result<Taken, Nothing>) {
+    fn check_got(&mut self, got: Result<Taken, NotGot>) {
         match got {
             Ok(taken) => assert_eq!(Some(taken.bytes.to_vec()), self.items.pop_front()),
-            Err(Nothing::Empty) => assert!(self.items.is_empty() && !self.is_closed),
-            Err(Nothing::ShutDown) => assert!(self.items.is_empty() && self.is_closed),
+            Err(NotGot::Empty) => assert!(self.items.is_empty() && !self.is_closed),
+            Err(NotGot::ShutDown) => assert!(self.items.is_empty() && self.is_closed),
+            Err(NotGot::OutOfMemory(error)) => panic!("{error}"),
         }
     }
 }
@@ -132,7 +132,7 @@ fn run(queue: &SharedQueue, heap: &Arc<Heap>, model: &mut Model, steps: Vec<Step
             Step::Get => model.check_got(queue.try_get()),
             Step::GetMany(n_max) => {
                 let mut taken = Vec::new();
-                let n = queue.try_get_many(n_max, &mut taken);
+                let n = queue.try_get_many(n_max, &mut taken).unwrap();
                 assert_eq!(n, n_max.min(model.items.len()));
                 taken.into_iter().for_each(|taken| model.check_got(Ok(taken)));
             }
@@ -223,7 +223,7 @@ fn without_memory_a_put_says_so_and_nothing_is_lost() {
         let expected = bytes(if idx.is_multiple_of(7) { 9_000 } else { 700 }, idx);
         assert_eq!(&*queue.try_get().unwrap().bytes, &expected);
     }
-    assert!(matches!(queue.try_get(), Err(Nothing::Empty)));
+    assert!(matches!(queue.try_get(), Err(NotGot::Empty)));
     queue.try_put(inline(b"there is room again")).unwrap();
 }
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use manyhands_queue::shared::{NotPut, SharedQueue};
-use manyhands_queue::{Deadline, Nothing};
+use manyhands_queue::Deadline;
+use manyhands_queue::shared::{NotGot, NotPut, SharedQueue};
 use manyhands_shm::message::{Body, Message};
 use manyhands_shm::{Carried, Heap, HeapConfig};
 
@@ -108,8 +108,9 @@ fn get_all(queue: &SharedQueue, way: u64) -> Vec<u64> {
                     queue.task_done().unwrap();
                 }
             }
-            Err(Nothing::Empty) => {}
-            Err(Nothing::ShutDown) => return got,
+            Err(NotGot::Empty) => {}
+            Err(NotGot::ShutDown) => return got,
+            Err(NotGot::OutOfMemory(error)) => panic!("{error}"),
         }
     }
 }
@@ -188,7 +189,7 @@ fn a_wait_ends_at_its_deadline_and_not_before() {
     let queue = SharedQueue::create(&heap, 1).expect("room");
     let timeout = Duration::from_millis(700);
     let started = std::time::Instant::now();
-    assert!(matches!(queue.get_for(timeout), Err(Nothing::Empty)));
+    assert!(matches!(queue.get_for(timeout), Err(NotGot::Empty)));
     assert!(started.elapsed() >= timeout);
     queue.put(message(b"x")).unwrap();
     let started = std::time::Instant::now();

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
-use crate::heap::Heap;
+use crate::heap::{Heap, OutOfMemory};
 use crate::party::Party;
 
 /// Where a block lies: the same in every member of the family. Plain data; holds nothing.
@@ -64,7 +65,33 @@ impl Ticket {
     }
 }
 
+/// What lies at a place can be read as long as this lives, whoever holds it.
+#[derive(Debug)]
+pub struct Place {
+    heap: Arc<Heap>,
+    at: BlockRef,
+}
+
+impl Place {
+    pub(crate) fn new(heap: &Arc<Heap>, at: BlockRef) -> Result<Self, OutOfMemory> {
+        heap.hold_place(at)?;
+        Ok(Self { heap: Arc::clone(heap), at })
+    }
+
+    /// Its first byte.
+    pub fn address(&self) -> NonNull<u8> {
+        self.heap.place(self.at.offset)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.heap.leave_place(self.at);
+    }
+}
+
 impl Block {
+    /// Of a place that the caller [holds](Heap::hold_place).
     pub(crate) fn new(heap: Arc<Heap>, at: BlockRef, stamp: Stamp) -> Self {
         let holder = heap.me();
         Self { heap, at, stamp, holder }
@@ -89,6 +116,7 @@ impl Block {
     /// [take it over](Heap::take_over), or that a burial ([`Heap::bury`]) will find it.
     pub fn leave_to_receiver(self) -> BlockRef {
         let at = self.at;
+        self.heap.leave_place(at);
         let mut this = std::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped and its heap is not used again.
         unsafe { std::ptr::drop_in_place(&mut this.heap) };
@@ -99,7 +127,8 @@ impl Block {
     pub fn give_to(self, party: Party) -> BlockRef {
         let (heap, stamp, holder) = (Arc::clone(&self.heap), self.stamp, self.holder);
         let at = self.leave_to_receiver();
-        heap.change_holder(at, holder, Some(stamp), Some(party));
+        // Its words were reached with it.
+        let _ = heap.change_holder(at, holder, Some(stamp), Some(party));
         at
     }
 }
@@ -108,16 +137,16 @@ impl Deref for Block {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let base = self.heap.address(self.at.offset, self.at.len);
-        // SAFETY: the block is ours alone by its word, and lives inside the mapping that `heap`
-        // keeps alive.
+        let base = self.heap.place(self.at.offset);
+        // SAFETY: the block is ours alone by its word, was reached when it became ours, and lives
+        // inside the mapping that `heap` keeps alive.
         unsafe { std::slice::from_raw_parts(base.as_ptr(), self.at.len as usize) }
     }
 }
 
 impl DerefMut for Block {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let base = self.heap.address(self.at.offset, self.at.len);
+        let base = self.heap.place(self.at.offset);
         // SAFETY: as in `deref`; `&mut self` makes the access exclusive within this process.
         unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.at.len as usize) }
     }
@@ -125,12 +154,12 @@ impl DerefMut for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.holder != self.heap.me() {
-            return;
+        if self.holder == self.heap.me() {
+            // `None` if a party we lent it to has taken it over meanwhile: then it is theirs to
+            // give back, and if they did, what lies there now is another block with another stamp.
+            let _ = self.heap.change_holder(self.at, self.holder, Some(self.stamp), None);
         }
-        // `None` if a party we lent it to has taken it over meanwhile: then it is theirs to give
-        // back, and if they did, what lies there now is another block with another stamp.
-        let _ = self.heap.change_holder(self.at, self.holder, Some(self.stamp), None);
+        self.heap.leave_place(self.at);
     }
 }
 

@@ -16,8 +16,9 @@ use manyhands_sys::per_process::PerProcess;
 use crate::heap::{Heap, HeapConfig};
 use crate::object::Inheritance;
 use crate::party::Party;
+use crate::size;
 
-/// The variable that limits a new heap, in bytes.
+/// The variable that limits a new heap, see [`crate::size`].
 const LIMIT_VARIABLE: &str = "MANYHANDS_HEAP_LIMIT";
 
 #[derive(Default)]
@@ -46,7 +47,7 @@ thread_local! {
 /// The heap of the calling process's family.
 ///
 /// # Errors
-/// If shared memory cannot be had, or `MANYHANDS_HEAP_LIMIT` is not a number of bytes.
+/// If shared memory cannot be had, or `MANYHANDS_HEAP_LIMIT` is no size.
 pub fn heap() -> io::Result<Arc<Heap>> {
     lock().heap()
 }
@@ -155,12 +156,14 @@ pub fn after_fork_in_child() {
     LAST_FORKED.take();
     let Some(Plan { heap, child, inheritance }) = PLAN.take() else {
         if let Some(heap) = before {
+            heap.windows.renew();
             heap.become_nobody();
             // Its copies of objects keep it mapped.
             std::mem::forget(heap);
         }
         return;
     };
+    heap.windows.renew();
     heap.local.renew(Mutex::default());
     if !heap.become_party(child) {
         std::mem::forget((heap, inheritance, before));
@@ -199,9 +202,13 @@ fn lock() -> MutexGuard<'static, Current> {
 }
 
 fn limit() -> io::Result<Option<u64>> {
-    let Ok(text) = std::env::var(LIMIT_VARIABLE) else { return Ok(None) };
-    text.trim().parse().map(Some).map_err(|_| {
-        let text = format!("{LIMIT_VARIABLE} must be a whole number of bytes, not {text:?}");
+    let Some(text) = std::env::var_os(LIMIT_VARIABLE) else { return Ok(None) };
+    let text = text.to_string_lossy();
+    size::parse(&text).map(Some).map_err(|why| {
+        let text = format!(
+            "the environment variable {LIMIT_VARIABLE} is {text:?}, which {why}: give a number of \
+             bytes, or one with a unit, as in 512M, 1.5G or 2GiB"
+        );
         io::Error::new(io::ErrorKind::InvalidInput, text)
     })
 }

@@ -9,19 +9,23 @@ use std::sync::{Arc, Mutex};
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use manyhands_sys::clock::monotonic_ns;
-use manyhands_sys::memory::{Mapping, MemoryFile};
+use manyhands_sys::memory::MemoryFile;
 use manyhands_sys::per_fork::PerFork;
+use manyhands_sys::windows::{WINDOW, Windows};
 
 use crate::alloc::Local;
-use crate::layout::{Header, Layout, MAGIC, PAGE, REGION, VERSION};
+use crate::block::BlockRef;
+use crate::budget::Budget;
+use crate::layout::{Header, Layout, MAGIC, PAGE, REGION, RegionLine, VERSION, class_of};
 use crate::object::Registry;
 use crate::party::Party;
 
 /// One family's shared memory, seen from one of its members.
 pub struct Heap {
     pub(crate) file: MemoryFile,
-    pub(crate) map: Mapping,
+    pub(crate) windows: Windows,
     pub(crate) layout: Layout,
+    pub(crate) budget: Budget,
     /// The calling process's number; another one in a forked child.
     me: AtomicU32,
     pub(crate) local: PerFork<Mutex<Local>>,
@@ -42,9 +46,10 @@ pub struct OutOfMemory {
     pub(crate) why: String,
 }
 
-/// Address space that is tried first; a limit on address space makes it smaller.
+/// What is tried first. It costs nothing before it is used; smaller ones are for systems that
+/// allow no file, or have no address space, of that size.
 const LARGEST_HEAP: u64 = 1 << 40;
-const SMALLEST_HEAP: u64 = 64 << 20;
+const SMALLEST_HEAP: u64 = 4 << 20;
 
 impl Heap {
     /// A new heap whose first member is the caller.
@@ -64,8 +69,8 @@ impl Heap {
     fn create_with(n_regions: u64) -> io::Result<Arc<Self>> {
         let layout = Layout::new(n_regions);
         let file = MemoryFile::create("manyhands-heap", layout.file_len())?;
-        let map = file.map(layout.file_len() as usize)?;
-        let heap = Arc::new(Self::new(file, map, layout, Party::NOBODY));
+        let windows = Windows::open(&file, layout.file_len())?;
+        let heap = Arc::new(Self::new(file, windows, layout, Party::NOBODY));
         let header = heap.header();
         header.version.store(VERSION, Ordering::Relaxed);
         header.family.store(random(), Ordering::Relaxed);
@@ -80,7 +85,8 @@ impl Heap {
     /// Joins the heap behind `fd` as the member `me`.
     ///
     /// # Errors
-    /// `InvalidData` if the file is not a heap of this version.
+    /// `InvalidData` if the file is not a heap of this version; also if this process has no room to
+    /// map its first window.
     ///
     /// # Safety
     /// - If it begins as a heap does, it is one: nobody but members of its family writes there.
@@ -102,8 +108,9 @@ impl Heap {
             header.n_regions.load(Ordering::Relaxed)
         };
         let layout = Layout::new(n_regions);
-        let map = file.map(layout.file_len() as usize)?;
-        let heap = Self::new(file, map, layout, me);
+        let windows = Windows::open(&file, layout.file_len())?;
+        let heap = Self::new(file, windows, layout, me);
+        heap.budget.begin(heap.header().committed.load(Ordering::Relaxed));
         if !heap.settle(me) {
             let text = "the process that started this one has ended before this one had begun, \
                         and its family goes on without both";
@@ -112,10 +119,16 @@ impl Heap {
         Ok(Arc::new(heap))
     }
 
-    fn new(file: MemoryFile, map: Mapping, layout: Layout, me: Party) -> Self {
-        let me = AtomicU32::new(me.number());
-        let local = PerFork::new(Mutex::new(Local::default()));
-        Self { file, map, layout, me, local, registry: PerFork::new(Registry::default()) }
+    fn new(file: MemoryFile, windows: Windows, layout: Layout, me: Party) -> Self {
+        Self {
+            file,
+            windows,
+            layout,
+            budget: Budget::default(),
+            me: AtomicU32::new(me.number()),
+            local: PerFork::new(Mutex::new(Local::default())),
+            registry: PerFork::new(Registry::default()),
+        }
     }
 
     /// Who the caller's process is in the family.
@@ -157,57 +170,136 @@ impl Heap {
     /// Bytes of regions that are claimed at the moment, by all members, without warm ones.
     pub fn claimed_bytes(&self) -> u64 {
         let end = self.header().high_water.load(Ordering::Relaxed);
-        let claimed = (0..end).filter(|idx| self.region_word(*idx).load(Ordering::Relaxed) != 0);
-        (claimed.count() as u64 * REGION).saturating_sub(self.warm_bytes())
+        let is_claimed = |idx: &u64| {
+            self.reach_lines(*idx, 1).is_ok() && self.region_word(*idx).load(Ordering::Relaxed) != 0
+        };
+        let n_claimed = (0..end).filter(is_claimed).count() as u64;
+        (n_claimed * REGION).saturating_sub(self.warm_bytes())
     }
 
-    /// The address of an offset inside the file.
+    /// The address of an offset inside the file, for what this process may see for the first time:
+    /// it is mapped then, and stays, also in a forked child.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process may map no more.
+    #[inline]
+    pub fn reach(&self, offset: u64, len: u64) -> Result<NonNull<u8>, OutOfMemory> {
+        let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.windows.len());
+        if !is_inside || !self.windows.is_kept(offset, len) {
+            self.map(offset, len, is_inside)?;
+        }
+        Ok(self.place(offset))
+    }
+
+    /// Reaches the place of a block for as long as it is used: to be [left](Self::leave_place)
+    /// again. Of a large block the address space is used for others afterwards, if it is short.
+    pub(crate) fn hold_place(&self, at: BlockRef) -> Result<(), OutOfMemory> {
+        if class_of(at.len).is_some() {
+            return self.reach(at.offset, at.len).map(drop);
+        }
+        let pinned = self.windows.pin(&self.file, at.offset, at.len);
+        pinned.map_err(|error| OutOfMemory::new(at.len, error.to_string()))
+    }
+
+    pub(crate) fn leave_place(&self, at: BlockRef) {
+        if class_of(at.len).is_none() {
+            self.windows.unpin(at.offset, at.len);
+        }
+    }
+
+    /// Where an offset inside the file is, or would be: for what is known to be reached.
+    #[inline]
+    pub(crate) fn place(&self, offset: u64) -> NonNull<u8> {
+        debug_assert!(offset <= self.windows.len());
+        // SAFETY: inside the file, so the address does not wrap.
+        unsafe { self.windows.base().add(offset as usize) }
+    }
+
+    /// The address of an offset inside the file that was [reached](Self::reach) before, or lies in
+    /// a block of this process's, or an object that it has opened.
     ///
     /// # Panics
-    /// If `offset..offset + len` is not inside the file.
+    /// If `offset..offset + len` is not inside the file; or if it was not reached before and cannot
+    /// be now.
+    #[inline]
     pub fn address(&self, offset: u64, len: u64) -> NonNull<u8> {
         let end = offset.checked_add(len).expect("offsets fit in 64 bits");
-        assert!(end <= self.map.len() as u64, "offset {offset}+{len} lies outside the heap");
-        // SAFETY: just checked to be inside the mapping.
-        unsafe { self.map.base().add(offset as usize) }
+        assert!(end <= self.windows.len(), "offset {offset}+{len} lies outside the heap");
+        if !self.windows.is_kept(offset, len)
+            && let Err(error) = self.map(offset, len, true)
+        {
+            panic!("shared memory was used before it was reached: {error}");
+        }
+        self.place(offset)
+    }
+
+    #[cold]
+    fn map(&self, offset: u64, len: u64, is_inside: bool) -> Result<(), OutOfMemory> {
+        if !is_inside {
+            return Err(OutOfMemory::new(len, "no part of the heap lies there".to_owned()));
+        }
+        let mapped = self.windows.keep(&self.file, offset, len);
+        mapped.map_err(|error| OutOfMemory::new(len, error.to_string()))
     }
 
     pub(crate) fn header(&self) -> &Header {
-        // SAFETY: the first page is always mapped and holds a header of atomics.
-        unsafe { self.map.base().cast().as_ref() }
+        // SAFETY: the first window is always mapped and starts with a header of atomics.
+        unsafe { self.windows.base().cast().as_ref() }
+    }
+
+    /// Before the lines of `n` regions are looked at. Those of the first regions are in the window
+    /// that every member has.
+    #[inline]
+    pub(crate) fn reach_lines(&self, idx: u64, n: u64) -> Result<(), OutOfMemory> {
+        let (at, len) = Layout::lines_at(idx, n);
+        if at + len <= WINDOW { Ok(()) } else { self.reach(at, len).map(drop) }
+    }
+
+    fn line(&self, idx: u64) -> &RegionLine {
+        assert!(idx < self.layout.n_regions);
+        let (at, len) = Layout::lines_at(idx, 1);
+        let line = if at + len <= WINDOW { self.place(at) } else { self.address(at, len) };
+        // SAFETY: the table has a line for each region, aligned and made of atomics; the first
+        // window is always mapped.
+        unsafe { line.cast().as_ref() }
+    }
+
+    /// The lines of the first `n` regions, which are in the window that every member has.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub(crate) fn first_lines(&self, n: u64) -> &[RegionLine] {
+        let (at, len) = Layout::lines_at(0, n.min(self.layout.n_regions));
+        assert!(at + len <= WINDOW, "the first window does not hold so many lines");
+        // SAFETY: inside the table, aligned and made of atomics; the first window is always mapped.
+        unsafe {
+            let first = self.place(at).cast::<RegionLine>();
+            std::slice::from_raw_parts(first.as_ptr(), len as usize / size_of::<RegionLine>())
+        }
     }
 
     pub(crate) fn region_word(&self, idx: u64) -> &AtomicU64 {
-        assert!(idx < self.layout.n_regions);
-        // SAFETY: the table has a word for each region; it is only ever used as an atomic.
-        unsafe { self.address(self.layout.words_at + idx * 8, 8).cast().as_ref() }
+        &self.line(idx).word
     }
 
-    /// How often the region became free again: what tells a stale [`crate::Block`] of it from a
-    /// fresh one. Changed only by who releases the region, before the region's word is Free.
     pub(crate) fn release_count(&self, idx: u64) -> &AtomicU32 {
-        assert!(idx < self.layout.n_regions);
-        // SAFETY: as for `region_word`.
-        unsafe { self.address(self.layout.releases_at + idx * 4, 4).cast().as_ref() }
+        &self.line(idx).n_released
     }
 
-    /// How many blocks of the region were given back so far: a hint for its owner.
     pub(crate) fn freed_counter(&self, idx: u64) -> &AtomicU32 {
-        assert!(idx < self.layout.n_regions);
-        // SAFETY: as for `region_word`.
-        unsafe { self.address(self.layout.freed_at + idx * 4, 4).cast().as_ref() }
+        &self.line(idx).counter
     }
 
-    /// Of a run: how many of its pages are there. The place is that of the freed counter, which
-    /// only small regions have.
     pub(crate) fn committed_pages(&self, idx: u64) -> &AtomicU32 {
-        self.freed_counter(idx)
+        &self.line(idx).counter
     }
 
+    /// Of a small region that was reached.
     pub(crate) fn block_word(&self, region_idx: u64, block_idx: u64) -> &AtomicU64 {
         let offset = self.layout.region_at(region_idx) + block_idx * 8;
+        debug_assert!(self.windows.is_mapped(offset, 8));
         // SAFETY: small regions start with their block words, used only as atomics.
-        unsafe { self.address(offset, 8).cast().as_ref() }
+        unsafe { self.place(offset).cast().as_ref() }
     }
 }
 

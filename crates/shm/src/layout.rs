@@ -1,18 +1,22 @@
-//! What the heap's file looks like: header, region tables, regions.
+//! What the heap's file looks like: header, parties, region table, regions.
 //!
 //! ```text
 //! offset 0          header (one page)
-//!        4096       region words   8 bytes a region   who owns it, and as what
-//!        …          freed counters 4 bytes a region   a hint: blocks given back so far
-//!        …          release counts 4 bytes a region   how often the region became free again
-//!        …          parties        64 bytes each      who is in the family, see `party.rs`
-//!        data_start region 0, region 1, …            256 KiB each
+//!        4096       parties        64 bytes each      who is in the family, see `party.rs`
+//!        …          region table   16 bytes a region  who owns it, and what is known of it
+//!        data_at    region 0, region 1, …            256 KiB each
 //! ```
 //!
 //! A region is free, cut into equal small blocks, or part of a run of regions that is one large
 //! block. A free region reads as zeros.
+//!
+//! A process maps the file in windows. Header and parties lie in the first one, which every member
+//! has, and so do the lines of the first regions: of some 60 GiB in a heap of the largest size. No
+//! region lies in two windows.
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use manyhands_sys::windows::WINDOW;
 
 use crate::party::{PARTIES_LEN, Party};
 
@@ -32,40 +36,67 @@ pub(crate) struct Header {
     pub(crate) family: AtomicU64,
     /// Who sweeps or trims at the moment; 0: nobody.
     pub(crate) undertaker: AtomicU64,
+    /// Bytes that all members have ever asked the system for; see `budget.rs`.
+    pub(crate) committed: AtomicU64,
+    /// Not 0: somebody could not finish a burial, for want of address space.
+    pub(crate) n_unfinished: AtomicU64,
+}
+
+/// What is known of a region.
+#[repr(C)]
+pub(crate) struct RegionLine {
+    /// See [`RegionWord`].
+    pub(crate) word: AtomicU64,
+    /// Of a small region: how many blocks of it were given back so far, a hint for its owner. Of a
+    /// run: how many of its pages are there.
+    pub(crate) counter: AtomicU32,
+    /// How often the region became free again: what tells a stale [`crate::Block`] of it from a
+    /// fresh one. Changed only by who releases the region, before the region's word is Free.
+    pub(crate) n_released: AtomicU32,
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Header>() == 56);
+const _: () = assert!(size_of::<Header>() == 72 && size_of::<RegionLine>() as u64 == LINE);
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"manyhand");
 pub(crate) const VERSION: u32 = 5;
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const REGION: u64 = 256 * 1024;
+const LINE: u64 = 16;
+
+const _: () = assert!(WINDOW.is_multiple_of(REGION) && PARTIES_AT + PARTIES_LEN <= WINDOW);
 
 /// Small blocks are powers of two from 256 bytes to 64 KiB.
 pub(crate) const N_CLASSES: usize = 9;
 pub(crate) const SMALLEST: u64 = 256;
 pub(crate) const LARGEST_SMALL: u64 = SMALLEST << (N_CLASSES - 1);
 
-/// Where the tables and the regions of a heap with `n_regions` lie.
+/// Where the table of parties lies.
+pub(crate) const PARTIES_AT: u64 = PAGE;
+const LINES_AT: u64 = PARTIES_AT + PARTIES_LEN;
+
+/// Where the table and the regions of a heap with `n_regions` lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub(crate) n_regions: u64,
-    pub(crate) words_at: u64,
-    pub(crate) freed_at: u64,
-    pub(crate) releases_at: u64,
-    pub(crate) parties_at: u64,
-    pub(crate) data_at: u64,
+    data_at: u64,
 }
 
 impl Layout {
     pub(crate) const fn new(n_regions: u64) -> Self {
-        let words_at = PAGE;
-        let freed_at = (words_at + n_regions * 8).next_multiple_of(PAGE);
-        let releases_at = (freed_at + n_regions * 4).next_multiple_of(PAGE);
-        let parties_at = (releases_at + n_regions * 4).next_multiple_of(PAGE);
-        let data_at = (parties_at + PARTIES_LEN).next_multiple_of(REGION);
-        Self { n_regions, words_at, freed_at, releases_at, parties_at, data_at }
+        let data_at = (LINES_AT + n_regions * LINE).next_multiple_of(REGION);
+        Self { n_regions, data_at }
+    }
+
+    /// Where the lines of `n` regions from `idx` on are, and how many bytes that is.
+    pub(crate) const fn lines_at(idx: u64, n: u64) -> (u64, u64) {
+        (LINES_AT + idx * LINE, n * LINE)
+    }
+
+    /// The first region that lies in a window behind that of the region `idx`.
+    pub(crate) const fn next_window(&self, idx: u64) -> u64 {
+        let end = (self.region_at(idx) / WINDOW + 1) * WINDOW;
+        (end - self.data_at) / REGION
     }
 
     pub(crate) const fn file_len(&self) -> u64 {

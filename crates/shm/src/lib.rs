@@ -10,6 +10,8 @@
 //!   to leave half-linked. [`Heap::bury`] gives back what a dead party held.
 //! - Nothing has a name: no entry in `/dev/shm`, nothing outlives the family.
 //! - A shortage is an [`OutOfMemory`] where the block was asked for, never a SIGBUS later.
+//! - Nothing is reserved: address space is taken in windows, when a process first reaches what lies
+//!   there. A process that may map no more gets an [`OutOfMemory`] where it reaches something new.
 //!
 //! - **Objects** ([`Object`]) are blocks that several processes hold: counted, and ended with their
 //!   last reference, whoever was killed meanwhile.
@@ -69,6 +71,7 @@
 
 mod alloc;
 mod block;
+mod budget;
 pub mod cell;
 pub mod family;
 mod heap;
@@ -77,11 +80,13 @@ pub mod locks;
 pub mod message;
 pub mod object;
 mod party;
+mod search;
+mod size;
 mod sweep;
 mod waits;
 mod warm;
 
-pub use block::{Block, BlockRef, Ticket};
+pub use block::{Block, BlockRef, Place, Ticket};
 pub use cell::{Memory, Shared, SharedSlice};
 pub use heap::{Heap, HeapConfig, OutOfMemory};
 pub use object::{Carried, Handle, Kind, Object, OpenError};

@@ -27,6 +27,7 @@ use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use manyhands_sys::pid::{Identity, exists};
 
 use crate::heap::{Heap, OutOfMemory};
+use crate::layout::PARTIES_AT;
 use crate::object;
 
 /// A member of the family, as the holder of blocks. Not given out again while anybody might
@@ -50,6 +51,8 @@ pub(crate) struct Entry {
     waits_at: AtomicU64,
     /// The pid of who used the entry last, for who finds its number in a lock.
     last_pid: AtomicU32,
+    /// Bytes that it is asking the system for just now, see `budget.rs`.
+    pub(crate) committing: AtomicU64,
 }
 
 #[cfg(not(loom))]
@@ -197,6 +200,11 @@ impl Heap {
         condemned.is_some()
     }
 
+    /// Whether a burial of the party has begun.
+    pub(crate) fn is_condemned(&self, party: Party) -> bool {
+        self.entry(party).is_some_and(|entry| entry.word.load(Ordering::Acquire) & CONDEMNED != 0)
+    }
+
     /// Changes the word of a party's entry. `None`: there is no such party, or `change` declined.
     fn change_entry(&self, party: Party, change: impl Fn(u64) -> Option<u64>) -> Option<&Entry> {
         let entry = self.entry(party)?;
@@ -266,10 +274,12 @@ impl Heap {
 
     /// All members.
     pub fn parties(&self) -> impl Iterator<Item = Party> + '_ {
-        (0..N_ENTRIES).filter_map(|idx| {
-            let number = self.entry_at(idx).word.load(Ordering::Acquire) as u32;
-            (number != 0).then_some(Party(number))
-        })
+        // An entry is used only if all before it are, or were.
+        let used = (0..N_ENTRIES).map_while(|idx| {
+            let word = self.entry_at(idx).word.load(Ordering::Acquire);
+            (word != 0).then_some(word as u32)
+        });
+        used.filter(|number| *number != 0).map(Party)
     }
 
     /// [Buries](Heap::bury) every party whose process has ended unnoticed, except those whose
@@ -304,14 +314,16 @@ impl Heap {
         entry.started.store(0, Ordering::Relaxed);
         entry.holds_at.store(0, Ordering::Relaxed);
         entry.waits_at.store(0, Ordering::Relaxed);
+        entry.committing.store(0, Ordering::Relaxed);
         // Release: meets the Acquire of `claim_entry`.
         entry.word.store(u64::from(party.number() >> IDX_BITS) << 32, Ordering::Release);
     }
 
     fn entry_at(&self, idx: u32) -> &Entry {
-        let at = self.layout.parties_at + u64::from(idx) * size_of::<Entry>() as u64;
-        // SAFETY: inside the table, aligned, and made of atomics.
-        unsafe { self.address(at, size_of::<Entry>() as u64).cast().as_ref() }
+        let at = PARTIES_AT + u64::from(idx) * size_of::<Entry>() as u64;
+        // SAFETY: inside the table, which lies in the window that is always mapped; aligned, and
+        // made of atomics.
+        unsafe { self.place(at).cast().as_ref() }
     }
 }
 

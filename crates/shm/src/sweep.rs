@@ -3,6 +3,9 @@
 //! One party does that at a time, the *undertaker*, whose number stands in the heap's header. If it
 //! dies itself the next one takes over; every step may be done twice. Nobody waits for its turn
 //! with a lock in hand: should the undertaker be stopped, all others go on allocating.
+//!
+//! An undertaker that may map no more leaves what it cannot reach: the party stays condemned, and
+//! whoever buries next, and can, finishes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,9 @@ pub struct Swept {
     pub n_runs: u64,
     /// Small regions of the dead party that still hold blocks of others: now the caller's.
     pub n_adopted: u64,
+    /// Places that could not be looked at, as the caller's process may map no more: the party stays
+    /// on the table, and the rest is done with a later burial.
+    pub n_unreached: u64,
 }
 
 /// How long to wait between two looks at another undertaker.
@@ -42,7 +48,22 @@ impl Heap {
             return Swept::default();
         }
         let turn = self.undertake();
-        self.bury_in_turn(dead, None, &turn)
+        let swept = self.bury_in_turn(dead, None, &turn);
+        self.finish_burials(&turn);
+        swept
+    }
+
+    /// Goes on with those that somebody had to leave.
+    fn finish_burials(self: &Arc<Self>, turn: &Turn<'_>) {
+        let n_unfinished = &self.header().n_unfinished;
+        if n_unfinished.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        n_unfinished.store(0, Ordering::Relaxed);
+        let due: Vec<_> = self.parties().filter(|party| self.is_condemned(*party)).collect();
+        for dead in due {
+            self.bury_in_turn(dead, None, turn);
+        }
     }
 
     /// As [`Heap::bury`], for a party that was held for dead by the word `seen` in its entry; only
@@ -56,12 +77,17 @@ impl Heap {
         if !self.condemn(dead, seen) {
             return Swept::default();
         }
-        object::release_holds_of(self, dead);
+        let n_unreached = object::release_holds_of(self, dead);
         // After the objects, whose ends may allocate. Never waits for the turn itself: whoever has
         // the allocator's lock and wants the turn (`trim`) only tries.
         let mut local = self.lock_local();
-        let swept = self.sweep(dead, &mut local);
-        self.free_entry(dead);
+        let mut swept = self.sweep(dead, &mut local);
+        swept.n_unreached += n_unreached;
+        if swept.n_unreached == 0 {
+            self.free_entry(dead);
+        } else {
+            self.header().n_unfinished.fetch_add(1, Ordering::Relaxed);
+        }
         swept
     }
 
@@ -72,13 +98,19 @@ impl Heap {
         let _turn = self.undertake();
         let end = self.header().high_water.load(Ordering::Acquire);
         let held = (0..end).map(|idx| {
+            if self.reach_lines(idx, 1).is_err() {
+                return 0;
+            }
             let region = RegionWord::load(self.region_word(idx));
             let held = |block_idx: &u64| {
                 is_its(BlockWord::load(self.block_word(idx, *block_idx)).holder())
             };
             match region.kind() {
                 RegionKind::Small => {
-                    (0..n_blocks(region.detail() as usize)).filter(held).count() as u64
+                    let class = region.detail() as usize;
+                    let is_reached = self.reach_block_words(idx, class).is_ok();
+                    let n = if is_reached { n_blocks(class) } else { 0 };
+                    (0..n).filter(held).count() as u64
                 }
                 RegionKind::Run => u64::from(is_its(region.owner())),
                 _ => 0,
@@ -92,6 +124,10 @@ impl Heap {
         let mut swept = Swept::default();
         let end = self.header().high_water.load(Ordering::Acquire);
         for idx in 0..end {
+            if self.reach_lines(idx, 1).is_err() {
+                swept.n_unreached += end - idx;
+                break;
+            }
             let region = RegionWord::load(self.region_word(idx));
             match region.kind() {
                 RegionKind::Small => self.sweep_small(idx, region, dead, local, &mut swept),
@@ -114,6 +150,10 @@ impl Heap {
         swept: &mut Swept,
     ) {
         let class = region.detail() as usize;
+        if self.reach_block_words(idx, class).is_err() {
+            swept.n_unreached += 1;
+            return;
+        }
         for block_idx in 0..n_blocks(class) {
             let word = self.block_word(idx, block_idx);
             let before = BlockWord::load(word);

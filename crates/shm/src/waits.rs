@@ -87,10 +87,12 @@ impl FamilyOf {
 }
 
 impl Heap {
-    /// The address of what may lie at an offset that somebody noted; `None`: nothing can.
+    /// The address of what may lie at an offset that somebody noted; `None`: nothing can, or this
+    /// process cannot look.
     fn valid(&self, offset: u64, len: usize, align: usize) -> Option<ptr::NonNull<u8>> {
         let end = offset.checked_add(len as u64)?;
         let is_inside = self.layout.region_of(offset).is_some() && end <= self.layout.file_len();
-        (is_inside && offset.is_multiple_of(align as u64)).then(|| self.address(offset, len as u64))
+        let is_valid = is_inside && offset.is_multiple_of(align as u64);
+        is_valid.then(|| self.reach(offset, len as u64).ok())?
     }
 }

@@ -54,14 +54,19 @@ impl Heap {
         let n = len.div_ceil(REGION);
         for (idx, warm) in self.warm_runs().filter(|(_, run)| run.detail() == n) {
             let mine = RegionWord::run(self.me(), n);
-            if !warm.replace(self.region_word(idx), mine) {
+            let at = BlockRef { offset: self.layout.region_at(idx), len };
+            if self.hold_place(at).is_err() {
                 continue;
             }
-            if self.commit_more(idx, len).is_err() {
+            let is_mine = warm.replace(self.region_word(idx), mine);
+            if is_mine && self.charge_and_commit_more(idx, len).is_some() {
+                return Some((at.offset, self.stamp_of(idx, 0)));
+            }
+            self.leave_place(at);
+            if is_mine {
                 self.release_run(idx, mine);
                 return None;
             }
-            return Some((self.layout.region_at(idx), self.stamp_of(idx, 0)));
         }
         None
     }
@@ -92,19 +97,25 @@ impl Heap {
     pub(crate) fn commit_more(&self, idx: u64, len: u64) -> std::io::Result<()> {
         let before = u64::from(self.committed_pages(idx).load(Ordering::Relaxed)) * PAGE;
         if before < len {
-            let (at, more) = (self.layout.region_at(idx) + before, len - before);
-            // What is written next is mapped along; the other call says best what is short.
-            if self.map.populate(at as usize, more as usize).is_err() {
-                self.file.commit(at, more)?;
-            }
+            self.commit(self.layout.region_at(idx) + before, len - before)?;
             self.committed_pages(idx).store(len.div_ceil(PAGE) as u32, Ordering::Relaxed);
         }
         Ok(())
     }
 
+    fn charge_and_commit_more(&self, idx: u64, len: u64) -> Option<()> {
+        let before = u64::from(self.committed_pages(idx).load(Ordering::Relaxed)) * PAGE;
+        // Mostly none are missing, and nothing is counted.
+        let more = len.saturating_sub(before);
+        let _charge = (more > 0).then(|| self.charge(more)).transpose().ok()?;
+        self.commit_more(idx, len).ok()
+    }
+
     fn warm_runs(&self) -> impl Iterator<Item = (u64, RegionWord)> + '_ {
         let end = self.header().high_water.load(Ordering::Acquire).min(WINDOW);
-        let runs = (0..end).map(|idx| (idx, RegionWord::load(self.region_word(idx))));
+        // All in one go: it is done whenever the last object of many a program goes.
+        let runs = self.first_lines(end).iter().zip(0..);
+        let runs = runs.map(|(line, idx)| (idx, RegionWord::load(&line.word)));
         runs.filter(|(_, word)| word.kind() == RegionKind::Warm)
     }
 }

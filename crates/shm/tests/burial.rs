@@ -91,7 +91,7 @@ fn what_is_left_to_the_launcher_outlasts_the_looks_of_others(heap: &Arc<Heap>) {
     unsafe { heap.bury(other) };
     assert!(heap.is_listed(worker));
     // SAFETY: left there by its holder, and not in use.
-    let reply = unsafe { heap.take_over(reply_at(words.at(1)), worker) };
+    let reply = unsafe { heap.take_over(reply_at(words.at(1)), worker) }.expect("room");
     assert!(reply.is_some(), "the reply was swept before its launcher took it over");
     // SAFETY: its process has ended, or was never started.
     unsafe { heap.bury(worker) };
@@ -117,7 +117,8 @@ fn anybody_buries_a_party_whose_launcher_is_dead(heap: &Arc<Heap>) {
     heap.bury_the_dead();
     assert!(!heap.is_listed(launcher) && !heap.is_listed(worker));
     // SAFETY: left there by its holder, and not in use.
-    assert!(unsafe { heap.take_over(reply_at(words.at(1)), worker) }.is_none());
+    let reply = unsafe { heap.take_over(reply_at(words.at(1)), worker) }.expect("room");
+    assert!(reply.is_none());
 }
 
 /// A child whose parent ends before the child has said who it is.

@@ -74,7 +74,7 @@ impl Exchange {
         let at = BlockRef { offset: word >> 28 << 6, len };
         let sender = Party::from_number((word >> 4) as u32 & 0xff_ffff);
         // SAFETY: left there by its holder, and not in use.
-        unsafe { self.heap.take_over(at, sender) }
+        unsafe { self.heap.take_over(at, sender) }.expect("room")
     }
 
     /// Gives back what this member has offered and nobody has taken over. It holds nothing else.

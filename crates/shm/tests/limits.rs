@@ -1,10 +1,6 @@
-//! Shortage: the limit of a heap, and of the address space it lies in.
-
-use std::process::Command;
+//! The limit of a heap.
 
 use manyhands_shm::{Heap, HeapConfig};
-
-const MARK: &str = "MANYHANDS_TEST_ADDRESS_SPACE";
 
 #[test]
 fn a_full_heap_says_so_and_stays_usable() {
@@ -52,26 +48,4 @@ fn a_block_of_no_bytes_is_a_block() {
     drop((small, sparse));
     heap.trim();
     assert_eq!(heap.claimed_bytes(), 0);
-}
-
-#[test]
-fn under_a_limit_on_address_space_the_heap_is_smaller_and_works() {
-    if std::env::var_os(MARK).is_some() {
-        let heap = Heap::create(HeapConfig::default()).expect("a smaller heap");
-        let mut block = heap.alloc(10 << 20).expect("room");
-        block.fill(1);
-        let error = heap.alloc_sparse(1 << 40).expect_err("it is smaller than that");
-        assert!(error.to_string().contains("the heap is limited to"), "{error}");
-        return;
-    }
-    let this = std::env::current_exe().expect("the test binary has a path");
-    // 4 GiB in units of KiB: far below the terabyte that is tried first.
-    let script = format!("ulimit -v 4194304 && exec {:?} \"$@\"", this);
-    let name = "under_a_limit_on_address_space_the_heap_is_smaller_and_works";
-    let output = Command::new("sh")
-        .args(["-c", &script, "sh", name, "--exact", "--nocapture"])
-        .env(MARK, "1")
-        .output()
-        .expect("a shell runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -111,7 +111,7 @@ impl Family {
         let at = hand(block, &receiver);
         let from = |party| {
             // SAFETY: left there by its holder, and not in use.
-            unsafe { receiver.take_over(at, party) }
+            unsafe { receiver.take_over(at, party) }.expect("room")
         };
         let block =
             from(sender).or_else(|| from(receiver.me())).expect("a block handed over is there");
@@ -233,12 +233,13 @@ fn a_lender_that_drops_late_does_not_free_what_lies_there_by_then() {
         let lent = root.alloc(len).expect("room");
         let at = lent.at();
         // SAFETY: left there by its holder, and not in use.
-        let borrowed = unsafe { worker.take_over(at, root.me()) }.expect("lent");
+        let borrowed = unsafe { worker.take_over(at, root.me()) }.expect("room").expect("lent");
         drop(borrowed);
         let fresh = alloc_at(&root, len, at.offset);
         drop(lent);
         // SAFETY: left there by its holder, and not in use.
         let other = unsafe { worker.take_over(fresh.leave_to_receiver(), root.me()) };
+        let other = other.expect("room");
         assert!(other.is_some(), "the later block of {len} bytes was given back by the former");
     }
 }
@@ -250,14 +251,15 @@ fn a_lender_that_drops_late_is_harmless_also_after_the_region_was_released() {
         let worker = joined(&root);
         let lent = root.alloc(before).expect("room");
         // SAFETY: left there by its holder, and not in use.
-        drop(unsafe { worker.take_over(lent.at(), root.me()) }.expect("lent"));
+        drop(unsafe { worker.take_over(lent.at(), root.me()) }.expect("room").expect("lent"));
         root.trim();
         assert_eq!(root.claimed_bytes(), 0);
         let fresh: Vec<_> = (0..4).map(|_| root.alloc(after).expect("room")).collect();
         drop(lent);
         for block in fresh {
             // SAFETY: left there by its holder, and not in use.
-            assert!(unsafe { worker.take_over(block.leave_to_receiver(), root.me()) }.is_some());
+            let other = unsafe { worker.take_over(block.leave_to_receiver(), root.me()) };
+            assert!(other.expect("room").is_some());
         }
     }
 }
@@ -278,16 +280,12 @@ fn an_offset_that_is_no_block_is_refused() {
             (u64::MAX, 8),
         ] {
             let wrong = manyhands_shm::BlockRef { offset, len };
-            assert!(
-                // SAFETY: refused, as there is no such block.
-                unsafe { worker.take_over(wrong, root.me()) }.is_none(),
-                "{wrong:?} is no block"
-            );
+            // SAFETY: refused, as there is no such block.
+            let taken = unsafe { worker.take_over(wrong, root.me()) }.expect("room");
+            assert!(taken.is_none(), "{wrong:?} is no block");
         }
-        assert!(
-            // SAFETY: left there by its holder, and not in use.
-            unsafe { worker.take_over(at, root.me()) }.is_some(),
-            "the block itself is unharmed"
-        );
+        // SAFETY: left there by its holder, and not in use.
+        let taken = unsafe { worker.take_over(at, root.me()) }.expect("room");
+        assert!(taken.is_some(), "the block itself is unharmed");
     }
 }

@@ -51,12 +51,12 @@ fn a_ticket_of_a_block_that_was_given_back_takes_nothing_over() {
     let ticket = block.ticket();
     drop(block);
     // SAFETY: refused, as that block is gone.
-    assert!(unsafe { heap.take_over_exactly(ticket, heap.me()) }.is_none());
+    assert!(unsafe { heap.take_over_exactly(ticket, heap.me()) }.expect("room").is_none());
     let again = heap.alloc_for_overwrite(MIB).expect("room");
     assert_eq!(again.at(), ticket.at());
     again.give_to(Party::FAMILY);
     // SAFETY: refused, as that block is gone.
-    assert!(unsafe { heap.take_over_exactly(ticket, Party::FAMILY) }.is_none());
+    assert!(unsafe { heap.take_over_exactly(ticket, Party::FAMILY) }.expect("room").is_none());
 }
 
 #[test]

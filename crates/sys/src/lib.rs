@@ -12,6 +12,7 @@ compile_error!("manyhands runs on Linux only for now: it needs memfd, pidfd and 
 pub mod atomic;
 mod capabilities;
 pub mod census;
+mod cgroup;
 pub mod clock;
 pub mod descriptor;
 pub mod door;
@@ -33,3 +34,5 @@ pub mod socket;
 pub mod spawn;
 pub mod thread;
 pub mod thread_id;
+mod unnamed;
+pub mod windows;

@@ -14,11 +14,12 @@ descriptor. It never makes the child wait, whatever its size.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import resource
 import struct
 from typing import Any, NamedTuple
+
+from manyhands import _runtime
 
 #: The outcome's kind, its place and length, the exit code, processor seconds, peak memory in bytes.
 _HEADER = struct.Struct("<qQQqdQ")
@@ -48,12 +49,7 @@ class Papers:
     @classmethod
     def new(cls) -> Papers:
         """An empty file."""
-        fd = os.memfd_create("manyhands-process", os.MFD_CLOEXEC)
-        if fd <= 2:
-            # The program has closed its standard descriptors, and may print all the same.
-            fd, closed = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3), fd
-            os.close(closed)
-        return cls(fd)
+        return cls(_runtime.memory_file("manyhands-process"))
 
     def write_setup(self, setup: bytes, handles: bytes) -> None:
         """In the parent, before the launch.

@@ -64,16 +64,21 @@ impl SharedList {
     /// Takes the lock for one or several operations, which others see all at once.
     ///
     /// # Errors
-    /// [`Busy`]; with [`How::Wait`] only if the gate is closed.
+    /// [`Busy`]; with [`How::Wait`] not [`Busy::Entered`].
     pub fn enter(&self, how: How) -> Result<ListGuard<'_>, Busy> {
         Inside::enter::<Items>(&self.object, how).map(ListGuard::new)
     }
 
     /// As [`SharedList::enter`]; waits also for the gate, and looks for no deadlock meanwhile.
-    pub fn lock(&self) -> ListGuard<'_> {
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process may map no more.
+    pub fn lock(&self) -> Result<ListGuard<'_>, OutOfMemory> {
         loop {
-            if let Ok(guard) = self.enter(How::Wait) {
-                return guard;
+            match self.enter(How::Wait) {
+                Ok(guard) => return Ok(guard),
+                Err(Busy::OutOfMemory(error)) => return Err(error),
+                Err(Busy::Entered | Busy::Closed) => {}
             }
             self.gate().pass(self.object.heap());
         }
@@ -85,8 +90,11 @@ impl SharedList {
     }
 
     /// The number of items.
+    ///
+    /// # Panics
+    /// If this process may map no more, and the contents were moved to where it never looked.
     pub fn len(&self) -> u64 {
-        self.lock().len()
+        self.lock().unwrap_or_else(|error| panic!("{error}")).len()
     }
 
     /// Whether there is none.
@@ -99,7 +107,7 @@ impl SharedList {
     /// # Errors
     /// [`OpenError`] if there is no memory for the references of a value that has some.
     pub fn get(&self, idx: u64) -> Result<Option<Vec<u8>>, OpenError> {
-        let value = self.lock().get(idx)?;
+        let value = self.lock().map_err(OpenError::OutOfMemory)?.get(idx)?;
         Ok(value.map(|value| value.bytes().to_vec()))
     }
 
@@ -109,7 +117,7 @@ impl SharedList {
     /// [`OutOfMemory`]: then nothing has changed.
     pub fn push(&self, value: &[u8]) -> Result<(), OutOfMemory> {
         let draft = Draft::new(self.object.heap(), value, Carried::default())?;
-        let mut guard = self.lock();
+        let mut guard = self.lock()?;
         let end = guard.len();
         guard.insert(end, vec![draft])
     }
@@ -119,7 +127,7 @@ impl SharedList {
     /// # Errors
     /// As [`SharedList::get`], or there is no memory.
     pub fn pop(&self) -> Result<Option<Vec<u8>>, OpenError> {
-        let mut guard = self.lock();
+        let mut guard = self.lock().map_err(OpenError::OutOfMemory)?;
         let Some(last) = guard.len().checked_sub(1) else { return Ok(None) };
         let value = guard.get(last)?;
         guard.remove(last..last + 1).map_err(OpenError::OutOfMemory)?;

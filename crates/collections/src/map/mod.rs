@@ -78,16 +78,21 @@ impl SharedMap {
     /// Takes the lock for one or several operations, which others see all at once.
     ///
     /// # Errors
-    /// [`Busy`]; with [`How::Wait`] only if the gate is closed.
+    /// [`Busy`]; with [`How::Wait`] not [`Busy::Entered`].
     pub fn enter(&self, how: How) -> Result<MapGuard<'_>, Busy> {
         Inside::enter::<Entries>(&self.object, how).map(MapGuard::new)
     }
 
     /// As [`SharedMap::enter`]; waits also for the gate, and looks for no deadlock meanwhile.
-    pub fn lock(&self) -> MapGuard<'_> {
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process may map no more.
+    pub fn lock(&self) -> Result<MapGuard<'_>, OutOfMemory> {
         loop {
-            if let Ok(guard) = self.enter(How::Wait) {
-                return guard;
+            match self.enter(How::Wait) {
+                Ok(guard) => return Ok(guard),
+                Err(Busy::OutOfMemory(error)) => return Err(error),
+                Err(Busy::Entered | Busy::Closed) => {}
             }
             self.gate().pass(self.object.heap());
         }
@@ -104,8 +109,11 @@ impl SharedMap {
     }
 
     /// The number of keys.
+    ///
+    /// # Panics
+    /// If this process may map no more, and the contents were moved to where it never looked.
     pub fn len(&self) -> u64 {
-        self.lock().len()
+        self.lock().unwrap_or_else(|error| panic!("{error}")).len()
     }
 
     /// Whether there is no key.
@@ -118,7 +126,7 @@ impl SharedMap {
     /// # Errors
     /// [`OpenError`] if there is no memory for the references of a value that has some.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
-        let value = self.lock().get(key)?;
+        let value = self.lock().map_err(OpenError::OutOfMemory)?.get(key)?;
         Ok(value.map(|value| value.bytes().to_vec()))
     }
 
@@ -128,7 +136,7 @@ impl SharedMap {
     /// [`OutOfMemory`]: then nothing has changed.
     pub fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), OutOfMemory> {
         let draft = Draft::new(self.object.heap(), value, Carried::default())?;
-        self.lock().insert(key.into(), draft)
+        self.lock()?.insert(key.into(), draft)
     }
 
     /// Removes `key`; its value.
@@ -136,7 +144,7 @@ impl SharedMap {
     /// # Errors
     /// As [`SharedMap::get`]: then nothing has changed.
     pub fn remove(&self, key: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
-        let value: Option<Value> = self.lock().remove(key)?;
+        let value: Option<Value> = self.lock().map_err(OpenError::OutOfMemory)?.remove(key)?;
         Ok(value.map(|value| value.bytes().to_vec()))
     }
 }

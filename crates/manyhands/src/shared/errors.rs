@@ -43,6 +43,9 @@ pub enum ReceiveError {
     TimedOut,
     /// One came, and cannot be decoded: why not. It is lost.
     Undecodable(String),
+    /// One came, and this process may map no more of the shared memory to get it. It stays where it
+    /// is.
+    OutOfMemory(OutOfMemory),
 }
 
 /// Why a `T` has no bytes.
@@ -90,11 +93,12 @@ impl fmt::Display for SendError {
 
 impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "no value will come any more: the other side is closed",
-            Self::TimedOut => "no value came until the timeout",
-            Self::Undecodable(why) => why,
-        })
+        match self {
+            Self::Closed => f.write_str("no value will come any more: the other side is closed"),
+            Self::TimedOut => f.write_str("no value came until the timeout"),
+            Self::Undecodable(why) => f.write_str(why),
+            Self::OutOfMemory(error) => error.fmt(f),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use manyhands_collections::{Draft, Gate, How, MapGuard, SharedMap as Core, Value};
-use manyhands_shm::{Carried, FamilyOf, Heap, OpenError};
+use manyhands_shm::{Carried, FamilyOf, Heap, OpenError, OutOfMemory};
 use manyhands_sync::lock::Hold;
 use manyhands_sync::robust::Owner;
 use manyhands_sync::shared::waits::Family;
@@ -67,9 +67,13 @@ impl<K, V> SharedMap<K, V> {
     }
 
     /// The number of keys.
+    ///
+    /// # Panics
+    /// If this process may map no more (RLIMIT_AS), and another one has moved the contents to where
+    /// it never looked.
     #[track_caller]
     pub fn len(&self) -> u64 {
-        self.inside(|guard| guard.len())
+        self.inside(|guard| guard.len()).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Whether there is none.
@@ -84,23 +88,26 @@ impl<K, V> SharedMap<K, V> {
     /// [`ShareError`].
     #[track_caller]
     pub fn clear(&self) -> Result<(), ShareError> {
-        Ok(self.inside(|guard| guard.clear())?)
+        Ok(self.inside(|guard| guard.clear())??)
     }
 
     /// Does `op`, which runs no code of the program, in one step; waits while another thread
     /// updates a key.
     ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process may map no more.
+    ///
     /// # Panics
     /// With the report, if the wait could never end.
     #[track_caller]
-    fn inside<R>(&self, op: impl FnOnce(&mut MapGuard<'_>) -> R) -> R {
+    fn inside<R>(&self, op: impl FnOnce(&mut MapGuard<'_>) -> R) -> Result<R, OutOfMemory> {
         if self.core.gate().lock().owner().is_none()
             && let Ok(mut guard) = self.core.enter(How::Wait)
         {
-            return op(&mut guard);
+            return Ok(op(&mut guard));
         }
         let _closed = self.close();
-        op(&mut self.core.lock())
+        Ok(op(&mut self.core.lock()?))
     }
 
     /// Keeps all others out; this thread, too, if it does so already: that is a deadlock.
@@ -141,7 +148,7 @@ impl<K: Serialize, V> SharedMap<K, V> {
     pub fn contains(&self, key: &K) -> Result<bool, ShareError> {
         // Before anybody is kept out: encoding runs code of the program.
         let key = encoded(key)?;
-        Ok(self.inside(|guard| guard.contains(&key)))
+        Ok(self.inside(|guard| guard.contains(&key))?)
     }
 
     /// Removes the key; whether it was there.
@@ -151,7 +158,7 @@ impl<K: Serialize, V> SharedMap<K, V> {
     #[track_caller]
     pub fn remove(&self, key: &K) -> Result<bool, ShareError> {
         let key = encoded(key)?;
-        Ok(self.inside(|guard| guard.discard(&key)))
+        Ok(self.inside(|guard| guard.discard(&key))?)
     }
 }
 
@@ -166,7 +173,7 @@ impl<K: Serialize, V: Serialize> SharedMap<K, V> {
         let (value, carried) = Carried::collect(|| encoded(value));
         let value = value?;
         let draft = Draft::new(self.core.object().heap(), &value, carried)?;
-        Ok(self.inside(|guard| guard.insert(key.as_slice().into(), draft))?)
+        Ok(self.inside(|guard| guard.insert(key.as_slice().into(), draft))??)
     }
 }
 
@@ -178,7 +185,7 @@ impl<K: Serialize, V: DeserializeOwned> SharedMap<K, V> {
     #[track_caller]
     pub fn get(&self, key: &K) -> Result<Option<V>, ShareError> {
         let key = encoded(key)?;
-        let value = self.inside(|guard| guard.get(&key))?;
+        let value = self.inside(|guard| guard.get(&key))??;
         value.map(decoded).transpose()
     }
 }
@@ -212,12 +219,12 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedMap<K, V> {
         let key = encoded(key)?;
         let _closed = self.close();
         // The short lock is taken only where no code of the program runs.
-        let before = self.core.lock().get(&key)?;
+        let before = self.core.lock()?.get(&key)?;
         let value = change(before.map(decoded).transpose()?);
         let (bytes, carried) = Carried::collect(|| encoded(&value));
         let bytes = bytes?;
         let draft = Draft::new(self.core.object().heap(), &bytes, carried)?;
-        self.core.lock().insert(key.as_slice().into(), draft)?;
+        self.core.lock()?.insert(key.as_slice().into(), draft)?;
         Ok(value)
     }
 }
@@ -233,7 +240,7 @@ impl<K: DeserializeOwned, V> SharedMap<K, V> {
         let copied = |guard: &mut MapGuard<'_>| {
             guard.keys().map(|key| key.compared.to_vec()).collect::<Vec<Vec<u8>>>()
         };
-        let keys = self.inside(copied);
+        let keys = self.inside(copied)?;
         let decode = |key: Vec<u8>| {
             travel::from_bytes(&key).map_err(|error| ShareError::Codec(undecodable::<K>(error)))
         };

@@ -4,8 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use manyhands_queue::Nothing;
-use manyhands_queue::shared::{NotPut, SharedQueue as Core};
+use manyhands_queue::shared::{NotGot, NotPut, SharedQueue as Core};
 use manyhands_shm::Carried;
 use manyhands_shm::message::{Body, Message};
 use manyhands_sys::clock::Deadline;
@@ -137,9 +136,10 @@ impl<T: DeserializeOwned> SharedQueue<T> {
 
     #[track_caller]
     fn get_by(&self, deadline: Option<Deadline>) -> Result<T, ReceiveError> {
-        let taken = self.core.get_by(deadline).map_err(|nothing| match nothing {
-            Nothing::Empty => ReceiveError::TimedOut,
-            Nothing::ShutDown => ReceiveError::Closed,
+        let taken = self.core.get_by(deadline).map_err(|refused| match refused {
+            NotGot::Empty => ReceiveError::TimedOut,
+            NotGot::ShutDown => ReceiveError::Closed,
+            NotGot::OutOfMemory(error) => ReceiveError::OutOfMemory(error),
         })?;
         let value = travel::from_bytes(&taken.bytes)
             .map_err(|error| ReceiveError::Undecodable(undecodable::<T>(error)));

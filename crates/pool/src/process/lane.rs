@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use manyhands_shm::{Block, BlockRef, Heap};
+use manyhands_shm::{Block, BlockRef, Heap, OutOfMemory};
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::slot::{Slot, State};
@@ -75,8 +75,13 @@ pub(crate) struct LaneRoot {
 }
 
 impl LaneView {
-    pub(crate) const fn new(heap: Arc<Heap>, at: BlockRef) -> Self {
-        Self { heap, at }
+    /// The lane that somebody else has made at `at`.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process may map no more.
+    pub(crate) fn reach(heap: &Arc<Heap>, at: BlockRef) -> Result<Self, OutOfMemory> {
+        heap.reach(at.offset, LANE_BYTES)?;
+        Ok(Self { heap: Arc::clone(heap), at })
     }
 
     pub(crate) fn header(&self) -> &LaneHeader {
@@ -169,9 +174,9 @@ impl LaneView {
 }
 
 impl LaneRoot {
-    pub(crate) fn new(heap: &Arc<Heap>) -> Result<Self, manyhands_shm::OutOfMemory> {
+    pub(crate) fn new(heap: &Arc<Heap>) -> Result<Self, OutOfMemory> {
         let block = heap.alloc_sparse(LANE_BYTES)?;
-        let view = LaneView::new(Arc::clone(heap), block.at());
+        let view = LaneView::reach(heap, block.at())?;
         view.header().stop_at.store(NOWHERE, Ordering::Relaxed);
         view.header().interrupt.store(NOWHERE, Ordering::Relaxed);
         // Positions start beyond 0, which is what untouched slots seem to be at.
@@ -256,8 +261,13 @@ impl LaneRoot {
 }
 
 impl BellView {
-    pub(crate) const fn new(heap: Arc<Heap>, at: BlockRef) -> Self {
-        Self { heap, at }
+    /// The bell that somebody has made at `at`.
+    ///
+    /// # Errors
+    /// As [`LaneView::reach`].
+    pub(crate) fn reach(heap: &Arc<Heap>, at: BlockRef) -> Result<Self, OutOfMemory> {
+        heap.reach(at.offset, size_of::<Bell>() as u64)?;
+        Ok(Self { heap: Arc::clone(heap), at })
     }
 
     pub(crate) fn bell(&self) -> &Bell {

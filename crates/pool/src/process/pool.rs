@@ -111,7 +111,7 @@ impl ProcessPool {
                 config.max_tasks_per_worker,
                 config.start_all,
             )),
-            bell: BellView::new(Arc::clone(&heap), bell.at()),
+            bell: BellView::reach(&heap, bell.at()).map_err(out_of_memory)?,
             heap,
             events: Mutex::default(),
             callbacks: Callbacks::new(),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
-use manyhands_shm::{BlockRef, Party};
+use manyhands_shm::{BlockRef, Heap, Party};
 use manyhands_sys::atomic::Ordering;
 use manyhands_sys::clock::monotonic_ns;
 use manyhands_sys::pid::{PidFd, Signal};
@@ -130,12 +130,12 @@ impl Worker {
                 let started_ns = slot.started_ns.load(Ordering::Acquire);
                 let kind = ReplyKind::from_number(content.kind);
                 let body = if kind == ReplyKind::None || kind == ReplyKind::Nothing {
-                    Some(Body::empty())
+                    Ok(Body::empty())
                 } else if content.block.offset == 0 {
-                    Some(Body::Inline(content.inline[..content.inline_len as usize].into()))
+                    Ok(Body::Inline(content.inline[..content.inline_len as usize].into()))
                 } else {
                     // SAFETY: the worker has left the block to this reply, which is harvested once.
-                    unsafe { shared.heap.take_over(content.block, party) }.map(Body::Block)
+                    unsafe { take_over(&shared.heap, content.block, party) }
                 };
                 if let Some(task) = &task {
                     task.set_times(started_ns, content.finished_ns, content.cpu_ns, pid);
@@ -155,8 +155,7 @@ impl Worker {
             // must not take it for one that waits.
             // One that was stopped at its timeout has ended before, and counts as that.
             counts.replied += u64::from(!task.outcome.completion().is_done());
-            let lost = || TaskError::Other("the worker's reply is not in the heap".to_owned());
-            finished.push(Finished { task, end: reply.ok_or_else(lost) });
+            finished.push(Finished { task, end: reply });
         }
     }
 
@@ -251,5 +250,22 @@ impl Worker {
     pub(super) fn leave(&mut self) {
         self.leaving = true;
         self.lane.stop_at_head();
+    }
+}
+
+/// The long reply of the worker that is `party`.
+///
+/// # Safety
+/// The worker has left the block to this reply, which is harvested once.
+unsafe fn take_over(heap: &Arc<Heap>, at: BlockRef, party: Party) -> Result<Body, TaskError> {
+    // SAFETY: passed on to the caller.
+    match unsafe { heap.take_over(at, party) } {
+        Ok(Some(block)) => Ok(Body::Block(block)),
+        Ok(None) => Err(TaskError::Other("the worker's reply is not in the heap".to_owned())),
+        Err(error) => {
+            // SAFETY: passed on to the caller.
+            unsafe { heap.give_back(at, party) };
+            Err(TaskError::OutOfMemory(error.to_string()))
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use manyhands_process::{Launch, ProgramState};
-use manyhands_shm::{Block, BlockRef, Carried, Heap, OutOfMemory, Party, family};
+use manyhands_shm::{Block, BlockRef, Carried, Heap, OutOfMemory, Party, Place, family};
 use manyhands_sys::atomic::Ordering;
 use manyhands_sys::clock::{monotonic_ns, thread_cpu_ns};
 use manyhands_sys::pid::PidFd;
@@ -32,6 +32,8 @@ pub struct WorkerEnd {
     id: u64,
     extra_fds: Vec<OwnedFd>,
     state: ProgramState,
+    /// Where the arguments of the task that runs are, if they lie in a block.
+    arguments: Option<Result<Place, OutOfMemory>>,
 }
 
 /// What a worker does next.
@@ -76,9 +78,13 @@ impl WorkerEnd {
         let heap = unsafe { family::join(heap_fd, Party::from_number(note.party)) }?;
         let lane_at = BlockRef { offset: note.lane, len: 0 };
         let bell_at = BlockRef { offset: note.bell, len: 0 };
+        let (lane, bell) = (LaneView::reach(&heap, lane_at), BellView::reach(&heap, bell_at));
+        let setup = heap.reach(note.setup.0, note.setup.1);
+        let out_of_memory = |error: OutOfMemory| io::Error::new(io::ErrorKind::OutOfMemory, error);
+        setup.map_err(out_of_memory)?;
         Ok(Self {
-            lane: LaneView::new(Arc::clone(&heap), lane_at),
-            bell: BellView::new(Arc::clone(&heap), bell_at),
+            lane: lane.map_err(out_of_memory)?,
+            bell: bell.map_err(out_of_memory)?,
             root: Party::from_number(note.root),
             heap,
             position: N_SLOTS,
@@ -88,6 +94,7 @@ impl WorkerEnd {
             id: note.worker,
             extra_fds: fds.collect(),
             state: launch.state,
+            arguments: None,
         })
     }
 
@@ -156,10 +163,12 @@ impl WorkerEnd {
                     slot.started_ns.store(monotonic_ns(), Ordering::Release);
                     self.running = true;
                     // SAFETY: a Running slot's content is the worker's.
-                    let flags = unsafe { (*slot.content.get()).flags };
-                    if flags & ANNOUNCE_START != 0 {
+                    let content = unsafe { &*slot.content.get() };
+                    if content.flags & ANNOUNCE_START != 0 {
                         self.bell.bell().ring();
                     }
+                    let in_heap = content.block.offset != 0;
+                    self.arguments = in_heap.then(|| self.heap.look_at(content.block));
                     return Some(Next::Run);
                 }
                 State::Pending => {}
@@ -199,18 +208,27 @@ impl WorkerEnd {
     }
 
     /// The claimed task.
-    pub fn job(&self) -> Job<'_> {
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process may map no more: to be replied.
+    pub fn job(&self) -> Result<Job<'_>, OutOfMemory> {
         assert!(self.running, "a job is looked at while it runs");
         // SAFETY: a Running slot's content is the worker's, and only read until the reply.
         let content = unsafe { &*self.lane.slot(self.position).content.get() };
-        let in_heap = content.block.offset != 0;
-        let body = if in_heap {
-            self.bytes(content.block)
-        } else {
-            &content.inline[..content.inline_len as usize]
+        let body = match &self.arguments {
+            Some(Err(error)) => return Err(error.clone()),
+            // SAFETY: the root keeps the arguments of a Running task alive and unchanged, and their
+            // place is held until the reply.
+            Some(Ok(place)) => unsafe {
+                let len = content.block.len as usize;
+                std::slice::from_raw_parts(place.address().as_ptr(), len)
+            },
+            None => &content.inline[..content.inline_len as usize],
         };
+        let in_heap = self.arguments.is_some();
+        self.heap.reach(content.function.offset, content.function.len)?;
         let function = self.bytes(content.function);
-        Job { function_id: content.function_id, function, body, in_heap }
+        Ok(Job { function_id: content.function_id, function, body, in_heap })
     }
 
     /// Makes the arguments' block this process's own, so that what was unpickled from it without
@@ -218,9 +236,10 @@ impl WorkerEnd {
     pub fn keep_body(&self) -> Option<Block> {
         // SAFETY: as in `job`.
         let content = unsafe { &*self.lane.slot(self.position).content.get() };
+        // Its place is held already.
         // SAFETY: the root lends the block to the task, and gives it back once the task has ended
         // only if nobody has taken it over.
-        unsafe { self.heap.take_over(content.block, self.root) }
+        unsafe { self.heap.take_over(content.block, self.root) }.ok().flatten()
     }
 
     /// Whether the root wants the task that runs now to be interrupted.
@@ -276,6 +295,7 @@ impl WorkerEnd {
         content.cpu_ns = cpu_ns.saturating_sub(self.cpu_ns);
         self.cpu_ns = cpu_ns;
         self.running = false;
+        self.arguments = None;
         slot.put(self.position, State::Done);
         self.position += 1;
         self.bell.bell().ring();
@@ -283,8 +303,7 @@ impl WorkerEnd {
 
     fn bytes(&self, at: BlockRef) -> &[u8] {
         let base = self.heap.address(at.offset, at.len);
-        // SAFETY: the root keeps functions, setup and the arguments of a Running task alive and
-        // unchanged.
+        // SAFETY: the root keeps functions and setup alive and unchanged.
         unsafe { std::slice::from_raw_parts(base.as_ptr(), at.len as usize) }
     }
 }

@@ -41,7 +41,7 @@ pub fn serve_if_worker() {
 }
 
 fn run(end: &mut WorkerEnd) {
-    let job = end.job();
+    let job = end.job().expect("room");
     let body = job.body.to_vec();
     let reply = match job.function {
         b"echo" => body,
@@ -82,7 +82,7 @@ fn run(end: &mut WorkerEnd) {
 }
 
 fn body_of(end: &WorkerEnd) -> &[u8] {
-    end.job().body
+    end.job().expect("room").body
 }
 
 /// Ends the test program with a sentence if it is not dropped within so many seconds.

@@ -14,6 +14,7 @@ use manyhands_sync::blocking::block_without_panic;
 use manyhands_sync::deadlock::Site;
 use manyhands_sync::sleep::Waiting;
 use manyhands_sys::lifeline;
+use manyhands_sys::memory::MemoryFile;
 use manyhands_sys::pid::{ExitStatus, PidFd};
 
 use manyhands_sys::socket::MAX_FDS;
@@ -280,6 +281,13 @@ pub fn become_child(launch: &Launch) -> PyResult<Vec<i32>> {
     let first = watch::sentinel(&parent)?;
     launch.state.seal();
     Ok(std::iter::once(first).chain(fds).map(IntoRawFd::into_raw_fd).collect())
+}
+
+/// A descriptor of an empty memory file without a name: for what a parent and its child write for
+/// each other.
+#[pyfunction]
+pub fn memory_file(name: &str) -> PyResult<i32> {
+    Ok(MemoryFile::create(name, 0)?.into_fd().into_raw_fd())
 }
 
 /// In a child of `os.fork`: from now on ends when `parent` does, which was asked for before the

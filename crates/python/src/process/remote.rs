@@ -6,7 +6,7 @@ use std::time::Duration;
 use manyhands_pool::completion::Completion;
 use manyhands_pool::error::{CrashReport, TaskError};
 use manyhands_pool::process::{Body, ProcessTask, Reply, ReplyKind};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyTimeoutError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -89,7 +89,8 @@ fn unpickle(py: Python<'_>, reply: Reply) -> PyResult<Py<PyAny>> {
 
 /// A result that arrived and cannot be made an object again.
 fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
-    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PyMemoryError>(py)
+    {
         return error;
     }
     let make = || -> PyResult<PyErr> {
@@ -111,6 +112,7 @@ fn to_python(py: Python<'_>, error: TaskError) -> PyErr {
     match error {
         TaskError::Crashed(report) => crashed(py, &report).unwrap_or_else(|failure| failure),
         TaskError::PoolBroken(why) => broken_pool(py, &why),
+        TaskError::OutOfMemory(why) => PyMemoryError::new_err(why),
         other => PyRuntimeError::new_err(other.to_string()),
     }
 }

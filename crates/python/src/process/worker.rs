@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use manyhands_pool::process::{Next, ReplyKind, WorkerEnd};
 use manyhands_shm::Carried;
 use manyhands_sys::thread::{exit_now, unblock_interrupt};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -179,7 +179,7 @@ impl WorkerLoop {
         // as unpickling runs Python code.
         let (id, code, body) = {
             let end = self.end();
-            let job = end.job();
+            let job = end.job().map_err(|error| codec::out_of_memory(&error))?;
             (job.function_id, detached(job.function), detached(job.body))
         };
         let function = if code.is_empty() { None } else { Some(self.function(py, id, code)?) };
@@ -269,13 +269,14 @@ impl WorkerLoop {
         let sent = self.end().reply(kind, bytes);
         let Err(shortage) = sent else { return };
         // Not even the error found room: a short one fits the slot itself.
-        let error = codec::out_of_memory(&shortage);
-        let pickling = py.import("manyhands._pickling");
-        let short = pickling
-            .and_then(|pickling| pickling.call_method1("dumps_exception", (error.value(py),)))
-            .and_then(|bytes| bytes.extract::<Vec<u8>>())
-            .unwrap_or_default();
-        let short = if short.len() <= INLINE_LIMIT { short } else { Vec::new() };
+        let pickled = |text: &str| -> PyResult<Vec<u8>> {
+            let error = PyMemoryError::new_err(text.to_owned());
+            let pickling = py.import("manyhands._pickling")?;
+            pickling.call_method1("dumps_exception", (error.value(py),))?.extract()
+        };
+        let texts = [shortage.to_string(), NO_ROOM.to_owned()];
+        let mut all = texts.iter().filter_map(|text| pickled(text).ok());
+        let short = all.find(|bytes| bytes.len() <= INLINE_LIMIT).unwrap_or_default();
         let _ = self.end().reply(ReplyKind::Raised, &short);
     }
 }
@@ -308,6 +309,9 @@ fn run_chunk<'py>(
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PySequence_List(results.as_ptr())) }
 }
 
+/// What is said where the whole sentence does not fit a slot.
+const NO_ROOM: &str = "there is no shared memory for what the task returned or raised";
+
 /// Bytes that fit a slot.
 const INLINE_LIMIT: usize = 424;
 
@@ -322,7 +326,9 @@ fn detached<'a>(bytes: &[u8]) -> &'a [u8] {
 fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
     let make = || -> PyResult<PyErr> {
         let errors = py.import("manyhands._errors")?;
-        if error.matches(py, errors.getattr("Cancelled")?)? {
+        let is_itself = error.matches(py, errors.getattr("Cancelled")?)?
+            || error.is_instance_of::<PyMemoryError>(py);
+        if is_itself {
             return Ok(error.clone_ref(py));
         }
         let name = error.get_type(py).name()?;

@@ -135,7 +135,8 @@ impl End {
         let object = Object::open(handle, &END)?;
         // SAFETY: an end's payload never changes after somebody was told of it.
         let payload = unsafe { object.payload().cast::<Payload>().read() };
-        let core = object.heap().address(payload.core_at, payload.pipe_len).cast();
+        let core = object.heap().reach(payload.core_at, payload.pipe_len);
+        let core = core.map_err(OpenError::OutOfMemory)?.cast();
         // SAFETY: the end has a reference to the pipe, and is held.
         if !unsafe { Core::fits(core.cast(), payload.pipe_len) } {
             return Err(OpenError::Malformed { what: END.name() });
@@ -322,9 +323,11 @@ unsafe fn destroy_end(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
     // SAFETY: an end's payload, which nobody else can reach any more.
     let payload = unsafe { payload.cast::<Payload>().read() };
     let Some(side) = (payload.side_and_one as usize).checked_sub(1) else { return };
-    let core = heap.address(payload.core_at, payload.pipe_len).cast::<Core>();
-    // SAFETY: the end's reference keeps the pipe; the core is made of atomics.
-    unsafe { core.as_ref() }.close(side);
+    // Where this process cannot reach it, the other side finds out when it looks for the end.
+    if let Ok(core) = heap.reach(payload.core_at, payload.pipe_len) {
+        // SAFETY: the end's reference keeps the pipe; the core is made of atomics.
+        unsafe { core.cast::<Core>().as_ref() }.close(side);
+    }
     // SAFETY: the end's one reference, and it is the end's end.
     unsafe { release_message(heap, &[payload.pipe]) };
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use manyhands_shm::message::{Taken, TakenBytes};
-use manyhands_shm::object::release_message;
-use manyhands_shm::{Carried, Handle, Heap, Party, Ticket};
+use manyhands_shm::object::{reach_all, release_message};
+use manyhands_shm::{Carried, Handle, Heap, OutOfMemory, Party, Ticket};
 use manyhands_sync::robust::Acquired;
 
 use super::layout::{End, HEAD_LEN, Header, Progress, RecordHead, RecordKind, Segment};
@@ -76,10 +76,13 @@ impl<'a> Getter<'a> {
     }
 
     /// The next message, if there is one.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process cannot reach it: it stays where it is.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<Got> {
+    pub(super) fn pop(&mut self) -> Result<Option<Got>, OutOfMemory> {
         while self.has_next() {
-            let segment = Segment::at(self.heap, self.end.segment);
+            let segment = Segment::reach(self.heap, self.end.segment)?;
             let head = match segment.has_room(self.end.at, HEAD_LEN) {
                 // SAFETY: eight bytes that the putter published, aligned.
                 true => unsafe { segment.bytes(self.end.at, 8).cast::<u64>().read() },
@@ -87,17 +90,17 @@ impl<'a> Getter<'a> {
             };
             let head = RecordHead::from_word(head);
             if head.kind == RecordKind::Link {
-                self.go_on_in_next_segment(segment);
+                self.go_on_in_next_segment(segment)?;
                 continue;
             }
-            let got = self.read(segment, head);
+            let got = self.read(segment, head)?;
             self.end.at += head.record_len();
             self.n += 1;
             if got.is_some() {
-                return got;
+                return Ok(got);
             }
         }
-        None
+        Ok(None)
     }
 
     /// Whether a message is there. What was seen of the other side is kept: it is asked anew only
@@ -115,7 +118,7 @@ impl<'a> Getter<'a> {
 
     /// `None`: its block died with somebody who was taking it.
     #[inline]
-    fn read(&mut self, segment: Segment<'_>, head: RecordHead) -> Option<Got> {
+    fn read(&mut self, segment: Segment<'_>, head: RecordHead) -> Result<Option<Got>, OutOfMemory> {
         let record = segment.bytes(self.end.at, head.record_len()).as_ptr();
         let names_len = head.n_handles as usize * Handle::LEN;
         // SAFETY: a published record of this length, which stays until we publish that it is gone.
@@ -130,17 +133,18 @@ impl<'a> Getter<'a> {
             true => Vec::new(),
             false => names.chunks(Handle::LEN).filter_map(|n| Handle::from_bytes(n).ok()).collect(),
         };
+        reach_all(self.heap, &handles)?;
         if head.kind == RecordKind::Inline {
-            return Some(Got { bytes: TakenBytes::Inline(bytes.to_vec()), handles });
+            return Ok(Some(Got { bytes: TakenBytes::Inline(bytes.to_vec()), handles }));
         }
         // Before it is published: a getter that dies in between has taken the message along, and
         // the next one finds nothing to take over.
         // SAFETY: the block of the message that this getter, who has the lock, takes out.
-        match unsafe { self.heap.take_over_exactly(ticket_of(bytes), Party::FAMILY) } {
-            Some(block) => Some(Got { bytes: TakenBytes::Block(block), handles }),
+        match unsafe { self.heap.take_over_exactly(ticket_of(bytes), Party::FAMILY) }? {
+            Some(block) => Ok(Some(Got { bytes: TakenBytes::Block(block), handles })),
             None => {
                 self.forget_lost(head, &handles);
-                None
+                Ok(None)
             }
         }
     }
@@ -156,8 +160,8 @@ impl<'a> Getter<'a> {
 
     /// Gives the segment back that has been read to its end.
     #[cold]
-    fn go_on_in_next_segment(&mut self, read: Segment<'_>) {
-        let (next, ticket) = (Segment::at(self.heap, read.next()), read.ticket());
+    fn go_on_in_next_segment(&mut self, read: Segment<'_>) -> Result<(), OutOfMemory> {
+        let (next, ticket) = (Segment::reach(self.heap, read.next())?, read.ticket());
         if self.n > self.published.n {
             self.publish();
         }
@@ -165,8 +169,9 @@ impl<'a> Getter<'a> {
         self.end = next.first();
         self.publish();
         // SAFETY: a segment that is unlinked now: nobody reads or writes there any more.
-        drop(unsafe { self.heap.take_over_exactly(ticket, Party::FAMILY) });
+        unsafe { self.heap.give_back_exactly(ticket, Party::FAMILY) };
         self.header.get_note.segment.clear();
+        Ok(())
     }
 
     #[inline]
@@ -186,9 +191,10 @@ impl<'a> Getter<'a> {
     pub(super) fn into_last_segment(mut self) -> Option<Ticket> {
         self.finish();
         let segment = self.end.segment;
-        let ticket = (segment != 0).then(|| Segment::at(self.heap, segment).ticket());
+        let heap = self.heap;
         std::mem::forget(self);
-        ticket
+        let reached = (segment != 0).then(|| Segment::reach(heap, segment).ok())?;
+        reached.map(|segment| segment.ticket())
     }
 
     #[inline]
@@ -219,7 +225,7 @@ pub(super) fn mend(heap: &Arc<Heap>, header: &Header) {
     let note = &header.get_note.segment;
     if let Some((ticket, true)) = note.left_behind(header.get.progress()) {
         // SAFETY: as there, by one who died before it could; the note says that it was unlinked.
-        drop(unsafe { heap.take_over_exactly(ticket, Party::FAMILY) });
+        unsafe { heap.give_back_exactly(ticket, Party::FAMILY) };
     }
     note.clear();
 }

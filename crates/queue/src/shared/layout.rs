@@ -12,7 +12,7 @@
 
 use std::ptr::NonNull;
 
-use manyhands_shm::{Heap, Ticket};
+use manyhands_shm::{Heap, OutOfMemory, Ticket};
 use manyhands_sync::robust::RobustLock;
 use manyhands_sys::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -180,18 +180,31 @@ pub(super) const FIRST_RECORD: u64 = size_of::<SegmentHead>() as u64;
 /// A segment, in this process.
 #[derive(Clone, Copy)]
 pub(super) struct Segment<'heap> {
-    heap: &'heap Heap,
+    base: NonNull<u8>,
     head: &'heap SegmentHead,
     offset: u64,
 }
 
 impl<'heap> Segment<'heap> {
-    /// The segment at `offset`, where there is one.
+    /// The segment at `offset`, where there is one, of which this process may know nothing yet.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process may map no more.
+    #[inline]
+    pub(super) fn reach(heap: &'heap Heap, offset: u64) -> Result<Self, OutOfMemory> {
+        heap.reach(offset, FIRST_RECORD)?;
+        let segment = Self::at(heap, offset);
+        heap.reach(offset, segment.len())?;
+        Ok(segment)
+    }
+
+    /// The segment at `offset`, which was reached before.
     #[inline]
     pub(super) fn at(heap: &'heap Heap, offset: u64) -> Self {
+        let base = heap.address(offset, FIRST_RECORD);
         // SAFETY: inside the heap, aligned as every block is, and made of atomics.
-        let head = unsafe { heap.address(offset, FIRST_RECORD).cast::<SegmentHead>().as_ref() };
-        Self { heap, head, offset }
+        let head = unsafe { base.cast::<SegmentHead>().as_ref() };
+        Self { base, head, offset }
     }
 
     /// Makes the block of `ticket` a segment.
@@ -235,7 +248,9 @@ impl<'heap> Segment<'heap> {
     /// `len` bytes of a record that lies, or is about to lie, at `at`.
     #[inline]
     pub(super) fn bytes(&self, at: u64, len: u64) -> NonNull<u8> {
-        self.heap.address(self.offset + at, len)
+        assert!(self.has_room(at, len), "a record at {at} is longer than its segment");
+        // SAFETY: inside the segment, which was reached as a whole.
+        unsafe { self.base.add(at as usize) }
     }
 }
 

@@ -37,4 +37,4 @@ mod queue;
 mod wait;
 
 pub use line::SharedEnlisted;
-pub use queue::{NotPut, QUEUE, SharedQueue, SharedStatistics};
+pub use queue::{NotGot, NotPut, QUEUE, SharedQueue, SharedStatistics};

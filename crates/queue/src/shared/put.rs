@@ -71,7 +71,8 @@ impl<'a> Putter<'a> {
             },
             n_handles: message.carried.handles().len() as u32,
         };
-        if !self.segment().has_room(self.end.at, head.record_len()) {
+        let segment = Segment::reach(self.heap, self.end.segment)?;
+        if !segment.has_room(self.end.at, head.record_len()) {
             self.go_on_in_new_segment(head.record_len())?;
         }
         let Message { body, carried } = message;
@@ -99,6 +100,7 @@ impl<'a> Putter<'a> {
         Ok(())
     }
 
+    /// The last one, which [`Self::push`] has reached.
     #[inline]
     fn segment(&self) -> Segment<'a> {
         Segment::at(self.heap, self.end.segment)
@@ -195,7 +197,7 @@ pub(super) fn mend(heap: &Arc<Heap>, header: &Header) {
     let mend = |note: &Note| {
         if let Some((ticket, false)) = note.left_behind(now) {
             // SAFETY: handed over and never linked: nobody knows of it but the note.
-            drop(unsafe { heap.take_over_exactly(ticket, Party::FAMILY) });
+            unsafe { heap.give_back_exactly(ticket, Party::FAMILY) };
         }
         note.clear();
     };

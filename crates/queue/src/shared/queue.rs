@@ -13,7 +13,7 @@ use super::get::{self, Getter};
 use super::layout::{Header, RecordHead};
 use super::line::SharedEnlisted;
 use super::put::{self, Putter};
-use crate::outcome::{Nothing, TooManyDone};
+use crate::outcome::TooManyDone;
 
 /// What a queue is among the family's objects.
 // SAFETY: the one kind of this number.
@@ -35,6 +35,17 @@ pub enum NotPut<'a> {
     OutOfMemory(OutOfMemory),
     /// Somebody else is putting: only if one must not wait for that.
     Busy(Message<'a>),
+}
+
+/// Why no message was got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotGot {
+    /// The queue is empty, and was so until the deadline if there was one.
+    Empty,
+    /// The queue is empty and will stay so.
+    ShutDown,
+    /// This process may map no more of the shared memory. The message stays where it is.
+    OutOfMemory(OutOfMemory),
 }
 
 /// What happened at a queue so far, and who waits there now.
@@ -216,8 +227,8 @@ impl SharedQueue {
     /// Gets a message if there is one, waiting for others who get just now.
     ///
     /// # Errors
-    /// Says whether there may ever be another one.
-    pub fn try_get(&self) -> Result<Taken, Nothing> {
+    /// [`NotGot`].
+    pub fn try_get(&self) -> Result<Taken, NotGot> {
         if let Some(nothing) = self.nothing_there() {
             return Err(nothing);
         }
@@ -226,7 +237,7 @@ impl SharedQueue {
 
     /// As [`Self::try_get`]; `None` if somebody is getting, and is not done within a microsecond.
     #[inline]
-    pub fn try_get_briefly(&self) -> Option<Result<Taken, Nothing>> {
+    pub fn try_get_briefly(&self) -> Option<Result<Taken, NotGot>> {
         if let Some(nothing) = self.nothing_there() {
             return Some(Err(nothing));
         }
@@ -235,29 +246,46 @@ impl SharedQueue {
     }
 
     #[inline]
-    fn get_with(&self, mut getter: Getter<'_>) -> Result<Taken, Nothing> {
+    fn get_with(&self, mut getter: Getter<'_>) -> Result<Taken, NotGot> {
         let got = getter.pop();
         getter.unlock();
-        let Some(got) = got else { return Err(self.nothing_there().unwrap_or(Nothing::Empty)) };
+        let Some(got) = got.map_err(NotGot::OutOfMemory)? else {
+            return Err(self.nothing_there().unwrap_or(NotGot::Empty));
+        };
         self.call_putters(1);
         Ok(got.into_taken(self.heap()))
     }
 
     /// Gets up to `n_max` messages into `taken`, without waiting, and says how many. Takes the lock
     /// once.
-    pub fn try_get_many(&self, n_max: usize, taken: &mut Vec<Taken>) -> usize {
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if there are some and this process cannot reach the first of them.
+    pub fn try_get_many(&self, n_max: usize, taken: &mut Vec<Taken>) -> Result<usize, OutOfMemory> {
         if n_max == 0 || self.nothing_there().is_some() {
-            return 0;
+            return Ok(0);
         }
         let mut getter = Getter::lock(self.heap(), self.header());
-        let got: Vec<_> = std::iter::from_fn(|| getter.pop()).take(n_max).collect();
+        let mut got = Vec::new();
+        let mut end = Ok(());
+        while got.len() < n_max {
+            match getter.pop() {
+                Ok(Some(one)) => got.push(one),
+                Ok(None) => break,
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            }
+        }
         getter.unlock();
         let n_got = got.len();
         if n_got > 0 {
             self.call_putters(n_got);
         }
         taken.extend(got.into_iter().map(|got| got.into_taken(self.heap())));
-        n_got
+        // The next call says what was wrong with the one behind them.
+        if n_got > 0 { Ok(n_got) } else { end.map(|()| 0) }
     }
 
     /// Reports one message that was got as done.
@@ -282,7 +310,8 @@ impl SharedQueue {
         drop(putter);
         if is_immediate {
             let mut dropped = Vec::new();
-            while self.try_get_many(256, &mut dropped) > 0 {
+            // What cannot be reached stays, for who gets it or ends the queue.
+            while self.try_get_many(256, &mut dropped).is_ok_and(|n| n > 0) {
                 header.n_done.0.fetch_add(dropped.len() as u64, Ordering::SeqCst);
                 dropped.clear();
             }
@@ -371,10 +400,10 @@ impl SharedQueue {
 
     /// Without a lock: why there is nothing to get.
     #[inline]
-    fn nothing_there(&self) -> Option<Nothing> {
+    fn nothing_there(&self) -> Option<NotGot> {
         // Before the counts: after it was set nothing is put any more.
         let is_closed = self.is_shut_down();
-        self.is_empty().then_some(if is_closed { Nothing::ShutDown } else { Nothing::Empty })
+        self.is_empty().then_some(if is_closed { NotGot::ShutDown } else { NotGot::Empty })
     }
 
     /// Without a lock: why nothing can be put.
@@ -483,13 +512,14 @@ unsafe fn destroy(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
     put::mend(heap, header);
     get::mend(heap, header);
     let mut getter = Getter::resume(heap, header);
-    while let Some(got) = getter.pop() {
+    // What this process cannot reach stays with the family.
+    while let Ok(Some(got)) = getter.pop() {
         // Allocates nothing: an undertaker may be who ends the queue.
         got.release(heap);
     }
     if let Some(last) = getter.into_last_segment() {
         // SAFETY: the segment of a queue that nobody can reach any more.
-        drop(unsafe { heap.take_over_exactly(last, Party::FAMILY) });
+        unsafe { heap.give_back_exactly(last, Party::FAMILY) };
     }
 }
 

@@ -13,8 +13,7 @@ use manyhands_sync::spin::{FOR_AN_ANSWER, soon};
 use manyhands_sys::clock::Deadline;
 
 use super::line::SharedEnlisted;
-use super::queue::{NotPut, SharedQueue};
-use crate::outcome::{Nothing, ShutDown};
+use super::queue::{NotGot, NotPut, SharedQueue};
 
 impl SharedQueue {
     /// Puts the message, waiting for room as long as it takes.
@@ -29,10 +28,10 @@ impl SharedQueue {
     /// Gets a message, waiting for it as long as it takes.
     ///
     /// # Errors
-    /// If the queue is empty and shut down.
+    /// [`NotGot`], never [`NotGot::Empty`].
     #[track_caller]
-    pub fn get(&self) -> Result<Taken, ShutDown> {
-        self.get_by(None).map_err(|_| ShutDown(()))
+    pub fn get(&self) -> Result<Taken, NotGot> {
+        self.get_by(None)
     }
 
     /// Puts the message, waiting for room until `deadline`.
@@ -72,14 +71,14 @@ impl SharedQueue {
     /// Gets a message, waiting for it until `deadline`.
     ///
     /// # Errors
-    /// If there was none until then, or the queue is empty and shut down.
+    /// [`NotGot`].
     #[track_caller]
-    pub fn get_by(&self, deadline: Option<Deadline>) -> Result<Taken, Nothing> {
-        let mut end = Err(Nothing::Empty);
+    pub fn get_by(&self, deadline: Option<Deadline>) -> Result<Taken, NotGot> {
+        let mut end = Err(NotGot::Empty);
         let enlist = || self.enlist_getter();
         self.until(deadline, enlist, || {
             end = self.try_get();
-            !matches!(end, Err(Nothing::Empty))
+            !matches!(end, Err(NotGot::Empty))
         });
         end
     }
@@ -87,17 +86,17 @@ impl SharedQueue {
     /// Waits for a message until `deadline`, then gets up to `n_max` of those there are.
     ///
     /// # Errors
-    /// If there was none until then, or the queue is empty and shut down.
+    /// [`NotGot`].
     #[track_caller]
-    pub fn get_many(
-        &self,
-        n_max: usize,
-        deadline: Option<Deadline>,
-    ) -> Result<Vec<Taken>, Nothing> {
+    pub fn get_many(&self, n_max: usize, deadline: Option<Deadline>) -> Result<Vec<Taken>, NotGot> {
         let mut taken = Vec::new();
-        if n_max > 0 && self.try_get_many(n_max, &mut taken) == 0 {
+        let get_now = |n_max, taken: &mut Vec<_>| {
+            self.try_get_many(n_max, taken).map_err(NotGot::OutOfMemory)
+        };
+        if n_max > 0 && get_now(n_max, &mut taken)? == 0 {
             taken.push(self.get_by(deadline)?);
-            self.try_get_many(n_max - 1, &mut taken);
+            // One is enough: what is wrong with the next one is for the next call.
+            let _ = get_now(n_max - 1, &mut taken);
         }
         Ok(taken)
     }
@@ -116,7 +115,7 @@ impl SharedQueue {
     /// # Errors
     /// As [`Self::get_by`].
     #[track_caller]
-    pub fn get_for(&self, timeout: Duration) -> Result<Taken, Nothing> {
+    pub fn get_for(&self, timeout: Duration) -> Result<Taken, NotGot> {
         self.get_by(Some(Deadline::after(timeout)))
     }
 

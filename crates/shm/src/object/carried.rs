@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::holds::Slot;
 use super::{CHANGING, Handle, Object, living, reference, unreference};
-use crate::heap::Heap;
+use crate::heap::{Heap, OutOfMemory};
 use crate::party::Party;
 
 /// References of a message that this process is writing or reading; released when dropped.
@@ -62,12 +62,16 @@ impl Carried {
 
     /// Counts one more reference to each object that a message names. The message stays where it
     /// is, and keeps the objects alive meanwhile.
-    pub fn copied(heap: &Arc<Heap>, handles: &[Handle]) -> Self {
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process may map no more: then nothing is counted.
+    pub fn copied(heap: &Arc<Heap>, handles: &[Handle]) -> Result<Self, OutOfMemory> {
+        super::reach_all(heap, handles)?;
         let mut copy = Self::default();
         for handle in handles {
             copy.count(heap, *handle);
         }
-        copy
+        Ok(copy)
     }
 
     /// One more reference to an object that somebody holds; false: it cannot be had.

@@ -14,6 +14,8 @@
 //! `CHANGING` lasts for one instruction on another word, so a kill there leaves in doubt whether
 //! the count has the reference. Of the two mistakes the harmless one is made: the object stays
 //! until the family ends.
+//!
+//! An undertaker that may map no more leaves the slots whose objects it cannot reach as they are.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -78,8 +80,8 @@ pub(super) fn new_page(heap: &Arc<Heap>, party: Party) -> Result<Vec<Slot>, OutO
 
 impl Slot {
     pub(super) fn word(self, heap: &Heap) -> &AtomicU64 {
-        // SAFETY: inside a page of holds, aligned, used only as an atomic.
-        unsafe { heap.address(self.offset, 8).cast().as_ref() }
+        // SAFETY: inside a page of holds that was reached, aligned, used only as an atomic.
+        unsafe { heap.place(self.offset).cast().as_ref() }
     }
 
     pub(super) fn set(self, heap: &Heap, value: u64) {
@@ -89,29 +91,45 @@ impl Slot {
     }
 }
 
-/// Releases every reference of a dead party. May be done twice, one undertaker at a time.
-pub(crate) fn release_holds_of(heap: &Arc<Heap>, dead: Party) {
-    let Some(entry) = heap.entry(dead) else { return };
+/// Releases every reference of a dead party, and says how many it could not: those, and pages of
+/// slots, that this process cannot reach. May be done twice, one undertaker at a time.
+pub(crate) fn release_holds_of(heap: &Arc<Heap>, dead: Party) -> u64 {
+    let Some(entry) = heap.entry(dead) else { return 0 };
     let mut page = entry.holds_at.load(Ordering::Acquire);
+    let mut n_unreached = 0;
     while page != 0 {
+        if heap.reach(page, PAGE_LEN).is_err() {
+            return n_unreached + 1;
+        }
         for idx in 1..=N_SLOTS {
             let slot = Slot { offset: page + 8 * idx };
-            let value = slot.word(heap).load(Ordering::Acquire);
-            if value == 0 {
-                continue;
-            }
-            let offset = value & !super::STATES;
-            // First the note, then the count: dying between the two keeps the object, see above.
-            slot.set(heap, 0);
-            match value & super::STATES {
-                0 => unreference(heap, offset),
-                MAKING if is_made(heap, offset) => unreference(heap, offset),
-                _ => {}
-            }
+            n_unreached += u64::from(release_hold(heap, slot).is_err());
         }
-        let next = Slot { offset: page }.word(heap).load(Ordering::Acquire);
-        page = next;
+        page = Slot { offset: page }.word(heap).load(Ordering::Acquire);
     }
+    n_unreached
+}
+
+fn release_hold(heap: &Arc<Heap>, slot: Slot) -> Result<(), OutOfMemory> {
+    let value = slot.word(heap).load(Ordering::Acquire);
+    if value == 0 {
+        return Ok(());
+    }
+    let offset = value & !super::STATES;
+    super::reach_header(heap, offset)?;
+    let count = Count::at(heap, offset)?;
+    let is_counted = match value & super::STATES {
+        0 => true,
+        // Whether it was made to the end.
+        MAKING => count.and_then(Count::get).is_some(),
+        _ => false,
+    };
+    // First the note, then the count: dying between the two keeps the object, see above.
+    slot.set(heap, 0);
+    if is_counted {
+        unreference(heap, offset);
+    }
+    Ok(())
 }
 
 /// Hands the pages of `from`, which is the calling process, to `to`, which it becomes.
@@ -120,13 +138,10 @@ pub(super) fn move_pages(heap: &Heap, from: Party, to: Party) {
     let first = old.holds_at.swap(0, Ordering::AcqRel);
     let mut page = first;
     while page != 0 {
-        heap.change_holder(BlockRef { offset: page, len: PAGE_LEN }, from, None, Some(to));
+        // They were reached when this process got them.
+        let at = BlockRef { offset: page, len: PAGE_LEN };
+        let _ = heap.change_holder(at, from, None, Some(to));
         page = Slot { offset: page }.word(heap).load(Ordering::Acquire);
     }
     new.holds_at.store(first, Ordering::Release);
-}
-
-/// Whether the object at `offset` was made to the end.
-fn is_made(heap: &Heap, offset: u64) -> bool {
-    Count::at(heap, offset).and_then(Count::get).is_some()
 }

@@ -158,6 +158,7 @@ impl Object {
         let slot = free.take(heap)?;
         let block = alloc().inspect_err(|_| free.put(slot))?;
         let offset = block.at().offset;
+        heap.reach(offset, HEADER_LEN + len).inspect_err(|_| free.put(slot))?;
         let serial = heap.next_serial();
         let header = header(heap, offset);
         header.kind.store(kind.id(), Ordering::Relaxed);
@@ -212,7 +213,8 @@ impl Object {
         if !heap.may_have_block_at(offset) {
             return Err(OpenError::Malformed { what });
         }
-        let count = Count::at(heap, offset).ok_or(OpenError::Gone { what })?;
+        let count = Count::at(heap, offset).map_err(OpenError::OutOfMemory)?;
+        let count = count.ok_or(OpenError::Gone { what })?;
         let slot = heap.registry.free.take(heap).map_err(OpenError::OutOfMemory)?;
         slot.set(heap, offset | CHANGING);
         if !count.take() {
@@ -243,7 +245,7 @@ impl Object {
     /// Where its bytes are in this process; 64-byte aligned.
     #[inline]
     pub fn payload(&self) -> NonNull<u8> {
-        payload(&self.inner.heap, self.inner.offset, self.inner.len)
+        payload(&self.inner.heap, self.inner.offset)
     }
 
     /// How many bytes that are.
@@ -366,7 +368,7 @@ impl Heap {
             let offset = object.inner.offset;
             slot.set(self, offset | CHANGING);
             // We hold it, so it lives; the child knows nothing of one that cannot be counted.
-            if Count::at(self, offset).is_some_and(Count::take) {
+            if Count::at(self, offset).ok().flatten().is_some_and(Count::take) {
                 slot.set(self, offset);
                 inheritance.objects.push((object, slot));
             } else {
@@ -431,7 +433,7 @@ fn check(
 ) -> Result<Found, OpenError> {
     let what = kind.name();
     let offset = handle.offset;
-    let header = header(heap, offset);
+    let header = reach_header(heap, offset).map_err(OpenError::OutOfMemory)?;
     let serial = header.serial.load(Ordering::Relaxed);
     if serial != handle.serial {
         return Err(OpenError::Gone { what });
@@ -442,8 +444,12 @@ fn check(
     }
     let len = header.len.load(Ordering::Relaxed);
     let is_inside = len.checked_add(HEADER_LEN).is_some_and(|whole| whole <= capacity);
+    if !is_inside {
+        return Err(OpenError::Malformed { what });
+    }
+    heap.reach(offset, HEADER_LEN + len).map_err(OpenError::OutOfMemory)?;
     // SAFETY: an object of this kind and length, by its header, which the caller has counted.
-    if !is_inside || !unsafe { kind.fits(payload(heap, offset, len), len) } {
+    if !unsafe { kind.fits(payload(heap, offset), len) } {
         return Err(OpenError::Malformed { what });
     }
     let shape = Shape::from_word(header.shape.load(Ordering::Relaxed));
@@ -458,36 +464,62 @@ fn reference(heap: &Heap, handle: Handle) -> bool {
 /// The count of the object that the handle names, if that lives. For handles out of messages, which
 /// keep what they name alive: anything else is no handle of theirs.
 fn living(heap: &Heap, handle: Handle) -> Option<Count<'_>> {
-    let count = Count::at(heap, handle.offset)?;
+    let count = Count::at(heap, handle.offset).ok().flatten()?;
     let is_it = count.get().is_some_and(|n| n != 0)
-        && header(heap, handle.offset).serial.load(Ordering::Relaxed) == handle.serial;
+        && reach_header(heap, handle.offset).ok()?.serial.load(Ordering::Relaxed) == handle.serial;
     is_it.then_some(count)
 }
 
 /// Takes one reference off the count, and ends the object if it was the last.
+///
+/// In a process that may map no more, an object that it never reached stays with the family to its
+/// end, and so does what it holds if only its header was reached.
 fn unreference(heap: &Arc<Heap>, offset: u64) {
-    let left = Count::at(heap, offset).and_then(Count::give_back);
+    let Ok(count) = Count::at(heap, offset) else { return };
+    let left = count.and_then(Count::give_back);
     debug_assert!(left.is_some(), "a reference was released twice");
     if left != Some(0) {
         return;
     }
-    let header = header(heap, offset);
+    let Ok(header) = reach_header(heap, offset) else { return };
     let len = header.len.load(Ordering::Relaxed);
     // A kind this process does not know cannot be ended here: it stays with the family.
     let Some(kind) = kind::known(header.kind.load(Ordering::Relaxed)) else { return };
-    // SAFETY: an object of this kind, which nobody else can reach any more.
-    unsafe { kind.destroy(heap, payload(heap, offset, len), len) };
+    if heap.reach(offset, HEADER_LEN + len).is_ok() {
+        // SAFETY: an object of this kind, which nobody else can reach any more.
+        unsafe { kind.destroy(heap, payload(heap, offset), len) };
+    }
     // SAFETY: the last reference was ours, so the block is.
-    drop(unsafe { heap.take_over(BlockRef { offset, len: HEADER_LEN + len }, NO_REFERENCE) });
+    unsafe { heap.give_back(BlockRef { offset, len: HEADER_LEN + len }, NO_REFERENCE) };
 }
 
+/// Before an object is looked at that this process may not have seen.
+fn reach_header(heap: &Heap, offset: u64) -> Result<&Header, OutOfMemory> {
+    heap.reach(offset, HEADER_LEN)?;
+    Ok(header(heap, offset))
+}
+
+/// Before a message is taken that names these objects: whoever has it can open them.
+///
+/// # Errors
+/// [`OutOfMemory`] if this process may map no more.
+pub fn reach_all(heap: &Heap, handles: &[Handle]) -> Result<(), OutOfMemory> {
+    handles.iter().try_for_each(|handle| {
+        let count = Count::at(heap, handle.offset)?;
+        count.map_or(Ok(()), |count| heap.reach(handle.offset, count.capacity).map(drop))
+    })
+}
+
+/// Of an object that was reached.
 fn header(heap: &Heap, offset: u64) -> &Header {
-    // SAFETY: inside the file, aligned, made of atomics.
-    unsafe { heap.address(offset, HEADER_LEN).cast().as_ref() }
+    debug_assert!(heap.windows.is_mapped(offset, HEADER_LEN));
+    // SAFETY: inside the file, mapped, aligned, made of atomics.
+    unsafe { heap.place(offset).cast().as_ref() }
 }
 
-fn payload(heap: &Heap, offset: u64, len: u64) -> NonNull<u8> {
-    heap.address(offset + HEADER_LEN, len)
+#[inline]
+fn payload(heap: &Heap, offset: u64) -> NonNull<u8> {
+    heap.place(offset + HEADER_LEN)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

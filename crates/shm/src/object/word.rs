@@ -14,7 +14,7 @@
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 
 use crate::alloc::block_at;
-use crate::heap::Heap;
+use crate::heap::{Heap, OutOfMemory};
 use crate::layout::{REGION, RegionKind, RegionWord, class_size};
 use crate::party::Party;
 
@@ -48,8 +48,12 @@ pub(crate) const fn is_object(holder: Party) -> bool {
 
 impl<'a> Count<'a> {
     /// `None`: no block starts at `offset`. It may be anything else than an object.
-    pub(super) fn at(heap: &'a Heap, offset: u64) -> Option<Self> {
-        let idx = heap.layout.region_of(offset)?;
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if this process cannot reach the word.
+    pub(super) fn at(heap: &'a Heap, offset: u64) -> Result<Option<Self>, OutOfMemory> {
+        let Some(idx) = heap.layout.region_of(offset) else { return Ok(None) };
+        heap.reach_lines(idx, 1)?;
         let n_released = heap.stamp_of(idx, 0).n_released;
         let word = heap.region_word(idx);
         let region = RegionWord::load(word);
@@ -57,12 +61,14 @@ impl<'a> Count<'a> {
         let (word, capacity) = match region.kind() {
             RegionKind::Small => {
                 let class = region.detail() as usize;
-                (heap.block_word(idx, block_at(class, within, 0)?), class_size(class))
+                let Some(block_idx) = block_at(class, within, 0) else { return Ok(None) };
+                heap.reach_block_words(idx, class)?;
+                (heap.block_word(idx, block_idx), class_size(class))
             }
             RegionKind::Run if within == 0 => (word, region.detail() * REGION),
-            _ => return None,
+            _ => return Ok(None),
         };
-        Some(Self { heap, word, capacity, region: (idx, region, n_released) })
+        Ok(Some(Self { heap, word, capacity, region: (idx, region, n_released) }))
     }
 
     /// One more reference; false: there is no living object, or it has as many as can be counted.
@@ -128,7 +134,7 @@ mod tests {
         // A block cut from a region, and one of regions of its own.
         for len in [100, 1_000_000] {
             let at = heap.alloc(len).unwrap().give_to(ONE_REFERENCE);
-            let count = Count::at(&heap, at.offset).unwrap();
+            let count = Count::at(&heap, at.offset).unwrap().unwrap();
             assert!(count.capacity >= len && count.get() == Some(1));
             let set = |n: u32| {
                 let word = count.word.load(Ordering::Relaxed) & !u64::from(u32::MAX);
@@ -150,7 +156,7 @@ mod tests {
         let heap = Heap::create(HeapConfig { limit_bytes: Some(16 << 20) }).unwrap();
         for len in [100, 1_000_000] {
             let block = heap.alloc(len).unwrap();
-            let count = Count::at(&heap, block.at().offset).unwrap();
+            let count = Count::at(&heap, block.at().offset).unwrap().unwrap();
             assert!(!count.take() && count.give_back().is_none() && count.get().is_none());
             block.give_to(Party::FAMILY);
             assert!(!count.take() && count.give_back().is_none() && count.get().is_none());
@@ -161,9 +167,9 @@ mod tests {
     fn a_region_that_was_released_has_no_counts_any_more() {
         let heap = Heap::create(HeapConfig { limit_bytes: Some(16 << 20) }).unwrap();
         let at = heap.alloc(100).unwrap().at();
-        let count = Count::at(&heap, at.offset).unwrap();
+        let count = Count::at(&heap, at.offset).unwrap().unwrap();
         heap.trim();
-        assert!(Count::at(&heap, at.offset).is_none());
+        assert!(Count::at(&heap, at.offset).unwrap().is_none());
         // What was a block's word is now somebody's byte, of any value.
         let mut run = heap.alloc(1_000_000).unwrap();
         let word = u64::from(OBJECT | 7);

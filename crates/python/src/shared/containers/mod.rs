@@ -94,8 +94,8 @@ pub(super) trait Container: Sync {
 /// Does `op` inside the container.
 ///
 /// # Errors
-/// What a signal handler raises during a wait, or this thread is being stopped with; DeadlockError.
-/// Then nothing was done.
+/// What a signal handler raises during a wait, or this thread is being stopped with; DeadlockError;
+/// MemoryError if this process may map no more. Then nothing was done.
 #[inline]
 pub(super) fn inside<C, R, F>(py: Python<'_>, container: &C, op: F) -> PyResult<R>
 where
@@ -105,7 +105,8 @@ where
 {
     match container.enter(How::Try) {
         Ok(mut guard) => Ok(op(&mut guard)),
-        Err(_) => inside_after_wait(py, container, op),
+        Err(Busy::OutOfMemory(error)) => Err(out_of_memory(&error)),
+        Err(Busy::Entered | Busy::Closed) => inside_after_wait(py, container, op),
     }
 }
 
@@ -117,18 +118,19 @@ where
     F: FnOnce(&mut C::Guard<'_>) -> R + Send,
 {
     let mut op = Some(op);
-    let mut try_once_more = || {
-        let mut guard = container.enter(How::Wait).ok()?;
-        op.take().map(|op| op(&mut guard))
+    let mut try_once_more = || match container.enter(How::Wait) {
+        Ok(mut guard) => op.take().map(|op| Ok(op(&mut guard))),
+        Err(Busy::OutOfMemory(error)) => Some(Err(error)),
+        Err(Busy::Entered | Busy::Closed) => None,
     };
     if let Some(done) = py.detach(&mut try_once_more) {
-        return Ok(done);
+        return done.map_err(|error| out_of_memory(&error));
     }
     loop {
         // As long as it is ours, nobody else's gate is in the way.
         let _closed = Closed::new(py, container, None)?;
         if let Some(done) = py.detach(&mut try_once_more) {
-            return Ok(done);
+            return done.map_err(|error| out_of_memory(&error));
         }
     }
 }

@@ -12,8 +12,7 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use manyhands_queue::Nothing;
-use manyhands_queue::shared::{NotPut, QUEUE, SharedQueue};
+use manyhands_queue::shared::{NotGot, NotPut, QUEUE, SharedQueue};
 use manyhands_shm::message::{Message, Taken};
 use manyhands_sys::clock::Deadline;
 use pyo3::PyTraverseError;
@@ -140,7 +139,7 @@ impl SharedQueueCore {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let attempt = || match queue.try_get() {
-            Err(Nothing::Empty) => None,
+            Err(NotGot::Empty) => None,
             end => Some(end),
         };
         let end = match deadline {
@@ -149,6 +148,7 @@ impl SharedQueueCore {
         };
         match end {
             Some(Ok(taken)) => Self::got(slf, taken),
+            Some(Err(NotGot::OutOfMemory(error))) => Err(out_of_memory(&error)),
             Some(Err(_)) => Err(raise(errors::queue_shut_down(py))),
             None => Err(raise(errors::queue_empty(py))),
         }
@@ -333,10 +333,12 @@ impl SharedQueueCore {
         }
         let attempt = || {
             let mut taken = Vec::new();
-            if queue.try_get_many(n_max, &mut taken) > 0 {
-                return Some(Ok(taken));
+            match queue.try_get_many(n_max, &mut taken) {
+                Err(error) => return Some(Err(NotGot::OutOfMemory(error))),
+                Ok(0) => {}
+                Ok(_) => return Some(Ok(taken)),
             }
-            (queue.is_shut_down() && queue.is_empty()).then_some(Err(()))
+            (queue.is_shut_down() && queue.is_empty()).then_some(Err(NotGot::ShutDown))
         };
         let end = match py.detach(attempt) {
             Some(end) => Some(end),
@@ -344,7 +346,8 @@ impl SharedQueueCore {
         };
         let taken = match end {
             Some(Ok(taken)) => taken,
-            Some(Err(())) => return Err(raise(errors::queue_shut_down(py))),
+            Some(Err(NotGot::OutOfMemory(error))) => return Err(out_of_memory(&error)),
+            Some(Err(_)) => return Err(raise(errors::queue_shut_down(py))),
             None => return Err(raise(errors::queue_empty(py))),
         };
         let mut failures = Vec::from_iter(Self::after_get(slf, taken.len()).err());
