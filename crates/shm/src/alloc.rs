@@ -143,11 +143,7 @@ impl Heap {
         }
         let place = Place::new(self, at)?;
         let taken = self.change_holder(at, from, stamp, Some(self.me()))?;
-        Ok(taken.map(|stamp| {
-            // The block leaves the place.
-            std::mem::forget(place);
-            Block::new(Arc::clone(self), at, stamp)
-        }))
+        Ok(taken.map(|stamp| place.into_block(stamp)))
     }
 
     /// What lies there, held by whomever, can be read as long as the answer lives.

@@ -1,8 +1,9 @@
 //! A block of the heap that this process holds.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use crate::heap::{Heap, OutOfMemory};
@@ -78,6 +79,15 @@ impl Place {
         Ok(Self { heap: Arc::clone(heap), at })
     }
 
+    /// The block that lies there, which has become this process's.
+    pub(crate) fn into_block(self, stamp: Stamp) -> Block {
+        // From now on it is the block that leaves the place.
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped and its heap is not used again.
+        let heap = unsafe { ptr::read(&raw const this.heap) };
+        Block::new(heap, this.at, stamp)
+    }
+
     /// Its first byte.
     pub fn address(&self) -> NonNull<u8> {
         self.heap.place(self.at.offset)
@@ -117,9 +127,9 @@ impl Block {
     pub fn leave_to_receiver(self) -> BlockRef {
         let at = self.at;
         self.heap.leave_place(at);
-        let mut this = std::mem::ManuallyDrop::new(self);
+        let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped and its heap is not used again.
-        unsafe { std::ptr::drop_in_place(&mut this.heap) };
+        unsafe { ptr::drop_in_place(&mut this.heap) };
         at
     }
 
