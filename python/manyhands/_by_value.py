@@ -215,8 +215,13 @@ def _dispatch_table() -> ChainMap[Any, Any]:
     reduction = sys.modules.get("multiprocessing.reduction")
     extra = reduction.ForkingPickler._extra_reducers if reduction else {}
     table = _cp.Pickler.dispatch_table
+    # Once somebody has imported multiprocessing.managers, its reducers make lists of them.
+    views = {view: table[view] for view in _VIEWS}
     # What the program registers with copyreg is its own decision, and goes first.
-    return ChainMap(table.maps[-1], extra, _REDUCERS, *table.maps[:-1])
+    return ChainMap(table.maps[-1], views, extra, _REDUCERS, *table.maps[:-1])
+
+
+_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 
 
 # --- objects that know only their name, or that hold a lock or weak references ------------------

@@ -138,6 +138,25 @@ def test_views_of_a_dictionary_show_the_same(worker, kind):
         assert type(got) is type(view) and list(got) == list(view)
 
 
+def test_views_of_a_dictionary_show_the_same_where_managers_are_in_use(tmp_path):
+    source = """
+import multiprocessing.managers
+from manyhands.futures import ProcessPoolExecutor
+
+def back(view):
+    return view, type(view).__name__
+
+if __name__ == "__main__":
+    sent = {"b": 1}.items()
+    for method in ("template", "fork"):
+        with ProcessPoolExecutor(1, mp_context=method) as executor:
+            got, seen = executor.submit(back, sent).result(60)
+        assert type(got) is type(sent) and seen == "dict_items", (got, seen)
+        assert list(got) == [("b", 1)]
+"""
+    run_script(source, tmp_path)
+
+
 @row("`types.MappingProxyType`")
 def test_a_read_only_mapping_shows_a_copy_of_the_same_mapping(worker):
     proxy = types.MappingProxyType(OrderedDict(b=1, a=2))

@@ -5,6 +5,8 @@ import multiprocessing as standard
 import os
 import pickle
 import pkgutil
+import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -192,3 +194,21 @@ def test_the_logger_of_multiprocessing_reaches_processes(program):
     status, _, err = program(textwrap.dedent(LOGGING)).wait()
     assert status == 0
     assert "[INFO/teller] from the process" in err
+
+
+def test_starting_a_process_settles_no_start_method_of_the_standard_package(tmp_path):
+    source = """
+import multiprocessing as standard
+from manyhands import multiprocessing
+
+if __name__ == "__main__":
+    for method in ("template", "spawn", "fork"):
+        process = multiprocessing.get_context(method).Process(target=print)
+        process.start()
+        process.join()
+    assert standard.get_start_method(allow_none=True) is None
+"""
+    script = tmp_path / "script.py"
+    script.write_text(source)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -15,19 +15,28 @@ from typing import Any
 
 
 def describe() -> dict[str, str]:
-    """How a child can import the main module of this program; empty if it cannot."""
-    from multiprocessing import spawn
+    """How a child can import the main module of this program; empty if it cannot.
 
-    try:
-        data: dict[str, Any] = spawn.get_preparation_data("")
-    except RuntimeError:
+    What `multiprocessing.spawn.get_preparation_data` says of it. That function also settles the
+    standard package's start method, if the program has not chosen one, and pools follow that.
+    """
+    from multiprocessing import process
+
+    if getattr(process.current_process(), "_inheriting", False):
         return {}  # This process imports its own parent's script at the moment.
-    except FileNotFoundError:
-        # The working directory was removed: only a place that does not depend on it is known.
-        path = getattr(sys.modules["__main__"], "__file__", None) or ""
-        return {"init_main_from_path": path} if os.path.isabs(path) else {}
-    wanted = ("init_main_from_name", "init_main_from_path")
-    return {name: data[name] for name in wanted if name in data}
+    main = sys.modules["__main__"]
+    name = getattr(getattr(main, "__spec__", None), "name", None)
+    if name is not None:
+        return {"init_main_from_name": name}
+    path = getattr(main, "__file__", None)
+    if path is None:
+        return {}
+    if not os.path.isabs(path):
+        original: str | None = process.ORIGINAL_DIR  # type: ignore[attr-defined]
+        if original is None:
+            return {}  # The working directory was removed before this process began.
+        path = os.path.join(original, path)
+    return {"init_main_from_path": os.path.normpath(path)}
 
 
 class LazyMain(types.ModuleType):
