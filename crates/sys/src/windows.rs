@@ -57,6 +57,10 @@ unsafe impl Sync for Windows {}
 /// In a window's state, beside the number of its pins.
 const MAPPED: u32 = 1 << 31;
 
+/// So far from other mappings the hole begins at least: what a process maps later comes to lie beside
+/// those, and the hole of a small file would soon be full of it.
+const MARGIN: u64 = 1 << 40;
+
 /// How many places are tried where no hole of the wanted size can be asked for.
 const N_CANDIDATES: u64 = 8;
 
@@ -408,19 +412,19 @@ fn places(len: u64) -> io::Result<Vec<NonNull<u8>>> {
         let address = address.next_multiple_of(WINDOW) as usize;
         NonNull::new(ptr::without_provenance_mut::<u8>(address))
     };
-    // The middle third: other mappings of the process grow into the hole from one of its ends.
     let whole = len.next_multiple_of(WINDOW);
-    if let Some(hole) = whole.checked_mul(3).and_then(unmapped) {
-        return Ok(aligned(hole + whole).into_iter().collect());
+    // In the middle: other mappings of the process grow into the hole from one of its ends.
+    let with_margins = whole.checked_add(2 * MARGIN.max(whole));
+    if let Some(hole) = with_margins.and_then(unmapped) {
+        return Ok(aligned(hole + MARGIN.max(whole)).into_iter().collect());
     }
-    if getrlimit(Resource::As).current.is_none() {
-        return Err(Errno::NOMEM.into());
-    }
-    // Under the limit no hole can be asked for, and what others map is little against the distance
+    let Some(limit) = getrlimit(Resource::As).current else { return Err(Errno::NOMEM.into()) };
+    // Under the limit no hole can be asked for, and all that others map is less than the distance
     // between the places.
+    let distance = limit.min(MARGIN).next_multiple_of(WINDOW).max(whole);
     let near = unmapped(WINDOW).ok_or(Errno::NOMEM)?;
-    let below = (2..2 + N_CANDIDATES).filter_map(|n| near.checked_sub(n * whole));
-    let above = (1..=N_CANDIDATES).filter_map(|n| near.checked_add(n * whole));
+    let below = (2..2 + N_CANDIDATES).filter_map(|n| near.checked_sub(n * distance));
+    let above = (1..=N_CANDIDATES).filter_map(|n| near.checked_add(n * distance));
     Ok(below.chain(above).filter_map(aligned).collect())
 }
 
@@ -518,6 +522,24 @@ mod tests {
         windows.pin(&file, 4 * WINDOW, 1).unwrap();
         // SAFETY: mapped just now.
         assert_eq!(unsafe { windows.base().add(4 * WINDOW as usize).read() }, 1);
+    }
+
+    #[test]
+    fn what_the_process_maps_later_does_not_come_to_lie_in_the_hole_of_a_small_file() {
+        let file = MemoryFile::create("test", LEN).unwrap();
+        let windows = Windows::open(&file, LEN).unwrap();
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        let map = |len| {
+            // SAFETY: a fresh mapping at an address of the kernel's choice.
+            unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), flags) }
+        };
+        let len = LEN as usize;
+        let strange: Vec<_> = (0..4).map(|_| map(len).expect("room")).collect();
+        windows.keep(&file, 0, LEN).expect("nothing lies there");
+        for start in strange {
+            // SAFETY: mapped above.
+            unsafe { rustix::mm::munmap(start, len).unwrap() };
+        }
     }
 
     #[test]
