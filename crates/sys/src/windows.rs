@@ -420,9 +420,10 @@ fn places(len: u64) -> io::Result<Vec<NonNull<u8>>> {
     }
     let Some(limit) = getrlimit(Resource::As).current else { return Err(Errno::NOMEM.into()) };
     // Under the limit no hole can be asked for, and all that others map is less than the distance
-    // between the places.
+    // between the places. They are the same each time, so that two holes do not overlap: the first
+    // window of the second one finds its place taken.
     let distance = limit.min(MARGIN).next_multiple_of(WINDOW).max(whole);
-    let near = unmapped(WINDOW).ok_or(Errno::NOMEM)?;
+    let near = unmapped(WINDOW).ok_or(Errno::NOMEM)? / distance * distance;
     let below = (2..2 + N_CANDIDATES).filter_map(|n| near.checked_sub(n * distance));
     let above = (1..=N_CANDIDATES).filter_map(|n| near.checked_add(n * distance));
     Ok(below.chain(above).filter_map(aligned).collect())

@@ -138,6 +138,10 @@ fn who_sees_to_its_end_itself_is_continued_instead() {
         poll(&[line.as_fd()], None).expect("a descriptor");
         exit_now(3);
     });
+    // What continues it comes once: not before it has stopped.
+    while !family.hanging.is_stopped() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     family.owner.end_now();
     family.hanging_ends_and_bystander_lives();
 }
