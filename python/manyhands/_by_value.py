@@ -221,7 +221,7 @@ def _dispatch_table() -> ChainMap[Any, Any]:
     return ChainMap(table.maps[-1], views, extra, _REDUCERS, *table.maps[:-1])
 
 
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 
 
 # --- objects that know only their name, or that hold a lock or weak references ------------------
