@@ -71,6 +71,7 @@ __all__ = [
     "linger_for_sockets",
     "looks_after_parent",
     "lost_update_mode",
+    "memory_file",
     "name_party",
     "open_pipe",
     "parent_sentinel",

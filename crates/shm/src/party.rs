@@ -14,9 +14,9 @@
 //! family.
 //!
 //! The times that an entry was used are part of the number: a number is not given out again until
-//! its entry has been used half a million times more. So whoever finds a number in a lock or a block
-//! can tell a dead party from a living one by the table alone, once the dead one is buried; until
-//! then the kernel is asked.
+//! its entry has been used half a million times more. So whoever finds a number in a lock or a
+//! block can tell a dead party from a living one by the table alone, once the dead one is buried;
+//! until then the kernel is asked.
 
 use std::io;
 use std::sync::Arc;

@@ -57,8 +57,8 @@ unsafe impl Sync for Windows {}
 /// In a window's state, beside the number of its pins.
 const MAPPED: u32 = 1 << 31;
 
-/// So far from other mappings the hole begins at least: what a process maps later comes to lie beside
-/// those, and the hole of a small file would soon be full of it.
+/// So far from other mappings the hole begins at least: what a process maps later comes to lie
+/// beside those, and the hole of a small file would soon be full of it.
 const MARGIN: u64 = 1 << 40;
 
 /// How many places are tried where no hole of the wanted size can be asked for.

@@ -1,7 +1,7 @@
 //! Handles as serde sees them.
 //!
-//! The format of our messages says of a refused value no more than that it was refused. Why a handle
-//! was is kept beside it, for who decodes the message around it.
+//! The format of our messages says of a refused value no more than that it was refused. Why a
+//! handle was is kept beside it, for who decodes the message around it.
 
 use std::cell::RefCell;
 

@@ -1,5 +1,5 @@
-//! A million made-up handles: each opens exactly if it is, bit for bit, the handle of an object that
-//! lives, as the type that this is. Nothing of the program's is harmed by any.
+//! A million made-up handles: each opens exactly if it is, bit for bit, the handle of an object
+//! that lives, as the type that this is. Nothing of the program's is harmed by any.
 //!
 //! `MANYHANDS_HANDLES` says how many; `MANYHANDS_SEED` with what they begin.
 

@@ -22,7 +22,7 @@ pub fn name_party(party: u32, pid: u32) {
 #[pyfunction]
 pub fn bury_party(py: Python<'_>, party: u32) {
     if let Some(heap) = family::existing() {
-        // SAFETY: the Python code calls this for a child that it has seen end, or that there is not.
+        // SAFETY: the Python code calls this for a child that it saw end, or that there is not.
         py.detach(|| unsafe { heap.bury(Party::from_number(party)) });
     }
 }

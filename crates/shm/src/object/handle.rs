@@ -122,8 +122,8 @@ impl fmt::Display for OpenError {
             ),
             Self::WrongKind { what, found } => write!(
                 f,
-                "this handle names an object of the kind {found:?}, not {what:?}: open it as what it \
-                 was made as"
+                "this handle names an object of the kind {found:?}, not {what:?}: open it as what \
+                 it was made as"
             ),
             Self::WrongShape { what, wanted, found } => write!(
                 f,

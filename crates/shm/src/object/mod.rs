@@ -12,10 +12,10 @@
 //! Who counts: each process once, however many [`Object`] values it has (see `holds.rs`, where the
 //! undertaker finds it after a death); each message that names the object ([`Carried`]).
 //!
-//! A [`Handle`] counts nothing. It opens the object while somebody else holds it, and is believed in
-//! nothing: it must name the start of a block that is an object, which is counted first. Then serial
-//! number, kind, length and [`Shape`] are compared with the header, and the kind says whether what
-//! lies there [fits](Kind).
+//! A [`Handle`] counts nothing. It opens the object while somebody else holds it, and is believed
+//! in nothing: it must name the start of a block that is an object, which is counted first. Then
+//! serial number, kind, length and [`Shape`] are compared with the header, and the kind says
+//! whether what lies there [fits](Kind).
 
 mod carried;
 mod handle;
