@@ -42,7 +42,7 @@ tour: build ## run the main job on this machine's Python library: results and ti
 	$(BIN)/manyhands tour
 
 .PHONY: test
-test: lint test-rust test-python test-newest test-conformance ## all checks and all tests: Rust, oldest and newest Python, CPython's own
+test: lint test-rust loom test-python test-newest test-conformance ## all checks and all tests: Rust, its models, oldest and newest Python, CPython's own
 
 # Separate targets, so that `make --keep-going` shows what each of them has to say.
 .PHONY: lint format-check clippy layers tree ruff types stubs
@@ -79,6 +79,14 @@ test-rust: $(VENV)/.installed ## Rust tests and documentation tests
 		timeout --kill-after=10 1200 cargo test $(RUST_TESTED) --locked; \
 	fi
 	timeout --kill-after=10 600 cargo test --doc $(RUST_TESTED) --locked
+
+# Models of the protocols that take no lock, run in every order of their steps up to the number of
+# preemptions that a model names. Its own target folder: the flag changes every crate.
+.PHONY: loom
+loom: ## every loom model of the workspace
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-target}/loom" \
+		timeout --kill-after=10 1200 cargo test --profile tested --locked --lib \
+		-p manyhands-sync -p manyhands-queue -p manyhands-pool
 
 # Each test has its watchdogs; the one here is for the end of the run.
 .PHONY: test-python
