@@ -1,8 +1,9 @@
-"""Thread pools and process pools whose work can be stopped and whose workers may die.
+"""Threads, locks, queues, processes, shared state and pools, as a drop-in for the standard ones.
 
-`manyhands.futures` has the executors, under the names of `concurrent.futures`. `install()` puts
-them under the standard names for a whole program, `manyhands run script.py` does so for a program
-that nobody touched.
+`manyhands.futures`, `manyhands.threading`, `manyhands.queue` and `manyhands.multiprocessing` have
+the names of the standard modules, for work that can be stopped, workers that may die and waits that
+tell when they can never end. `install()` puts them under the standard names for a whole program,
+`manyhands run script.py` does so for a program that nobody touched.
 
 >>> from manyhands.futures import ThreadPoolExecutor
 >>> with ThreadPoolExecutor(max_workers=2) as cooks:

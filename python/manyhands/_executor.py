@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from ._future import Future
-from ._map import DEFAULT_WINDOW, ResultIterator, check_map_arguments
+from ._map import DEFAULT_WINDOW, ResultIterator, check_map_arguments, chunks_of, flattened
 
 if TYPE_CHECKING:
     from ._options import OptionsView
@@ -28,6 +28,9 @@ _T = TypeVar("_T")
 
 class Executor(concurrent.futures.Executor):
     """The base of `ThreadPoolExecutor` and `ProcessPoolExecutor`."""
+
+    #: Whether one task can compute many items.
+    _takes_chunks = False
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Schedules ``fn(*args, **kwargs)`` and returns its `Future`.
@@ -73,7 +76,8 @@ class Executor(concurrent.futures.Executor):
             fn: called with one item of each iterable.
             *iterables: where the items come from; the shortest one ends the map.
             timeout: seconds from this call until ``next()`` raises TimeoutError; None: no limit.
-            chunksize: how many items go to a process at a time; ignored for threads.
+            chunksize: how many items one task computes in a process; ignored for threads. Results
+                arrive a chunk at a time then, and an item that raises hides the rest of its chunk.
             buffersize: how many items may be in flight; None: 65,536.
 
         Raises:
@@ -90,7 +94,25 @@ class Executor(concurrent.futures.Executor):
         [32, 9]
         """
         check_map_arguments(chunksize, buffersize)
-        return self._map(functools.partial(self.submit, fn), iterables, timeout, buffersize)
+        if chunksize == 1 or not self._takes_chunks:
+            return self._map(functools.partial(self.submit, fn), iterables, timeout, buffersize)
+        starred = len(iterables) != 1
+        items = zip(*iterables, strict=False) if starred else iter(iterables[0])
+        if buffersize is not None:
+            buffersize = max(1, buffersize // chunksize)
+        submit = functools.partial(self._submit_items, fn, starred, None, None)
+        return flattened(self._map(submit, (chunks_of(items, chunksize),), timeout, buffersize))
+
+    def _submit_items(
+        self,
+        fn: Callable[..., _T],
+        starred: bool,
+        timeout: float | None,
+        name: str | None,
+        items: Any,
+    ) -> Future[list[_T]]:
+        """One task that calls `fn` with each of `items`; its result is a list."""
+        raise NotImplementedError
 
     def _map(
         self,
@@ -117,7 +139,8 @@ class Executor(concurrent.futures.Executor):
 
         Args:
             timeout: seconds a task may run, counted from its start. A task that runs longer is
-                stopped and its future raises TimeoutError.
+                stopped and its future raises TimeoutError. With ``map(chunksize=n)`` a task is
+                ``n`` items.
             name: the tasks' name in reports, reprs and errors.
 
         The view has ``submit``, ``map``, ``shutdown`` and everything else of an executor; it

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ._future import Future
 
-__all__ = ["DEFAULT_WINDOW", "ResultIterator", "check_map_arguments"]
+__all__ = ["DEFAULT_WINDOW", "ResultIterator", "check_map_arguments", "chunks_of", "flattened"]
 
 _T = TypeVar("_T")
 
@@ -135,3 +135,21 @@ class ResultIterator(Iterator[_T]):
                 self.submit_rest()
         elif getattr(self, "_is_started", False):
             self.close()
+
+
+def chunks_of(items: Iterator[Any], chunksize: int) -> Iterable[tuple[Any, ...]]:
+    """So many of the items at a time."""
+    chunksize = min(chunksize, sys.maxsize)  # Nothing is longer.
+    while chunk := tuple(itertools.islice(items, chunksize)):
+        yield chunk
+
+
+def flattened(chunks: Any) -> Iterator[_T]:
+    """The items of chunks of results, one by one."""
+    try:
+        for chunk in chunks:
+            chunk.reverse()
+            while chunk:
+                yield chunk.pop()
+    finally:
+        chunks.close()

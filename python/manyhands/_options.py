@@ -19,6 +19,7 @@ class OptionsView(Executor):
     def __init__(self, executor: Executor, *, timeout: float | None, name: str | None) -> None:
         _runtime.check_options(timeout, name)
         self._executor = executor
+        self._takes_chunks = executor._takes_chunks
         self._timeout = timeout
         self._name = name
 
@@ -37,6 +38,18 @@ class OptionsView(Executor):
         timeout = self._timeout if timeout is None else timeout
         name = self._name if name is None else name
         return self._executor._submit(fn, args, kwargs, timeout, name)
+
+    def _submit_items(
+        self,
+        fn: Callable[..., _T],
+        starred: bool,
+        timeout: float | None,
+        name: str | None,
+        items: Any,
+    ) -> Future[list[_T]]:
+        timeout = self._timeout if timeout is None else timeout
+        name = self._name if name is None else name
+        return self._executor._submit_items(fn, starred, timeout, name, items)
 
     def options(self, *, timeout: float | None = None, name: str | None = None) -> "OptionsView":
         """Returns a view with these options; what is not given stays as it is here."""

@@ -9,14 +9,13 @@ The pool itself (scheduling, slots, deaths) is compiled; here are its parameters
 
 from __future__ import annotations
 
-import functools
 import importlib
 import itertools
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -24,7 +23,6 @@ from . import _chained, _exit, _launchers, _runtime
 from ._cpu_count import usable_cpus
 from ._executor import Executor
 from ._future import Future
-from ._map import check_map_arguments
 from ._runtime import ProcessPoolCore
 
 __all__ = ["ProcessPoolExecutor"]
@@ -83,6 +81,8 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
     _is_waited_for = True
     #: What workers are told besides; see `_worker`.
     _worker_settings: Mapping[str, Any] = MappingProxyType({})
+
+    _takes_chunks = True
 
     def __init__(
         self,
@@ -241,38 +241,15 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
 
     # --- work -----------------------------------------------------------------------------------
 
-    def map(
+    def _submit_items(
         self,
         fn: Callable[..., _T],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-    ) -> Iterator[_T]:
-        """As `Executor.map`; with ``chunksize`` above 1 a task computes that many items.
-
-        Results arrive a chunk at a time, and an item that raises hides the rest of its chunk.
-
-        >>> with ProcessPoolExecutor(2) as pool:
-        ...     list(pool.map(pow, range(4), range(4), chunksize=2))
-        [1, 1, 4, 27]
-        """
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if chunksize == 1:
-            return super().map(fn, *iterables, timeout=timeout, buffersize=buffersize)
-        check_map_arguments(chunksize, buffersize)
-        starred = len(iterables) != 1
-        items = zip(*iterables, strict=False) if starred else iter(iterables[0])
-        if buffersize is not None:
-            buffersize = max(1, buffersize // chunksize)
-        submit = functools.partial(self._submit_items, fn, starred)
-        chunks = (_chunks(items, chunksize),)
-        return _flattened(self._map(submit, chunks, timeout, buffersize))
-
-    def _submit_items(self, fn: Callable[..., _T], starred: bool, items: Any) -> Future[list[_T]]:
-        """One task that calls `fn` with each of `items`; its result is a list."""
-        return self._submit_chunk(fn, items, starred)
+        starred: bool,
+        timeout: float | None,
+        name: str | None,
+        items: Any,
+    ) -> Future[list[_T]]:
+        return self._submit_chunk(fn, items, starred, timeout, name)
 
     # --- what people see ------------------------------------------------------------------------
 
@@ -430,19 +407,3 @@ def _be_forked_template(
         _template.serve(server, _worker.Inherited(initializer, initargs))
     finally:
         os._exit(1)
-
-
-def _chunks(items: Iterator[Any], chunksize: int) -> Iterable[tuple[Any, ...]]:
-    chunksize = min(chunksize, sys.maxsize)  # Nothing is longer.
-    while chunk := tuple(itertools.islice(items, chunksize)):
-        yield chunk
-
-
-def _flattened(chunks: Any) -> Generator[_T]:
-    try:
-        for chunk in chunks:
-            chunk.reverse()
-            while chunk:
-                yield chunk.pop()
-    finally:
-        chunks.close()

@@ -212,7 +212,12 @@ class ProcessPoolCore:
     ) -> None: ...
     def _start_workers(self) -> None: ...
     def _submit_chunk(
-        self, fn: Callable[..., _T], items: Any, starred: bool
+        self,
+        fn: Callable[..., _T],
+        items: Any,
+        starred: bool,
+        timeout_s: float | None = None,
+        name: str | None = None,
     ) -> Future[list[_T]]: ...
     @property
     def _is_open(self) -> bool: ...

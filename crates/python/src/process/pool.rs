@@ -42,6 +42,11 @@ struct Live {
     functions: Functions,
 }
 
+fn options(timeout_s: Option<f64>, name: Option<String>) -> PyResult<TaskOptions> {
+    let timeout = timeout_s.map(duration).transpose()?;
+    Ok(TaskOptions { name: name.map(Into::into), timeout, ..TaskOptions::default() })
+}
+
 #[pymethods]
 impl ProcessPoolCore {
     #[new]
@@ -71,22 +76,23 @@ impl ProcessPoolCore {
         timeout_s: Option<f64>,
         name: Option<String>,
     ) -> PyResult<Bound<'py, FutureCore>> {
-        let timeout = timeout_s.map(duration).transpose()?;
-        let name = name.map(Into::into);
-        let options = TaskOptions { name, timeout, ..TaskOptions::default() };
-        Self::submit_call(slf, r#fn, Call::Once(args, kwargs), options)
+        Self::submit_call(slf, r#fn, Call::Once(args, kwargs), options(timeout_s, name)?)
     }
 
     /// Schedules one task that calls `fn` with each of `items` (with each of them as its
-    /// arguments, if `starred`); its result is the list of what the calls return.
+    /// arguments, if `starred`); its result is the list of what the calls return. Options as those
+    /// of `_submit`, for the whole task.
+    #[pyo3(signature = (r#fn, items, starred, timeout_s=None, name=None))]
     fn _submit_chunk<'py>(
         slf: &Bound<'py, Self>,
         r#fn: &Bound<'py, PyAny>,
         items: &Bound<'py, PyAny>,
         starred: bool,
+        timeout_s: Option<f64>,
+        name: Option<String>,
     ) -> PyResult<Bound<'py, FutureCore>> {
         let chunk = if starred { Call::Starred(items) } else { Call::Each(items) };
-        Self::submit_call(slf, r#fn, chunk, TaskOptions::default())
+        Self::submit_call(slf, r#fn, chunk, options(timeout_s, name)?)
     }
 
     /// Starts all workers now, not when tasks need them.
