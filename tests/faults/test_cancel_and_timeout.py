@@ -194,6 +194,25 @@ def test_an_interrupt_meant_for_one_task_never_reaches_the_next_one_in_that_proc
     assert not wrong
 
 
+def test_a_map_with_options_computes_a_chunk_in_one_task():
+    with ProcessPoolExecutor(max_workers=1) as executor:
+        view = executor.options(timeout=60).options(name="chunk")
+        assert list(view.map(pow, range(10), range(10), chunksize=4)) == [n**n for n in range(10)]
+        assert executor.statistics()["finished"] == 3
+        assert list(view.map(abs, range(-4, 0), chunksize=2, buffersize=2)) == [4, 3, 2, 1]
+        assert executor.statistics()["finished"] == 5
+
+
+def test_a_timeout_counts_for_the_whole_chunk_of_a_map():
+    with ProcessPoolExecutor(max_workers=1) as executor:
+        results = executor.options(timeout=0.2).map(time.sleep, [0, 1000], chunksize=2)
+        with pytest.raises(TimeoutError):
+            next(results)
+        with ThreadPoolExecutor(max_workers=1) as threads:
+            # One item is one task there.
+            assert list(threads.options(name="each").map(abs, [-1, -2], chunksize=2)) == [1, 2]
+
+
 def test_a_timeout_stops_one_item_of_a_map_and_spares_the_others():
     def nap_or_not(number):
         if number == 7:
