@@ -251,7 +251,7 @@ def test_more_descriptors_than_can_be_sent_are_an_error_that_says_so(context, mo
         with pytest.raises(OSError, match=r"250 descriptors .* at most 23\d can be sent"):
             process.start()
         assert process.pid is None
-        assert open_fds() == before
+        assert open_fds() <= before
         process._args = sockets[:230]
         process.start()
         assert process.result() == 230

@@ -200,12 +200,15 @@ def test_starting_a_process_settles_no_start_method_of_the_standard_package(tmp_
     source = """
 import multiprocessing as standard
 from manyhands import multiprocessing
+import manyhands.multiprocessing.managers
 
 if __name__ == "__main__":
     for method in ("template", "spawn", "fork"):
         process = multiprocessing.get_context(method).Process(target=print)
         process.start()
         process.join()
+    with multiprocessing.managers.SyncManager() as manager:
+        assert manager.dict(a=1)["a"] == 1
     assert standard.get_start_method(allow_none=True) is None
 """
     script = tmp_path / "script.py"

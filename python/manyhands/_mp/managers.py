@@ -7,6 +7,7 @@ outside of the family. It is the standard one.
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import weakref
 from multiprocessing import ProcessError
@@ -32,6 +33,12 @@ _Registry = dict[str, Any]
 def _make_pool(*args: Any, **kwds: Any) -> Any:
     """In a server: one of our pools."""
     return _ours("pool", "Pool")(*args, **kwds)
+
+
+def _context_of_program() -> Any:
+    """The context that the standard package would use; asked so, it settles for none."""
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return multiprocessing.get_context(chosen or multiprocessing.get_all_start_methods()[0])
 
 
 class SyncManager(_standard.BaseManager):  # type: ignore[misc]
@@ -64,8 +71,15 @@ class SyncManager(_standard.BaseManager):  # type: ignore[misc]
     }
     _process: Any = None
 
-    def __init__(self, address: Any = None, *args: Any, **kwds: Any) -> None:
-        super().__init__(address, *args, **kwds)
+    def __init__(
+        self,
+        address: Any = None,
+        authkey: Any = None,
+        serializer: str = "pickle",
+        ctx: Any = None,
+        **kwds: Any,
+    ) -> None:
+        super().__init__(address, authkey, serializer, ctx or _context_of_program(), **kwds)
         self._has_server = False
         self._is_remote = address is not None
         self._starting = threading.Lock()
