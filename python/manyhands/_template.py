@@ -56,6 +56,12 @@ def spawned() -> None:
     launch = _runtime.receive_launch()
     if launch is None:
         os._exit(0)
+    # Where the launch leads may be no place to import from: a directory that was removed (in which
+    # CPython 3.13.0 finds no extension module), a limit on files or memory.
+    importlib.import_module("manyhands._pickling")
+    importlib.import_module("manyhands._worker_setup")
+    if launch.is_for_process:
+        importlib.import_module("manyhands._mp.child")
     _become(launch, None)
 
 

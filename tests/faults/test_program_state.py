@@ -301,7 +301,8 @@ def test_a_program_that_can_start_no_interpreter_is_not_started_again(run, setti
 
 
 DAEMON = """
-import os, sys, time
+import os, sys, time, warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 from manyhands import multiprocessing as mp
 from manyhands.futures import ProcessPoolExecutor
 

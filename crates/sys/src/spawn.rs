@@ -38,6 +38,8 @@ struct Plan {
     stdin: RawFd,
     /// Whether descriptors 1 and 2 are inherited.
     inherits: [bool; 2],
+    /// The working directory was removed.
+    is_nowhere: bool,
     line: Option<Thrown>,
     mask: libc::sigset_t,
     errno: c_int,
@@ -46,7 +48,9 @@ struct Plan {
 /// Starts `program` (a path) with the given arguments (the first is its name) and environment
 /// entries (`NAME=value`). `stdin` becomes its descriptor 0; descriptors 1 and 2 are inherited, or
 /// `/dev/null` where there is none to inherit: another descriptor of the program would get that
-/// number, and be written to. All others of ours are close-on-exec. It starts with SIGINT blocked,
+/// number, and be written to. All others of ours are close-on-exec. Where our working directory was
+/// removed it begins in `/`: an interpreter that begins nowhere (CPython 3.13.0) can import no
+/// extension module; which directory it is to have, it is told afterwards. It starts with SIGINT blocked,
 /// so that a Ctrl-C cannot hit it before it has said what it wants to do about it.
 pub fn spawn(
     program: &OsStr,
@@ -70,6 +74,7 @@ pub fn spawn(
         envp: pointers(env),
         stdin: stdin.as_raw_fd(),
         inherits: [is_inherited(1), is_inherited(2)],
+        is_nowhere: std::env::current_dir().is_err(),
         line,
         mask,
         errno: 0,
@@ -130,6 +135,9 @@ extern "C" fn become_program(plan: *mut c_void) -> c_int {
                     libc::dup2(null, number);
                 }
             }
+        }
+        if wanted.is_nowhere {
+            libc::chdir(c"/".as_ptr());
         }
         if wanted.line.as_ref().is_some_and(|line| !line.catch()) {
             // Nobody is left who has wanted this program.
