@@ -49,9 +49,11 @@ struct Plan {
 /// entries (`NAME=value`). `stdin` becomes its descriptor 0; descriptors 1 and 2 are inherited, or
 /// `/dev/null` where there is none to inherit: another descriptor of the program would get that
 /// number, and be written to. All others of ours are close-on-exec. It starts with SIGINT blocked,
-/// so that a Ctrl-C cannot hit it before it has said what it wants to do about it. Where our working
-/// directory was removed it begins in `/`: an interpreter that begins nowhere (CPython 3.13.0) can
-/// import no extension module. Which directory it is to have, it is told afterwards.
+/// so that a Ctrl-C cannot hit it before it has said what it wants to do about it.
+///
+/// Where our working directory was removed it begins in `/`: an interpreter that begins nowhere
+/// (CPython 3.13.0) can import no extension module. Which directory it is to have, it is told
+/// afterwards.
 pub fn spawn(
     program: &OsStr,
     args: &[CString],
