@@ -15,7 +15,6 @@ from . import _runtime
 __all__ = [
     "DeadlockError",
     "deadlock_mode",
-    "deliver",
     "handles_signals",
     "print_report",
     "set_deadlock_mode",
@@ -61,10 +60,6 @@ def set_deadlock_mode(mode: Mode) -> None:
 def deadlock_mode() -> Mode:
     """What happens when a deadlock is found: ``"raise"``, ``"report"`` or ``"off"``."""
     return _runtime.deadlock_mode()
-
-
-def deliver() -> None:
-    """Does nothing: entering it lets an asynchronous exception of this thread be raised."""
 
 
 def thread_names() -> dict[int, str]:

@@ -147,11 +147,12 @@ def test_workers_that_their_initializer_limits_work_and_refuse_what_is_too_large
 
 
 def test_a_result_that_the_program_cannot_map_is_its_futures_and_the_pool_goes_on(run):
+    # One worker: a second one, which is started later, would have the program's limit.
     source = LIMITS + (
         "from manyhands.futures import ProcessPoolExecutor\n"
         "def make(n): return bytes(n)\n"
         "if __name__ == '__main__':\n"
-        "    with ProcessPoolExecutor(2) as executor:\n"
+        "    with ProcessPoolExecutor(1) as executor:\n"
         "        assert executor.submit(make, 10).result() == bytes(10)\n"
         "        allow(100 * MIB)\n"
         "        for _ in range(3):\n"

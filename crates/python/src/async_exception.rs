@@ -10,7 +10,8 @@ use std::ffi::c_ulong;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::call::call;
 
@@ -22,14 +23,26 @@ pub fn raise_in(thread: c_ulong, class: &Bound<'_, PyType>) {
     unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, class.as_ptr()) };
 }
 
+/// A Python function that does nothing: to enter one is what delivers the exception.
+static NOTHING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// When the module is made. Later it would be too late: what is meant to arrive in the function
+/// would arrive in what makes it, and a thread that the interpreter does not wait for may run
+/// Python by [`call`] only.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    NOTHING.get_or_try_init(py, || {
+        py.eval(c"lambda: None", Some(&PyDict::new(py)), None).map(Bound::unbind)
+    })?;
+    Ok(())
+}
+
 /// Raises in the calling thread what was raised in it and has not arrived.
 ///
 /// # Errors
 /// That exception.
 pub fn receive(py: Python<'_>) -> PyResult<()> {
-    // Entering a Python function is what delivers it.
-    let nothing = py.import("manyhands._deadlock")?.getattr("deliver")?;
-    call(&nothing, &PyTuple::empty(py), None).map(drop)
+    let nothing = NOTHING.get(py).expect("it is made with the module");
+    call(nothing.bind(py), &PyTuple::empty(py), None).map(drop)
 }
 
 /// Receives what was raised in the calling thread, and forgets it. Runs Python: not to be called

@@ -123,6 +123,7 @@ mod _runtime {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::sync::blocking::hook_into_deadlocks();
+        super::async_exception::prepare(module.py())?;
         super::shared::register();
         super::shared::prepare_classes(module.py())?;
         super::shared::values::lost_update::start();
