@@ -35,7 +35,7 @@ from manyhands.futures import ProcessPoolExecutor
 
 executor = ProcessPoolExecutor(max_workers=2{arguments})
 futures = [{tasks}]
-while sum(future.running() for future in futures) < 2:
+while not all(future.running() or future.done() for future in futures):
     time.sleep(0.01)
 {then}
 print("ready", flush=True)
