@@ -30,8 +30,8 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from manyhands._errors import Cancelled, RemoteError, UnpicklableResult, WorkerCrashed
-    from manyhands._mp.shared_array import shared_array
+    from manyhands._errors.pools import Cancelled, RemoteError, UnpicklableResult, WorkerCrashed
+    from manyhands._mp.sharing.shared_array import shared_array
 
     __version__: str
 
@@ -40,11 +40,11 @@ def __getattr__(name: str) -> object:
     """Supplies the rest on first use (PEP 562)."""
     value: object
     if name in ("Cancelled", "RemoteError", "UnpicklableResult", "WorkerCrashed"):
-        from manyhands import _errors
+        from manyhands._errors import pools
 
-        value = getattr(_errors, name)
+        value = getattr(pools, name)
     elif name == "shared_array":
-        from manyhands._mp.shared_array import shared_array
+        from manyhands._mp.sharing.shared_array import shared_array
 
         value = shared_array
     elif name == "__version__":

@@ -13,7 +13,7 @@ import os
 import sys
 
 import manyhands
-from manyhands import _run
+from manyhands._drop_in import run
 
 USAGE = """\
 usage: manyhands run [--] SCRIPT [args...]       run a program on manyhands' executors
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         return _command(words)
-    except (UsageError, _run.CannotRunError) as error:
+    except (UsageError, run.CannotRunError) as error:
         print(f"manyhands: {error}", file=sys.stderr)
         return 2
 
@@ -86,10 +86,10 @@ def _run_program(words: list[str]) -> None:
             _run_program(rest)
         case ["-m", module, *args]:
             manyhands.install()
-            _run.run_module(module, args)
+            run.run_module(module, args)
         case ["-c", code, *args]:
             manyhands.install()
-            _run.run_code(code, args)
+            run.run_code(code, args)
         case ["-m" | "-c" as option]:
             what = "module's name" if option == "-m" else "text of a program"
             raise UsageError(f"`manyhands run {option}` needs the {what} after it.")
@@ -102,7 +102,7 @@ def _run_program(words: list[str]) -> None:
             )
         case [script, *args]:
             manyhands.install()
-            _run.run_script(script, args)
+            run.run_script(script, args)
 
 
 def _set_mode(option: str) -> None:
@@ -115,7 +115,7 @@ def _set_mode(option: str) -> None:
 
 
 def _tour(args: list[str]) -> int:
-    from manyhands._tour import main as tour
+    from manyhands._tour.tour import main as tour
 
     return tour(args)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, ParamSpec, Self, SupportsIndex, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base
 
-from ._future import Future
+from manyhands._futures.future import Future
 
 __all__ = [
     "Barrier",

@@ -13,12 +13,12 @@ from concurrent.futures import (
     TimeoutError,  # noqa: A004  # the standard module exports the builtin too
 )
 
-from ._errors import Cancelled, RemoteError, UnpicklableResult, WorkerCrashed
-from ._executor import Executor
-from ._future import Future
-from ._process_pool import ProcessPoolExecutor
-from ._thread_pool import ThreadPoolExecutor
-from ._wait import as_completed, wait
+from manyhands._errors.pools import Cancelled, RemoteError, UnpicklableResult, WorkerCrashed
+from manyhands._futures.executor import Executor
+from manyhands._futures.future import Future
+from manyhands._futures.process_pool import ProcessPoolExecutor
+from manyhands._futures.thread_pool import ThreadPoolExecutor
+from manyhands._futures.wait import as_completed, wait
 
 __all__ = [
     "ALL_COMPLETED",

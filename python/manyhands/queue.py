@@ -7,8 +7,8 @@
 
 from queue import SimpleQueue
 
-from ._queue import LifoQueue, PriorityQueue, Queue
-from ._queue_errors import Empty, Full, ShutDown
+from manyhands._errors.queues import Empty, Full, ShutDown
+from manyhands._queues.thread_queue import LifoQueue, PriorityQueue, Queue
 
 __all__ = [
     "Empty",

@@ -27,7 +27,7 @@ from threading import *  # noqa: F403
 from types import ModuleType as _ModuleType
 
 # Bound after the standard module's, so these are what the names mean.
-from ._locks import (  # type: ignore[assignment]
+from manyhands._threads.locks import (  # type: ignore[assignment]
     Barrier,
     BoundedSemaphore,
     Condition,
@@ -40,9 +40,9 @@ from ._locks import (  # type: ignore[assignment]
     deadlock_mode,
     set_deadlock_mode,
 )
-from ._thread import Thread
-from ._thread_group import ThreadGroup
-from ._timer import Timer  # type: ignore[assignment]
+from manyhands._threads.thread import Thread
+from manyhands._threads.thread_group import ThreadGroup
+from manyhands._threads.timer import Timer  # type: ignore[assignment]
 
 __all__ = [  # noqa: PLE0604
     *_standard.__all__,

@@ -12,14 +12,14 @@ import threading
 import pytest
 import worker_functions
 from bare_worker import BareWorker, run_script
-from manyhands import _forward, _worker_setup
+from manyhands._worker import forwarding, parent_state
 
 pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
 def receiver():
-    made = _forward.Receiver()
+    made = forwarding.Receiver()
     yield made
     made.close()
 
@@ -208,16 +208,16 @@ def test_a_failing_stream_of_the_parent_does_not_stop_the_next_message(worker, r
 
 
 def test_a_parent_that_does_not_read_does_not_hold_a_worker_for_ever(monkeypatch, capsys):
-    monkeypatch.setattr(_forward, "SEND_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(forwarding, "SEND_TIMEOUT_SECONDS", 1)
     reading = threading.Event()
-    original = _forward.Receiver._receive
+    original = forwarding.Receiver._receive
 
     def blocked(self, packet, ancillary):
         reading.wait()
         original(self, packet, ancillary)
 
-    monkeypatch.setattr(_forward.Receiver, "_receive", blocked)
-    receiver = _forward.Receiver()
+    monkeypatch.setattr(forwarding.Receiver, "_receive", blocked)
+    receiver = forwarding.Receiver()
     try:
         with BareWorker(output_fd=receiver.worker_fd) as worker:
             worker.run(worker_functions.flood)
@@ -268,7 +268,7 @@ def test_a_dead_parent_is_no_error_for_a_worker():
 
 
 def test_a_message_cut_by_a_kill_harms_nothing(receiver, worker, capsys, caplog):
-    packet = _forward._packet(3, False, 99, b"half a record")
+    packet = forwarding._packet(3, False, 99, b"half a record")
     receiver._theirs.send(packet)
     worker.run(print, "after")
     receiver.flush(60)
@@ -278,20 +278,20 @@ def test_a_message_cut_by_a_kill_harms_nothing(receiver, worker, capsys, caplog)
 def test_streams_can_be_switched_while_the_worker_lives(capfd, receiver):
     # Made here, not by the fixture: descriptor 1 must be the one that capfd reads.
     with BareWorker(output_fd=receiver.worker_fd) as worker:
-        worker.run(_forward.redirect, stdout=False, stderr=False)
+        worker.run(forwarding.redirect, stdout=False, stderr=False)
         worker.run(print, "direct")
         assert capfd.readouterr().out == "direct\n"
-        worker.run(_forward.redirect, stdout=True, stderr=False)
+        worker.run(forwarding.redirect, stdout=True, stderr=False)
         worker.run(print, "forwarded")
         receiver.flush(60)
         assert capfd.readouterr().out == "forwarded\n"
 
 
 def test_a_forked_child_does_not_hold_the_parents_end(receiver, monkeypatch):
-    monkeypatch.setattr(_forward, "_receiver", receiver)
+    monkeypatch.setattr(forwarding, "_receiver", receiver)
     pid = os.fork()
     if pid == 0:
-        os._exit(_forward._receiver is not None)
+        os._exit(forwarding._receiver is not None)
     assert os.waitpid(pid, 0)[1] == 0
     assert receiver.flush(60)
 
@@ -318,13 +318,13 @@ def test_a_flush_from_the_output_thread_does_not_wait_for_itself(worker, receive
 def test_a_plain_script_gets_its_workers_output_on_its_own_descriptors(tmp_path):
     text = """
 from bare_worker import BareWorker
-from manyhands import _forward
-receiver = _forward.receiver()
+from manyhands._worker import forwarding
+receiver = forwarding.receiver()
 with BareWorker(output_fd=receiver.worker_fd) as worker:
     print("parent", flush=True)
     worker.run(print, "worker")
     worker.run(lambda: __import__("logging").warning("logged"))
-    print(_forward.flush(60), flush=True)
+    print(forwarding.flush(60), flush=True)
 """
     assert run_script(text, tmp_path) == "parent\nworker\nTrue\n"
 
@@ -333,7 +333,7 @@ def test_shared_memory_of_the_parent_survives_a_worker_that_used_it(tmp_path):
     text = """
 from multiprocessing.shared_memory import SharedMemory
 from bare_worker import BareWorker
-from manyhands import _forward
+from manyhands._worker import forwarding
 def use(name):
     memory = SharedMemory(name=name)
     memory.buf[0] += 1
@@ -343,7 +343,7 @@ def make():
     memory.close()
     return memory.name
 memory = SharedMemory(create=True, size=10)
-receiver = _forward.receiver()
+receiver = forwarding.receiver()
 for _ in range(2):
     with BareWorker(output_fd=receiver.worker_fd) as worker:
         worker.run(use, memory.name)
@@ -361,6 +361,6 @@ memory.unlink()
 
 def test_what_the_parent_has_replaced_is_noticed(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert not _worker_setup.stream_is_own("stdout")
+    assert not parent_state.stream_is_own("stdout")
     monkeypatch.setattr(sys, "stdout", None)
-    assert _worker_setup.stream_is_own("stdout")
+    assert parent_state.stream_is_own("stdout")

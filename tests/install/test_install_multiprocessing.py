@@ -218,4 +218,4 @@ def test_the_start_of_a_program_pays_for_nothing(run_program):
         manyhands.install()
         print([name for name in sys.modules if "multiprocessing" in name or "_runtime" in name])
     """)
-    assert out.strip() == "['manyhands._drop_in_multiprocessing']"
+    assert out.strip() == "['manyhands._drop_in.multiprocessing_package']"

@@ -19,9 +19,10 @@ class BareWorker:
     """The parent's side: `run` sends a function and its arguments, and gives the result back."""
 
     def __init__(self, pass_fds=(), prepare=None, name="ProcessPoolWorker-1", output_fd=None):
-        from manyhands import _pickling, _worker_setup
+        from manyhands._pickling import codec
+        from manyhands._worker import parent_state
 
-        self._pickling = _pickling
+        self._pickling = codec
         self._sent = {}
         ours, theirs = socket.socketpair()
         # What a real template has of the parent: nothing but the path to the package.
@@ -34,8 +35,8 @@ class BareWorker:
         theirs.close()
         ours.settimeout(60)
         self._socket, self._file = ours, ours.makefile("rwb")
-        data = _worker_setup.describe_parent() if prepare is None else prepare
-        self._send(_pickling.dumps((data, name, output_fd), None))
+        data = parent_state.describe_parent() if prepare is None else prepare
+        self._send(codec.dumps((data, name, output_fd), None))
 
     def run(self, fn, *args, **kwargs):
         data, guard = self._sent.get(id(fn)) or (None, None)
@@ -76,27 +77,28 @@ class BareWorker:
 
 
 def serve(fd):
-    from manyhands import _forward, _pickling, _worker_setup
+    from manyhands._pickling import codec
+    from manyhands._worker import forwarding, parent_state
 
     file = socket.socket(fileno=fd).makefile("rwb")
-    data, name, output_fd = _pickling.loads(pickle.load(file))
-    _worker_setup.prepare(data, name=name)
+    data, name, output_fd = codec.loads(pickle.load(file))
+    parent_state.prepare(data, name=name)
     if output_fd is not None:
-        _forward.connect(output_fd, data)
+        forwarding.connect(output_fd, data)
     functions = {}
     while (message := pickle.load(file)) is not None:
         try:
             function_data, call_data = message
             fn = functions.get(function_data)
             if fn is None:
-                fn = functions[function_data] = _pickling.loads(function_data)
-            args, kwargs = _pickling.loads(call_data)
-            reply = True, _pickling.dumps_result(fn(*args, **kwargs), None)
+                fn = functions[function_data] = codec.loads(function_data)
+            args, kwargs = codec.loads(call_data)
+            reply = True, codec.dumps_result(fn(*args, **kwargs), None)
         except BaseException as error:
-            reply = False, _pickling.dumps_exception(error)
+            reply = False, codec.dumps_exception(error)
         pickle.dump(reply, file)
         file.flush()
-    _worker_setup.finish()
+    parent_state.finish()
     os._exit(0)
 
 

@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 from bare_worker import BareWorker, run_script
-from manyhands import _pickling
+from manyhands._pickling import codec
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -324,9 +324,10 @@ def test_modules_registered_by_value_are_sent_by_value(tmp_path):
     text = """
 import sys, cloudpickle, plugin
 from bare_worker import BareWorker
-from manyhands import _pickling, _worker_setup
+from manyhands._pickling import codec
+from manyhands._worker import parent_state
 cloudpickle.register_pickle_by_value(plugin)
-data = _worker_setup.describe_parent()
+data = parent_state.describe_parent()
 data["sys_path"] = [p for p in sys.path if p != sys.path[0]]
 with BareWorker(prepare=data) as worker:
     print(worker.run(plugin.f, 4), worker.run(lambda f: f(5), plugin.f))
@@ -336,31 +337,31 @@ with BareWorker(prepare=data) as worker:
 
 def test_importable_functions_travel_by_name():
     for fn in (os.path.join, len, dict, functools.reduce):
-        data, guard = _pickling.dumps_function(fn)
+        data, guard = codec.dumps_function(fn)
         assert guard is None and len(data) < 80
-        assert _pickling.loads(data) is fn
+        assert codec.loads(data) is fn
 
 
 def test_large_buffers_travel_out_of_band_by_value_too():
     buffers = []
     big = pickle.PickleBuffer(bytearray(100_000))
-    data = _pickling.dumps((lambda: None, big), buffers)
+    data = codec.dumps((lambda: None, big), buffers)
     assert len(buffers) == 1 and len(data) < 5000
-    assert memoryview(_pickling.loads(data, buffers)[1]).nbytes == 100_000
+    assert memoryview(codec.loads(data, buffers)[1]).nbytes == 100_000
 
 
 def test_numpy_arrays_travel_out_of_band():
     np = pytest.importorskip("numpy")
     buffers = []
-    data = _pickling.dumps((lambda: None, np.arange(10_000)), buffers)
+    data = codec.dumps((lambda: None, np.arange(10_000)), buffers)
     assert len(buffers) == 1
-    assert _pickling.loads(data, buffers)[1].sum() == 49_995_000
+    assert codec.loads(data, buffers)[1].sum() == 49_995_000
 
 
 def test_only_functions_and_classes_are_cached():
-    assert all(map(_pickling.is_cacheable, (len, os.getpid, dict, lambda: 1, BareWorker)))
+    assert all(map(codec.is_cacheable, (len, os.getpid, dict, lambda: 1, BareWorker)))
     instance_methods = ([].append, BareWorker.run.__get__(object()), functools.partial(len))
-    assert not any(map(_pickling.is_cacheable, instance_methods))
+    assert not any(map(codec.is_cacheable, instance_methods))
 
 
 def test_a_guard_notices_a_rebound_closure_variable():
@@ -369,19 +370,19 @@ def test_a_guard_notices_a_rebound_closure_variable():
     def read():
         return value
 
-    _, guard = _pickling.dumps_function(read)
-    assert _pickling.guard_holds(read, guard)
+    _, guard = codec.dumps_function(read)
+    assert codec.guard_holds(read, guard)
     value = 2
-    assert not _pickling.guard_holds(read, guard)
+    assert not codec.guard_holds(read, guard)
 
 
 def test_a_guard_notices_a_rebound_default_argument():
     def read(x=1):
         return x
 
-    _, guard = _pickling.dumps_function(read)
+    _, guard = codec.dumps_function(read)
     read.__defaults__ = (2,)
-    assert not _pickling.guard_holds(read, guard)
+    assert not codec.guard_holds(read, guard)
 
 
 def test_a_guard_notices_a_variable_that_became_none_when_its_object_died():
@@ -393,9 +394,9 @@ def test_a_guard_notices_a_variable_that_became_none_when_its_object_died():
     def read():
         return thing
 
-    _, guard = _pickling.dumps_function(read)
+    _, guard = codec.dumps_function(read)
     thing = None
-    assert not _pickling.guard_holds(read, guard)
+    assert not codec.guard_holds(read, guard)
 
 
 def test_a_guard_does_not_keep_a_recursive_function_alive():
@@ -403,8 +404,8 @@ def test_a_guard_does_not_keep_a_recursive_function_alive():
         def recurse(n):
             return n and recurse(n - 1)
 
-        _, guard = _pickling.dumps_function(recurse)
-        assert _pickling.guard_holds(recurse, guard)
+        _, guard = codec.dumps_function(recurse)
+        assert codec.guard_holds(recurse, guard)
         return guard, weakref.ref(recurse)
 
     _guard, reference = made()
@@ -414,21 +415,21 @@ def test_a_guard_does_not_keep_a_recursive_function_alive():
 
 def test_a_guard_notices_rebound_globals_of_main_and_of_its_callees(tmp_path):
     text = """
-from manyhands import _pickling
+from manyhands._pickling import codec
 a = b = 1
 def callee(): return b
 def caller(): return a, callee(), [a for _ in "x"], (lambda: a)()
-_, guard = _pickling.dumps_function(caller)
-print(_pickling.guard_holds(caller, guard))
+_, guard = codec.dumps_function(caller)
+print(codec.guard_holds(caller, guard))
 b = 2
-print(_pickling.guard_holds(caller, guard))
-_, guard = _pickling.dumps_function(caller)
+print(codec.guard_holds(caller, guard))
+_, guard = codec.dumps_function(caller)
 a = 2
-print(_pickling.guard_holds(caller, guard))
-_, guard = _pickling.dumps_function(caller)
-print(_pickling.guard_holds(caller, guard))
+print(codec.guard_holds(caller, guard))
+_, guard = codec.dumps_function(caller)
+print(codec.guard_holds(caller, guard))
 def callee(): return b
-print(_pickling.guard_holds(caller, guard))
+print(codec.guard_holds(caller, guard))
 """
     assert run_script(text, tmp_path).split() == ["True", "False", "False", "True", "False"]
 

@@ -7,7 +7,7 @@ import pickle
 import threading
 
 import pytest
-from manyhands import _diagnose, _pickling
+from manyhands._pickling import codec, diagnose
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -37,7 +37,7 @@ def message_of(dump, *args):
 
 
 def test_an_argument_is_named_by_its_number_and_attribute():
-    message = message_of(_pickling.dumps_call, (1, Holder()), {}, [])
+    message = message_of(codec.dumps_call, (1, Holder()), {}, [])
     assert message == (
         "cannot pickle argument 2, attribute .lock ('_thread.lock' object): cannot pickle "
         "'_thread.lock' object; pass data that can be pickled, or create the lock in the worker "
@@ -46,12 +46,12 @@ def test_an_argument_is_named_by_its_number_and_attribute():
 
 
 def test_a_keyword_argument_is_named():
-    message = message_of(_pickling.dumps_call, (), {"x": [0, {"k": LOCK}]}, [])
+    message = message_of(codec.dumps_call, (), {"x": [0, {"k": LOCK}]}, [])
     assert message.startswith("cannot pickle keyword argument 'x', item [1], key 'k' (")
 
 
 def test_a_result_is_named():
-    message = message_of(_pickling.dumps_result, Holder(), [])
+    message = message_of(codec.dumps_result, Holder(), [])
     assert message.startswith("cannot pickle the result of the task, attribute .lock (")
 
 
@@ -74,7 +74,7 @@ def test_a_result_is_named():
     ],
 )
 def test_the_place_inside_a_container_is_named(value, place):
-    message = message_of(_pickling.dumps_result, value, [])
+    message = message_of(codec.dumps_result, value, [])
     if place is not None:
         assert message.startswith(f"cannot pickle the result of the task{place} ('_thread.lock'")
 
@@ -85,12 +85,12 @@ def test_a_captured_variable_is_named():
     def inner():
         return lock
 
-    message = message_of(_pickling.dumps_function, inner)
+    message = message_of(codec.dumps_function, inner)
     assert "cannot pickle variable 'lock' captured by function 'test_a_captured" in message
 
 
 def test_a_default_argument_is_named():
-    message = message_of(_pickling.dumps_function, lambda x, lock=LOCK: x)
+    message = message_of(codec.dumps_function, lambda x, lock=LOCK: x)
     assert "cannot pickle default of parameter 'lock' of function '" in message
 
 
@@ -100,7 +100,7 @@ def test_an_error_raised_by_reduce_keeps_its_class():
             raise pickle.PicklingError("Error in pickle")
 
     with pytest.raises(pickle.PicklingError, match=r"argument 1.*Error in pickle"):
-        _pickling.dumps_call((Refuses(),), {}, [])
+        codec.dumps_call((Refuses(),), {}, [])
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
@@ -110,7 +110,7 @@ def test_exits_pass_through(error):
             raise error
 
     with pytest.raises(error):
-        _pickling.dumps((Exits(),), [])
+        codec.dumps((Exits(),), [])
 
 
 def test_an_error_class_with_its_own_init_gets_a_note():
@@ -123,7 +123,7 @@ def test_an_error_class_with_its_own_init_gets_a_note():
             raise OddError(1, 2)
 
     with pytest.raises(OddError) as caught:
-        _pickling.dumps_call((Refuses(),), {}, [])
+        codec.dumps_call((Refuses(),), {}, [])
     assert "cannot pickle argument 1" in caught.value.__notes__[0]
     assert caught.value.__cause__ is None
 
@@ -131,14 +131,14 @@ def test_an_error_class_with_its_own_init_gets_a_note():
 def test_a_failed_pickle_leaves_no_buffers_behind():
     buffers = ["mine"]
     with pytest.raises(TypeError):
-        _pickling.dumps((pickle.PickleBuffer(b"x"), LOCK), buffers)
+        codec.dumps((pickle.PickleBuffer(b"x"), LOCK), buffers)
     assert buffers == ["mine"]
 
 
 def test_cycles_do_not_stop_the_search():
     cycle = []
     cycle += [cycle, {"again": cycle, "lock": LOCK}]
-    assert "cannot pickle the result of the task" in message_of(_pickling.dumps_result, cycle, [])
+    assert "cannot pickle the result of the task" in message_of(codec.dumps_result, cycle, [])
 
 
 def test_hostile_objects_do_not_break_the_search():
@@ -157,7 +157,7 @@ def test_hostile_objects_do_not_break_the_search():
 
         __eq__ = __hash__ = __len__ = __bool__ = __iter__ = __repr__
 
-    message = message_of(_pickling.dumps_call, (Hostile(),), {}, [])
+    message = message_of(codec.dumps_call, (Hostile(),), {}, [])
     assert "argument 1" in message
 
 
@@ -166,18 +166,16 @@ def test_a_too_deep_object_is_reported_once():
     for _ in range(100_000):
         deep = [deep]
     with pytest.raises((RecursionError, pickle.PicklingError)) as caught:
-        _pickling.dumps_result(deep, [])
+        codec.dumps_result(deep, [])
     assert len(str(caught.value)) < 400
 
 
 def test_the_search_in_a_huge_object_is_bounded(monkeypatch):
     tries = []
-    original = _pickling.dumps_unexplained
-    monkeypatch.setattr(_diagnose, "MAX_OBJECTS", 50)
-    monkeypatch.setattr(
-        _pickling, "dumps_unexplained", lambda *a: (tries.append(1), original(*a))[1]
-    )
+    original = codec.dumps_unexplained
+    monkeypatch.setattr(diagnose, "MAX_OBJECTS", 50)
+    monkeypatch.setattr(codec, "dumps_unexplained", lambda *a: (tries.append(1), original(*a))[1])
     huge = [[number] for number in range(1000)] + [LOCK]
     with pytest.raises(TypeError):
-        raise _diagnose.explain_result(huge, TypeError("no"))
+        raise diagnose.explain_result(huge, TypeError("no"))
     assert len(tries) <= 50

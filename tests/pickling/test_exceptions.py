@@ -8,7 +8,8 @@ import weakref
 import pytest
 import worker_functions
 from bare_worker import BareWorker, run_script
-from manyhands import RemoteError, _pickling
+from manyhands import RemoteError
+from manyhands._pickling import codec
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -54,8 +55,8 @@ def travelled(exc):
     try:
         raise exc
     except BaseException as raised:
-        data = _pickling.dumps_exception(raised)
-    return _pickling.loads_exception(data)
+        data = codec.dumps_exception(raised)
+    return codec.loads_exception(data)
 
 
 @pytest.mark.parametrize(
@@ -149,14 +150,14 @@ def test_notes_and_chains_are_not_lost():
             raise PlainError("second") from error
     except PlainError as error:
         error.add_note("a note")
-        copy = _pickling.loads_exception(_pickling.dumps_exception(error))
+        copy = codec.loads_exception(codec.dumps_exception(error))
     assert copy.__notes__ == ["a note"]
     assert "KeyError: 'first'" in str(copy.__cause__) and "a note" in str(copy.__cause__)
 
 
 def test_each_future_gets_an_object_of_its_own():
-    data = _pickling.dumps_exception(PlainError("x"))
-    assert _pickling.loads_exception(data) is not _pickling.loads_exception(data)
+    data = codec.dumps_exception(PlainError("x"))
+    assert codec.loads_exception(data) is not codec.loads_exception(data)
 
 
 def test_the_frames_of_the_task_are_not_kept_alive():
@@ -173,7 +174,7 @@ def test_the_frames_of_the_task_are_not_kept_alive():
         task()
     except PlainError as error:
         kept = error
-    _pickling.dumps_exception(kept)
+    codec.dumps_exception(kept)
     gc.collect()
     assert seen[0]() is None
 

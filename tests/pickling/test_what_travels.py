@@ -18,7 +18,7 @@ from collections import OrderedDict
 
 import pytest
 from bare_worker import BareWorker, run_script
-from manyhands import _pickling
+from manyhands._pickling import codec
 from travel_rows import row
 
 pytestmark = pytest.mark.timeout(120)
@@ -126,7 +126,7 @@ def test_a_memoryview_that_no_bytes_can_become_is_refused():
     # Released here: early 3.12 crash over a view that goes with the frames of an exception.
     refused = pytest.raises(Exception, match=r"a memoryview of format '>h'.* send bytes\(view\)")
     with memoryview(big_endian) as view, refused:
-        _pickling.dumps_call((view,), {}, None)
+        codec.dumps_call((view,), {}, None)
 
 
 @row("views of dictionaries")
@@ -334,12 +334,12 @@ print(ours.recv(2))
 
 def refused(obj):
     """The message of the refusal, as an argument and as a result."""
-    kinds = (TypeError, _pickling.pickle.PicklingError)
+    kinds = (TypeError, codec.pickle.PicklingError)
     with pytest.raises(kinds) as result:
-        _pickling.dumps_result({"in": [obj]}, None)
+        codec.dumps_result({"in": [obj]}, None)
     assert str(result.value).startswith("cannot pickle the result of the task, key 'in', item [0]")
     with pytest.raises(kinds) as argument:
-        _pickling.dumps_call((1,), {"x": obj}, None)
+        codec.dumps_call((1,), {"x": obj}, None)
     assert str(argument.value).startswith("cannot pickle keyword argument 'x'")
     return str(argument.value)
 
@@ -380,7 +380,7 @@ def test_a_file_that_a_function_uses_is_named_with_its_place(tmp_path):
     path = tmp_path / "log.txt"
     with path.open("w+") as log:
         with pytest.raises(Exception, match=r"variable 'log' captured by function .*an open file"):
-            _pickling.dumps_function(lambda: log.write("x"))
+            codec.dumps_function(lambda: log.write("x"))
         assert path.read_text() == ""
 
 

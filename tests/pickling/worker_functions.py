@@ -2,7 +2,7 @@
 
 import os
 
-from manyhands import _pickling
+from manyhands._pickling import codec
 
 
 class OnlyThereError(Exception):
@@ -39,7 +39,7 @@ def use():
 
 
 def run_initializer(data):
-    initializer, initargs = _pickling.loads(data)
+    initializer, initargs = codec.loads(data)
     initializer(*initargs)
 
 

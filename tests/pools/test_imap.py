@@ -9,7 +9,7 @@ import time
 
 import pool_tasks as tasks
 import pytest
-from manyhands._mp import pool_input
+from manyhands._mp.pools import input as pool_input
 from manyhands.multiprocessing.pool import PoolTerminated
 
 CHUNKS = pytest.mark.parametrize("chunksize", [1, 4, 1000])

@@ -6,7 +6,7 @@ import threading
 import weakref
 
 import pytest
-from manyhands._map import DEFAULT_WINDOW
+from manyhands._futures.map import DEFAULT_WINDOW
 from manyhands.futures import ThreadPoolExecutor
 
 

@@ -10,7 +10,7 @@ import weakref
 from concurrent.futures import CancelledError
 
 import pytest
-from manyhands import _stack_size
+from manyhands._threads import thread_stack
 from manyhands.threading import Event, Thread
 
 
@@ -286,7 +286,7 @@ def test_a_thread_may_be_started_while_another_one_is_by_the_same_thread():
         sizes.append(started(target=stack_bytes).result())
         sizes.append(started(target=stack_bytes, stack_size=64 * 1024 * 1024).result())
 
-    _stack_size.start(start_another, 256 * 1024)
+    thread_stack.start(start_another, 256 * 1024)
     assert sizes[1] >= 64 * 1024 * 1024
 
 

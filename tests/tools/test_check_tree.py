@@ -50,7 +50,7 @@ def test_a_row_of_a_table_may_be_wide(tmp_path):
         ("src/deep/queue.rs", "while !done() { yield_now(); }"),
         ("src/queue.rs", "// As the others do.\nlibc::sched_yield();"),
         ("src/queue.rs", "#[cfg(all(test, not(loom)))]\nmod tests {\n}\nthread::yield_now();"),
-        ("python/manyhands/_queue.py", "os.sched_yield()"),
+        ("python/manyhands/_queues/thread_queue.py", "os.sched_yield()"),
         ("python/manyhands/pool/_queue.py", "time.sleep(0)"),
     ],
 )
@@ -69,7 +69,7 @@ def test_shipped_code_that_yields_is_named(tmp_path, name, line):
         ("src/queue.rs", "// Never `sched_yield`."),
         ("src/queue.rs", "#[cfg(test)]\nmod tests {\n    thread::yield_now();\n}"),
         ("tests/test_queue.py", "time.sleep(0)"),
-        ("python/manyhands/_queue.py", "time.sleep(0.001)"),
+        ("python/manyhands/_queues/thread_queue.py", "time.sleep(0.001)"),
     ],
 )
 def test_tests_and_models_may_yield(tmp_path, name, line):

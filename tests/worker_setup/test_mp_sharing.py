@@ -7,7 +7,7 @@ from multiprocessing import resource_sharer
 import pytest
 import worker_functions
 from bare_worker import BareWorker
-from manyhands import _mp_sharing, _pickling
+from manyhands._pickling import codec, standard_sharing
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -22,7 +22,7 @@ def context():
 def test_one_pickle_of_locks_queues_values_and_pipes_serves_many_workers(context):
     queue, lock, value = context.Queue(), context.Lock(), context.Value("i", 0)
     ours, theirs = context.Pipe()
-    data, shares = _mp_sharing.dumps_initializer(
+    data, shares = standard_sharing.dumps_initializer(
         worker_functions.install, (queue, lock, value, theirs)
     )
     try:
@@ -44,19 +44,19 @@ def test_one_pickle_of_locks_queues_values_and_pipes_serves_many_workers(context
 
 def test_a_lock_of_the_fork_context_is_refused_with_words():
     lock = multiprocessing.get_context("fork").Lock()
-    with pytest.raises(_mp_sharing.ForkOnlyObject, match="Lock of the 'fork' context"):
-        _mp_sharing.dumps_initializer(worker_functions.install, (lock,))
+    with pytest.raises(standard_sharing.ForkOnlyObject, match="Lock of the 'fork' context"):
+        standard_sharing.dumps_initializer(worker_functions.install, (lock,))
     assert multiprocessing.context.get_spawning_popen() is None
 
 
 def test_initializers_without_such_objects_need_no_shares():
-    data, shares = _mp_sharing.dumps_initializer(print, (1, 2))
-    assert shares is None and _pickling.loads(data) == (print, (1, 2))
+    data, shares = standard_sharing.dumps_initializer(print, (1, 2))
+    assert shares is None and codec.loads(data) == (print, (1, 2))
 
 
 def test_what_cannot_be_pickled_is_named():
     with pytest.raises(TypeError, match=r"initializer's call, item \[1\], item \[0\]"):
-        _mp_sharing.dumps_initializer(print, ((n for n in ()),))
+        standard_sharing.dumps_initializer(print, ((n for n in ()),))
 
 
 def test_connections_are_not_copied_as_bare_descriptor_numbers(context):

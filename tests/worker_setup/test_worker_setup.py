@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 from bare_worker import HERE, PACKAGE, BareWorker, run_script
-from manyhands import _worker_setup
+from manyhands._worker import parent_state
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -18,7 +18,7 @@ def test_paths_arguments_environment_and_limits_are_the_parents(tmp_path, monkey
     monkeypatch.setattr(sys, "argv", ["prog", "--flag"])
     monkeypatch.setattr(sys, "path", [*sys.path, "relative", ""])
     monkeypatch.setenv("MANYHANDS_TEST", "set")
-    data = _worker_setup.describe_parent()
+    data = parent_state.describe_parent()
     del data["environ"]["HOME"]
 
     def look():
@@ -98,7 +98,7 @@ def test_logging_levels_and_warning_filters_are_the_parents():
         quiet.disabled, quiet.propagate = True, False
         with warnings.catch_warnings():
             warnings.simplefilter("error", ImportWarning)
-            data = _worker_setup.describe_parent()
+            data = parent_state.describe_parent()
     finally:
         root.level, noisy.level, quiet.disabled, quiet.propagate = before
 
@@ -173,7 +173,7 @@ def test_nothing_that_the_parent_registered_runs_in_a_forked_worker(tmp_path):
     text = """
 import atexit, os, sys, tempfile, threading, weakref
 from concurrent.futures import ThreadPoolExecutor, ProcessPoolExecutor
-from manyhands import _worker_setup
+from manyhands._worker import parent_state
 class Owner: pass
 owner = Owner()
 atexit.register(print, "parent atexit", flush=True)
@@ -182,13 +182,13 @@ threading._register_atexit(print, "parent threading", flush=True)
 directory = tempfile.TemporaryDirectory()
 pool = ThreadPoolExecutor(1)
 pool.submit(int).result()
-data = _worker_setup.describe_parent()
+data = parent_state.describe_parent()
 pid = os.fork()
 if pid == 0:
-    _worker_setup.prepare(data, inherited=True)
+    parent_state.prepare(data, inherited=True)
     inner = ThreadPoolExecutor(1)
     print("worker", inner.submit(pow, 2, 3).result(), directory is not None)
-    _worker_setup.finish()
+    parent_state.finish()
     os._exit(0)
 print("exit", os.waitpid(pid, 0)[1], os.path.isdir(directory.name), flush=True)
 """
@@ -200,22 +200,23 @@ print("exit", os.waitpid(pid, 0)[1], os.path.isdir(directory.name), flush=True)
 def test_in_a_forked_worker_globals_rebound_later_still_arrive(tmp_path):
     text = """
 import os
-from manyhands import _pickling, _worker_setup
+from manyhands._pickling import codec
+from manyhands._worker import parent_state
 kept, rebound, mutated = "kept", "old", {}
 def work():
     return kept, rebound, mutated
-data = _worker_setup.describe_parent()
+data = parent_state.describe_parent()
 r, w = os.pipe(); r2, w2 = os.pipe()
 pid = os.fork()
 if pid == 0:
-    _worker_setup.prepare(data, inherited=True)
+    parent_state.prepare(data, inherited=True)
     kept = "the worker's"
     mutated["in worker"] = 1
-    fn = _pickling.loads(os.read(r, 1 << 16))
+    fn = codec.loads(os.read(r, 1 << 16))
     print(fn(), flush=True)
     os._exit(0)
 rebound = "new"
-os.write(w, _pickling.dumps_function(work)[0])
+os.write(w, codec.dumps_function(work)[0])
 os.waitpid(pid, 0)
 """
     assert run_script(text, tmp_path) == "(\"the worker's\", 'new', {'in worker': 1})\n"
@@ -224,8 +225,8 @@ os.waitpid(pid, 0)
 def test_a_printed_line_survives_a_kill_right_after_it():
     code = (
         "import os, signal, sys\n"
-        "from manyhands import _worker_setup\n"
-        "_worker_setup.prepare(_worker_setup.describe_parent())\n"
+        "from manyhands._worker import parent_state\n"
+        "parent_state.prepare(parent_state.describe_parent())\n"
         "print('whole', 'line')\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -238,9 +239,9 @@ def test_a_worker_without_standard_streams_can_be_prepared():
     code = (
         "import os, sys\n"
         "sys.stdout = sys.stderr = sys.stdin = None\n"
-        "from manyhands import _worker_setup\n"
-        "_worker_setup.prepare(_worker_setup.describe_parent())\n"
-        "_worker_setup.finish()\n"
+        "from manyhands._worker import parent_state\n"
+        "parent_state.prepare(parent_state.describe_parent())\n"
+        "parent_state.finish()\n"
         "os._exit(7)\n"
     )
     env = {**os.environ, "PYTHONPATH": f"{PACKAGE}{os.pathsep}{HERE}"}

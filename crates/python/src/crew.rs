@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySet, PyTuple};
 
 use crate::call::call;
+use crate::contract;
 use crate::errors;
 use crate::fork::Generation;
 use crate::future::{self, FutureCore, Kind};
@@ -369,8 +370,8 @@ impl Crew {
         };
         let work = Bound::new(py, work)?;
         let args = (&work, name, self.settings.stack_size, &self.threads);
-        let start = py.import("manyhands._exit")?.getattr("start_worker_thread")?;
-        let Err(error) = call(&start, &args.into_pyobject(py)?, None) else { return Ok(true) };
+        let start = contract::START_WORKER_THREAD.get(py)?;
+        let Err(error) = call(start, &args.into_pyobject(py)?, None) else { return Ok(true) };
         let are_there_others =
             if work.get().abandon() { self.thread_is_gone().n_live > 0 } else { true };
         // No more threads for now: those that are there do the work. A KeyboardInterrupt is
@@ -383,8 +384,8 @@ impl Crew {
 
     /// Takes a thread off `executor._threads`: nobody waits for it any more.
     fn forget_thread(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        let forget = py.import("manyhands._exit")?.getattr("forget_thread")?;
-        call(&forget, &(name, &self.threads).into_pyobject(py)?, None).map(drop)
+        let forget = contract::FORGET_THREAD.get(py)?;
+        call(forget, &(name, &self.threads).into_pyobject(py)?, None).map(drop)
     }
 
     fn is_retired(&self, slot_address: usize) -> bool {

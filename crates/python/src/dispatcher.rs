@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use manyhands_pool::completion::Completion;
 
+use crate::contract;
 use manyhands_sys::clock::{Deadline, monotonic_ns};
 use manyhands_sys::futex::{Futex, Private};
 use manyhands_sys::per_process::PerProcess;
@@ -169,11 +170,10 @@ impl Default for Dispatcher {
 
 fn start_thread(py: Python<'_>) -> PyResult<()> {
     let keywords = PyDict::new(py);
-    let target = py.import("manyhands._runtime")?.getattr("run_dispatcher")?;
-    keywords.set_item("target", target)?;
+    keywords.set_item("target", wrap_pyfunction!(run_dispatcher, py)?)?;
     keywords.set_item("name", "manyhands-dispatcher")?;
     keywords.set_item("daemon", true)?;
-    let thread = py.import("threading")?.getattr("Thread")?.call((), Some(&keywords))?;
+    let thread = contract::THREAD.now(py)?.call((), Some(&keywords))?;
     thread.call_method0("start")?;
     Ok(())
 }

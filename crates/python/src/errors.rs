@@ -1,53 +1,53 @@
 //! The exception classes the binding raises, looked up once.
 //!
 //! The standard classes come from the standard modules; manyhands' own are Python classes of
-//! `manyhands._errors`, so that they can derive from both a standard class and carry attributes.
+//! `manyhands/_errors`, so that they can derive from both a standard class and carry attributes.
 
 use std::io;
 
 use crate::call::call;
+use crate::contract;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 macro_rules! classes {
-    ($($(#[$doc:meta])* $name:ident => $module:literal, $attribute:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident => $hook:ident;)*) => {$(
         $(#[$doc])*
         pub fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-            CLASS.import(py, $module, $attribute)
+            contract::$hook.class(py)
         }
     )*};
 }
 
 classes! {
     /// What `result()` of a cancelled future raises.
-    cancelled_error => "concurrent.futures", "CancelledError";
+    cancelled_error => CANCELLED_ERROR;
     /// What a second `set_result` raises.
-    invalid_state_error => "concurrent.futures", "InvalidStateError";
+    invalid_state_error => INVALID_STATE_ERROR;
     /// What `submit` raises after an initializer failed.
-    broken_thread_pool => "concurrent.futures.thread", "BrokenThreadPool";
+    broken_thread_pool => BROKEN_THREAD_POOL;
     /// What is raised inside a running task that is being stopped.
-    cancelled => "manyhands._errors", "Cancelled";
+    cancelled => CANCELLED;
     /// What a wait that could never end raises.
-    deadlock_error => "manyhands._deadlock", "DeadlockError";
+    deadlock_error => DEADLOCK_ERROR;
     /// What `Barrier.wait` raises when it is broken.
-    broken_barrier_error => "threading", "BrokenBarrierError";
+    broken_barrier_error => BROKEN_BARRIER_ERROR;
     /// What `get` of an empty queue raises.
-    queue_empty => "queue", "Empty";
+    queue_empty => QUEUE_EMPTY;
     /// What `put` into a full queue raises.
-    queue_full => "queue", "Full";
+    queue_full => QUEUE_FULL;
     /// What a queue that was shut down raises.
-    queue_shut_down => "manyhands._queue_errors", "ShutDown";
+    queue_shut_down => QUEUE_SHUT_DOWN;
     /// What opening a shared object raises where that cannot be.
-    handle_error => "manyhands._shared_errors", "HandleError";
+    handle_error => HANDLE_ERROR;
     /// What a write that would lose another's update raises.
-    lost_update_error => "manyhands._lost_updates", "LostUpdateError";
+    lost_update_error => LOST_UPDATE_ERROR;
     /// What `recv_bytes_into` raises when the buffer has no room for the message.
-    buffer_too_short => "multiprocessing", "BufferTooShort";
+    buffer_too_short => BUFFER_TOO_SHORT;
     /// What `result()` raises when time is over.
-    timeout_error => "builtins", "TimeoutError";
+    timeout_error => TIMEOUT_ERROR;
 }
 
 /// An instance of one of the classes above, with a sentence.
@@ -81,8 +81,7 @@ pub fn log_exception(
     error: &PyErr,
 ) {
     let log = || -> PyResult<()> {
-        static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let logger = LOGGER.import(py, "concurrent.futures._base", "LOGGER")?;
+        let logger = contract::FUTURES_LOGGER.get(py)?;
         let keywords = pyo3::types::PyDict::new(py);
         keywords.set_item("exc_info", error.value(py))?;
         let args = match about {

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::contract;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -56,7 +57,7 @@ pub fn hook_into(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hooks.set_item("before", wrap_pyfunction!(before_fork, module)?)?;
     hooks.set_item("after_in_parent", wrap_pyfunction!(after_fork_in_parent, module)?)?;
     hooks.set_item("after_in_child", wrap_pyfunction!(after_fork_in_child, module)?)?;
-    module.py().import("os")?.getattr("register_at_fork")?.call((), Some(&hooks))?;
+    contract::REGISTER_AT_FORK.get(module.py())?.call((), Some(&hooks))?;
     Ok(())
 }
 

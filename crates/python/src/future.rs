@@ -23,6 +23,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, ffi};
 
 use crate::chain;
+use crate::contract;
 use crate::errors;
 use crate::fork::Generation;
 use crate::interrupt;
@@ -112,9 +113,9 @@ pub fn create(py: Python<'_>, kind: Kind) -> PyResult<Bound<'_, FutureCore>> {
     let class = match FUTURE_CLASS.get(py) {
         Some(class) => class,
         None => {
-            py.import("manyhands._future")?;
+            contract::FUTURE.get(py)?;
             FUTURE_CLASS.get(py).ok_or_else(|| {
-                PyRuntimeError::new_err("manyhands._future did not set the future class")
+                PyRuntimeError::new_err("the module of the future class did not set it")
             })?
         }
     };
@@ -414,8 +415,7 @@ impl FutureCore {
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Py<PyAny>) -> PyResult<()> {
         if chain::is_chaining(r#fn.bind(slf.py())) {
             slf.get().is_chained.store(true, Ordering::Relaxed);
-            let chained = slf.py().import("manyhands._chained")?;
-            chained.call_method1("note", (slf, &r#fn))?;
+            contract::NOTE_CHAINED.get(slf.py())?.call1((slf, &r#fn))?;
         }
         match Self::observe(slf, Observer::Callback(r#fn))? {
             Some(observer) => observer.run(slf),

@@ -6,6 +6,7 @@
 mod async_exception;
 mod call;
 mod chain;
+mod contract;
 mod crew;
 mod dispatcher;
 mod errors;
@@ -29,6 +30,8 @@ use pyo3::prelude::*;
 /// The compiled part of manyhands.
 #[pymodule(gil_used = false)]
 mod _runtime {
+    #[pymodule_export]
+    use super::contract::check_contract;
     #[pymodule_export]
     use super::crew::{WorkLoop, refuse_new_tasks};
     #[pymodule_export]

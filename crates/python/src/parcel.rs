@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyList;
 
+use crate::contract;
 use crate::process::codec::{Pickled, Shape, simple_object};
 
 /// An object ready to be sent.
@@ -54,6 +55,5 @@ fn dumps<'py>(
 }
 
 fn dumps_of(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    DUMPS.import(py, "manyhands._pickling", "dumps_message")
+    contract::DUMPS_MESSAGE.get(py)
 }

@@ -16,11 +16,13 @@ from multiprocessing import process as _process_module
 from multiprocessing import util as _util_module
 from typing import Any, NoReturn
 
-from manyhands import _pickling, _runtime, _worker_setup
-from manyhands.multiprocessing import context
+from manyhands import _runtime
+from manyhands._mp import context
+from manyhands._mp.launch_record import Papers
+from manyhands._pickling import codec
+from manyhands._worker import parent_state
 
 from . import main_module, sent_fds
-from .papers import Papers
 from .recording import Recorder
 
 _process: Any = _process_module
@@ -117,7 +119,7 @@ class ParentProcess(_process._ParentProcess):  # type: ignore[misc]
 def _end(exitcode: int, recorder: Recorder | None) -> NoReturn:
     try:
         atexit._run_exitfuncs()
-        _worker_setup.flush_streams()
+        parent_state.flush_streams()
         if recorder is not None:
             recorder.write(exitcode)
     finally:
@@ -134,14 +136,14 @@ def _take_over_output(out: int, err: int) -> None:
 def _unpickle(setup_bytes: bytes, fds: list[int]) -> tuple[Any, Any]:
     """The process object, and the queue for what it returns."""
     sent_fds.receive(fds)
-    setup = _pickling.loads(setup_bytes)
+    setup = codec.loads(setup_bytes)
     current = _process.current_process()
     current.name = setup["name"]
     current.authkey = setup["authkey"]
     # The standard module's words for: this process is not ready to have children.
     current._inheriting = True
     try:
-        _worker_setup.prepare(setup["parent"], as_pool_worker=False)
+        parent_state.prepare(setup["parent"], as_pool_worker=False)
         atexit.register(_util._exit_function)
         main_module.make_lazy(setup["main"])
         _set_start_method(setup["parent"]["start_method"], setup["start_method"])
@@ -151,7 +153,7 @@ def _unpickle(setup_bytes: bytes, fds: list[int]) -> tuple[Any, Any]:
             _util.log_to_stderr()
         if setup["log_level"] is not None:
             _util.get_logger().setLevel(setup["log_level"])
-        return _pickling.loads(setup["process"]), setup["carrier"]
+        return codec.loads(setup["process"]), setup["carrier"]
     finally:
         del current._inheriting
 

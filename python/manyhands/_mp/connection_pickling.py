@@ -18,10 +18,7 @@ from multiprocessing import connection as _std_connection  # noqa: F401 - regist
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from manyhands import (
-    _main_objects,  # noqa: F401 - imported first by a message, a fork could catch it half-done
-    _pickling,
-)
+from manyhands._pickling import codec
 
 __all__ = ["dumps", "has_other_reducers", "loads", "pickle", "reducers"]
 
@@ -65,7 +62,7 @@ def dumps(obj: Any, buffers: list[Any]) -> bytes:
         except Exception:
             pass  # By value, perhaps.
         del buffers[:]
-    return _pickling.dumps_main(obj, buffers)
+    return codec.dumps_main(obj, buffers)
 
 
 def pickle(obj: Any) -> bytes:
@@ -73,4 +70,4 @@ def pickle(obj: Any) -> bytes:
     return bytes(ForkingPickler.dumps(obj))
 
 
-_pickling.register_connection_reducers()
+codec.register_connection_reducers()

@@ -13,7 +13,7 @@ import importlib
 from multiprocessing import context as _standard_module
 from typing import Any
 
-from manyhands.install import is_installed
+from manyhands._drop_in.installer import is_installed
 
 from .process import BaseProcess
 

@@ -16,10 +16,7 @@ import select
 import signal
 from typing import Any
 
-from manyhands import (
-    _main_objects,  # noqa: F401 - a fork shares what it knows
-    _runtime,
-)
+from manyhands import _runtime
 
 from . import child as _child
 from .popen import Popen

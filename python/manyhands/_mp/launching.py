@@ -22,9 +22,11 @@ from multiprocessing import reduction, spawn
 from multiprocessing import util as _util_module
 from typing import Any
 
-from manyhands import _diagnose, _launchers, _pickling, _runtime, _worker_setup
-from manyhands._by_value import ByValuePickler
-from manyhands.install import is_installed
+from manyhands import _runtime
+from manyhands._drop_in.installer import is_installed
+from manyhands._pickling import codec, diagnose
+from manyhands._pickling.by_value import ByValuePickler
+from manyhands._worker import launchers, parent_state
 
 from . import main_module
 from .popen import Popen
@@ -135,7 +137,7 @@ class LaunchedPopen(Popen):
             self._child.signal(number)
 
     def _setup(self, process: Any) -> bytes:
-        parent = _worker_setup.describe_parent()
+        parent = parent_state.describe_parent()
         _context.set_spawning_popen(self)
         try:
             setup = {
@@ -150,7 +152,7 @@ class LaunchedPopen(Popen):
                 "carrier": self._carrier,
                 "process": self._pickled(process),
             }
-            return _pickling.dumps(setup, None)
+            return codec.dumps(setup, None)
         finally:
             _context.set_spawning_popen(None)
 
@@ -178,7 +180,7 @@ def _pickled_by_value(process: Any) -> bytes:
         try:
             ByValuePickler(file, None, False).dump(process)
         except Exception as error:
-            explained = _diagnose.explain(process, error, "the process")
+            explained = diagnose.explain(process, error, "the process")
             raise explained from (error if explained is not error else None)
         return file.getvalue()
 
@@ -206,16 +208,16 @@ def _is_inherited(fd: int) -> bool:
 
 def _launcher(method: str) -> Any:
     if method == "spawn":
-        return _launchers.program()
+        return launchers.program()
     global _owner_pid
     if _owner_pid != os.getpid():
         _templates.clear()
         _owner_pid = os.getpid()
         # After the processes have been joined, which happens between priorities 0 and below.
         _util.Finalize(None, _stop_templates, exitpriority=-100)
-    key = (_preload, spawn.get_executable(), is_installed(), _launchers.learns())
+    key = (_preload, spawn.get_executable(), is_installed(), launchers.learns())
     if key not in _templates:
-        _templates[key] = _launchers.template(_preload)
+        _templates[key] = launchers.template(_preload)
     return _templates[key]
 
 

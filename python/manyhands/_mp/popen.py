@@ -16,8 +16,8 @@ from multiprocessing import util as _util_module
 from types import TracebackType
 from typing import Any
 
-from .papers import RETURNED, LastWords, Papers
-from .queues import SimpleQueue
+from manyhands._mp.launch_record import RETURNED, LastWords, Papers
+from manyhands._queues.process_queue import SimpleQueue
 
 _util: Any = _util_module
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from multiprocessing import process as _standard_process
 from typing import Any, TypeVar, overload
 
-from manyhands import _launchers
+from manyhands._worker import launchers
 
 _standard: Any = _standard_process
 
@@ -76,7 +76,7 @@ class BaseProcess(_standard.BaseProcess):  # type: ignore[misc]
     @classmethod
     def _Popen(cls, process_obj: Any) -> Any:
         method = cls._method
-        if method == "fork" or (method != "spawn" and _launchers.why_no_interpreter()):
+        if method == "fork" or (method != "spawn" and launchers.why_no_interpreter()):
             from .forking import ForkedPopen
 
             return ForkedPopen(process_obj)
@@ -233,7 +233,7 @@ def _error(process: Any) -> BaseException | None:
         return None
     if isinstance(raised, SystemExit) and exitcode == 0:
         return None
-    from manyhands._errors import WorkerCrashed
+    from manyhands._errors.pools import WorkerCrashed
 
     crash = WorkerCrashed(
         f"the process {process._name!r} (pid {popen.pid}) {popen.describe_end()}"

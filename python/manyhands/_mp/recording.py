@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .papers import NOTHING, RAISED, RETURNED, RETURNED_NONE, LastWords, Papers
+from manyhands._mp.launch_record import NOTHING, RAISED, RETURNED, RETURNED_NONE, LastWords, Papers
 
 
 class Recorder:
@@ -55,11 +55,11 @@ class Recorder:
             self._note_error(error)
 
     def _note_error(self, error: BaseException) -> None:
-        from manyhands import _pickling
+        from manyhands._pickling import codec
 
         traceback = error.__traceback__
         try:
-            self.outcome = _pickling.dumps_exception(error)
+            self.outcome = codec.dumps_exception(error)
             self.kind = RAISED
         finally:
             # Pickling takes it away; whoever prints the exception needs it.
@@ -70,6 +70,6 @@ def error_of(words: LastWords | None) -> BaseException | None:
     """What `run` raised, if it did and could say so."""
     if words is None or words.kind != RAISED:
         return None
-    from manyhands import _pickling
+    from manyhands._pickling import codec
 
-    return _pickling.loads_exception(words.outcome)
+    return codec.loads_exception(words.outcome)

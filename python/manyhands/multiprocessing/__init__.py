@@ -53,11 +53,11 @@ def __getattr__(name: str) -> object:
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name == "HandleError":
-        from manyhands._shared_errors import HandleError
+        from manyhands._errors.shared_objects import HandleError
 
         return HandleError
     if name == "LostUpdateError":
-        from manyhands._lost_updates import LostUpdateError
+        from manyhands._errors.lost_updates import LostUpdateError
 
         return LostUpdateError
     if name in ("lost_update_mode", "set_lost_update_mode"):
@@ -65,7 +65,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(_runtime, name)
     if name in ("OwnerDied", "owner_died_mode", "set_owner_died_mode"):
-        from manyhands._mp import owner_died
+        from manyhands._mp.sharing import owner_died
 
         return getattr(owner_died, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,16 +13,16 @@ the standard module's own.
 from multiprocessing import managers as _standard
 from multiprocessing.managers import BaseManager, BaseProxy, SharedMemoryManager, Token
 
-from manyhands._mp.managed_containers import DictProxy, ListProxy
-from manyhands._mp.managed_primitives import (
+from manyhands._mp.managed.containers import DictProxy, ListProxy
+from manyhands._mp.managed.managers import SyncManager
+from manyhands._mp.managed.primitives import (
     AcquirerProxy,
     BarrierProxy,
     ConditionProxy,
     EventProxy,
     QueueProxy,
 )
-from manyhands._mp.managed_values import ArrayProxy, NamespaceProxy, ValueProxy
-from manyhands._mp.managers import SyncManager
+from manyhands._mp.managed.values import ArrayProxy, NamespaceProxy, ValueProxy
 
 __all__ = ["BaseManager", "BaseProxy", "SharedMemoryManager", "SyncManager", "Token"]
 

@@ -9,7 +9,8 @@ Differences: docs/pools.md.
 [1, 2]
 """
 
-from manyhands._mp.pool import (
+from manyhands._mp.pools.imap import IMapIterator, IMapUnorderedIterator
+from manyhands._mp.pools.pool import (
     CLOSE,
     INIT,
     RUN,
@@ -23,8 +24,7 @@ from manyhands._mp.pool import (
     rebuild_exc,
     starmapstar,
 )
-from manyhands._mp.pool_imap import IMapIterator, IMapUnorderedIterator
-from manyhands._mp.pool_results import ApplyResult, AsyncResult, MapResult, PoolTerminated
+from manyhands._mp.pools.results import ApplyResult, AsyncResult, MapResult, PoolTerminated
 
 __all__ = [
     "CLOSE",

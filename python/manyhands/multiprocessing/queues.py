@@ -10,6 +10,6 @@ docs/shared-queues.md has the differences.
 'rice'
 """
 
-from manyhands._mp.queues import Empty, Full, JoinableQueue, Queue, ShutDown, SimpleQueue
+from manyhands._queues.process_queue import Empty, Full, JoinableQueue, Queue, ShutDown, SimpleQueue
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]

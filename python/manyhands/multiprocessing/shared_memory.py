@@ -11,7 +11,7 @@ has the differences.
 >>> squares.shm.unlink()
 """
 
-from manyhands._mp.shared_memory import ShareableList, SharedMemory
+from manyhands._mp.sharing.shared_memory import ShareableList, SharedMemory
 
 __all__ = ["ShareableList", "SharedMemory"]
 

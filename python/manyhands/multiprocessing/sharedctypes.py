@@ -8,7 +8,7 @@ docs/shared-values.md has the differences.
 42
 """
 
-from manyhands._mp.sharedctypes import (
+from manyhands._mp.sharing.sharedctypes import (
     Array,
     RawArray,
     RawValue,

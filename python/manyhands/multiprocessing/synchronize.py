@@ -1,10 +1,10 @@
 """Locks, semaphores, conditions, events and barriers between processes.
 
-Mirrors `multiprocessing.synchronize`; see `manyhands._mp.synchronize`.
+Mirrors `multiprocessing.synchronize`; see `manyhands._mp.sharing.synchronize`.
 """
 
-from manyhands._mp.owner_died import OwnerDied, owner_died_mode, set_owner_died_mode
-from manyhands._mp.synchronize import (
+from manyhands._mp.sharing.owner_died import OwnerDied, owner_died_mode, set_owner_died_mode
+from manyhands._mp.sharing.synchronize import (
     SEM_VALUE_MAX,
     Barrier,
     BoundedSemaphore,

@@ -1,5 +1,5 @@
 //! Whether a function sent by value still means what it meant: the compiled form of
-//! `manyhands._captured.Guard`, asked at every submit.
+//! `manyhands._pickling.captured.Guard`, asked at every submit.
 //!
 //! Compares identities only: no Python code runs.
 
@@ -30,7 +30,7 @@ enum Seen {
 }
 
 impl Guard {
-    /// From a `manyhands._captured.Guard`.
+    /// From a `manyhands._pickling.captured.Guard`.
     pub fn new(guard: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut functions = Vec::new();
         for entry in guard.call_method0("watched")?.try_iter()? {

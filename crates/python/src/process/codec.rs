@@ -12,6 +12,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::contract;
 use manyhands_pool::process::Body;
 use manyhands_shm::{Block, Carried, Heap};
 use pyo3::buffer::PyBuffer;
@@ -342,10 +343,9 @@ fn dumps<'py>(
     object: &Bound<'py, PyAny>,
     buffers: &Bound<'py, PyList>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
     let py = object.py();
-    let dumps = DUMPS.import(py, "_pickle", "dumps")?;
+    let dumps = contract::PLAIN_DUMPS.get(py)?;
     let names = NAMES.get_or_try_init(py, || {
         PyTuple::new(py, [PyString::new(py, "buffer_callback")]).map(Bound::unbind)
     })?;
@@ -368,8 +368,7 @@ fn loads_stream<'py>(
     stream: &[u8],
     buffers: Option<&Bound<'py, PyList>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let loads = LOADS.import(py, "_pickle", "loads")?;
+    let loads = contract::PLAIN_LOADS.get(py)?;
     // SAFETY: the view is used during the call below only, while `stream` is borrowed: pickle
     // copies what it keeps.
     let view = unsafe {

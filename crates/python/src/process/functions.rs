@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::contract;
 use manyhands_pool::process::{Function, ProcessPool};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyWeakrefMethods, PyWeakrefReference};
@@ -69,13 +70,12 @@ impl Functions {
         key: usize,
     ) -> PyResult<Option<Arc<Function>>> {
         let py = function.py();
-        let pickling = py.import("manyhands._pickling")?;
-        if !pickling.call_method1("is_cacheable", (function,))?.extract()? {
+        if !contract::IS_CACHEABLE.get(py)?.call1((function,))?.extract()? {
             return Ok(None);
         }
         let Ok(object) = PyWeakrefReference::new(function) else { return Ok(None) };
         let (code, guard): (Bound<'_, PyBytes>, Option<Bound<'_, PyAny>>) =
-            pickling.call_method1("dumps_function", (function,))?.extract()?;
+            contract::DUMPS_FUNCTION.get(py)?.call1((function,))?.extract()?;
         let name = function.getattr("__qualname__").and_then(|name| name.extract::<String>()).ok();
         let sent = pool.function(code.as_bytes(), name.as_deref());
         let sent = sent.map_err(|error| out_of_memory(&error))?;

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::codec;
+use crate::contract;
 use crate::future::Backend;
 
 impl Backend for ProcessTask {
@@ -70,8 +71,7 @@ fn unpickle(py: Python<'_>, reply: Reply) -> PyResult<Py<PyAny>> {
         ReplyKind::None | ReplyKind::Nothing => Ok(py.None()),
         ReplyKind::Raised => {
             let data = PyBytes::new(py, reply.body.bytes());
-            let pickling = py.import("manyhands._pickling")?;
-            let error = pickling.call_method1("loads_exception", (data,))?;
+            let error = contract::LOADS_EXCEPTION.get(py)?.call1((data,))?;
             Err(PyErr::from_value(error))
         }
         ReplyKind::Value => {
@@ -94,7 +94,7 @@ fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
         return error;
     }
     let make = || -> PyResult<PyErr> {
-        let class = py.import("manyhands._errors")?.getattr("UnpicklableResult")?;
+        let class = contract::UNPICKLABLE_RESULT.get(py)?;
         let name = error.get_type(py).name()?;
         let text = format!(
             "the task has returned, but its result cannot be unpickled here: {name}: {}",
@@ -118,7 +118,7 @@ fn to_python(py: Python<'_>, error: TaskError) -> PyErr {
 }
 
 fn crashed(py: Python<'_>, report: &CrashReport) -> PyResult<PyErr> {
-    let class = py.import("manyhands._errors")?.getattr("WorkerCrashed")?;
+    let class = contract::WORKER_CRASHED.get(py)?;
     let kwargs = PyDict::new(py);
     kwargs.set_item("task", report.task.as_deref())?;
     kwargs.set_item("pid", report.pid)?;
@@ -130,15 +130,12 @@ fn crashed(py: Python<'_>, report: &CrashReport) -> PyResult<PyErr> {
 
 /// A crash's traceback up to where the worker called the task: the rest is the same each time.
 fn without_our_frames(text: &str) -> String {
-    let ours = |line: &str| line.contains("/manyhands/_worker.py\"");
+    let ours = |line: &str| line.contains("/manyhands/_worker/worker_main.py\"");
     text.lines().take_while(|line| !ours(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// `BrokenProcessPool` with a sentence.
 pub fn broken_pool(py: Python<'_>, why: &str) -> PyErr {
-    let class = py
-        .import("concurrent.futures.process")
-        .and_then(|module| module.getattr("BrokenProcessPool"))
-        .and_then(|class| class.call1((why,)));
-    class.map_or_else(|failure| failure, PyErr::from_value)
+    let error = contract::BROKEN_PROCESS_POOL.get(py).and_then(|class| class.call1((why,)));
+    error.map_or_else(|failure| failure, PyErr::from_value)
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::contract;
 use manyhands_pool::process::{Body, Function, ProcessPool};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -63,15 +64,13 @@ pub fn pickle<'py>(
 
 fn chunk<'py>(items: &Bound<'py, PyAny>, shape: Shape) -> PyResult<Pickled<'py>> {
     Pickled::new(items, shape, &|buffers| {
-        let pickling = items.py().import("manyhands._pickling")?;
-        pickling.call_method1("dumps_chunk", (items, buffers))
+        contract::DUMPS_CHUNK.get(items.py())?.call1((items, buffers))
     })
 }
 
 /// The whole call in one pickle.
 fn with_function<'py>(function: &Bound<'py, PyAny>, call: Call<'_, 'py>) -> PyResult<Pickled<'py>> {
     let py = function.py();
-    let runner = |name: &str| py.import("manyhands._pickling")?.getattr(name);
     let whole = match call {
         Call::Once(args, kwargs) => {
             let kwargs = kwargs.map_or_else(|| PyDict::new(py), Clone::clone);
@@ -79,14 +78,13 @@ fn with_function<'py>(function: &Bound<'py, PyAny>, call: Call<'_, 'py>) -> PyRe
         }
         Call::Each(items) | Call::Starred(items) => {
             let is_starred = matches!(call, Call::Starred(_));
-            let run = runner(if is_starred { "run_starred_chunk" } else { "run_chunk" })?;
+            let run = if is_starred { &contract::RUN_STARRED_CHUNK } else { &contract::RUN_CHUNK };
             let args = PyTuple::new(py, [function, items])?;
-            PyTuple::new(py, [run.as_any(), args.as_any(), PyDict::new(py).as_any()])?
+            PyTuple::new(py, [run.get(py)?, args.as_any(), PyDict::new(py).as_any()])?
         }
     };
     Pickled::new(whole.as_any(), Shape::WholeCall, &|buffers| {
-        let pickling = py.import("manyhands._pickling")?;
-        pickling.call_method1("dumps_whole_call", (&whole, buffers))
+        contract::DUMPS_WHOLE_CALL.get(py)?.call1((&whole, buffers))
     })
 }
 
@@ -95,6 +93,5 @@ fn dumps_call<'py>(
     kwargs: &Bound<'py, PyDict>,
     buffers: &Bound<'py, PyList>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let pickling = args.py().import("manyhands._pickling")?;
-    pickling.call_method1("dumps_call", (args, kwargs, buffers))
+    contract::DUMPS_CALL.get(args.py())?.call1((args, kwargs, buffers))
 }

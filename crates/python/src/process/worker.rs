@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use super::codec::{self, Pickled, Shape};
 use super::essentials::Essentials;
 use super::template::Launch;
+use crate::contract;
 use crate::errors;
 use crate::fork::Generation;
 
@@ -213,8 +214,7 @@ impl WorkerLoop {
         if let Some(known) = self.functions().get(&id) {
             return Ok(known.bind(py).clone());
         }
-        let pickling = py.import("manyhands._pickling")?;
-        let function = pickling.call_method1("loads", (PyBytes::new(py, code),))?;
+        let function = contract::LOADS.get(py)?.call1((PyBytes::new(py, code),))?;
         let forgotten = {
             let mut functions = self.functions();
             let crowded = functions.len() >= MAX_FUNCTIONS;
@@ -239,8 +239,7 @@ impl WorkerLoop {
         }
         let (pickled, carried) = Carried::collect(|| {
             Pickled::new(value, Shape::Object, &|buffers| {
-                let pickling = py.import("manyhands._pickling")?;
-                pickling.call_method1("dumps_result", (value, buffers))
+                contract::DUMPS_RESULT.get(py)?.call1((value, buffers))
             })
         });
         let heap = Arc::clone(self.end().heap());
@@ -253,14 +252,12 @@ impl WorkerLoop {
         // As an object of its own it has its traceback with it, also before Python 3.12.
         let raised = error.into_value(py);
         let pickle = || -> PyResult<Vec<u8>> {
-            let pickling = py.import("manyhands._pickling")?;
-            pickling.call_method1("dumps_exception", (&raised,))?.extract()
+            contract::DUMPS_EXCEPTION.get(py)?.call1((&raised,))?.extract()
         };
         let bytes = pickle().or_else(|failure| {
             let text = format!("the task failed, and its error cannot be sent: {failure}");
             let error = PyRuntimeError::new_err(text);
-            let pickling = py.import("manyhands._pickling")?;
-            pickling.call_method1("dumps_exception", (error.value(py),))?.extract::<Vec<u8>>()
+            contract::DUMPS_EXCEPTION.get(py)?.call1((error.value(py),))?.extract::<Vec<u8>>()
         });
         self.reply(py, ReplyKind::Raised, &bytes.unwrap_or_default());
     }
@@ -271,8 +268,7 @@ impl WorkerLoop {
         // Not even the error found room: a short one fits the slot itself.
         let pickled = |text: &str| -> PyResult<Vec<u8>> {
             let error = PyMemoryError::new_err(text.to_owned());
-            let pickling = py.import("manyhands._pickling")?;
-            pickling.call_method1("dumps_exception", (error.value(py),))?.extract()
+            contract::DUMPS_EXCEPTION.get(py)?.call1((error.value(py),))?.extract()
         };
         let texts = [shortage.to_string(), NO_ROOM.to_owned()];
         let mut all = texts.iter().filter_map(|text| pickled(text).ok());
@@ -296,15 +292,9 @@ fn run_chunk<'py>(
     items: &Bound<'py, PyAny>,
     starred: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static MAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static STARMAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = function.py();
-    let mapper = if starred {
-        STARMAP.import(py, "itertools", "starmap")?
-    } else {
-        MAP.import(py, "builtins", "map")?
-    };
-    let results = mapper.call1((function, items))?;
+    let mapper = if starred { &contract::STARMAP } else { &contract::MAP };
+    let results = mapper.get(py)?.call1((function, items))?;
     // SAFETY: attached; `results` is a live iterator.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PySequence_List(results.as_ptr())) }
 }
@@ -325,9 +315,8 @@ fn detached<'a>(bytes: &[u8]) -> &'a [u8] {
 /// A task whose call cannot be unpickled here.
 fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
     let make = || -> PyResult<PyErr> {
-        let errors = py.import("manyhands._errors")?;
-        let is_itself = error.matches(py, errors.getattr("Cancelled")?)?
-            || error.is_instance_of::<PyMemoryError>(py);
+        let is_itself =
+            error.matches(py, errors::cancelled(py)?)? || error.is_instance_of::<PyMemoryError>(py);
         if is_itself {
             return Ok(error.clone_ref(py));
         }
@@ -337,7 +326,7 @@ fn unpicklable(py: Python<'_>, error: PyErr) -> PyErr {
              {name}: {}",
             error.value(py)
         );
-        let made = PyErr::from_value(errors.getattr("UnpicklableResult")?.call1((text,))?);
+        let made = PyErr::from_value(contract::UNPICKLABLE_RESULT.get(py)?.call1((text,))?);
         made.set_cause(py, Some(error.clone_ref(py)));
         Ok(made)
     };
@@ -372,8 +361,6 @@ fn has_torn_import(py: Python<'_>, error: &PyErr) -> bool {
 
 /// A task has forked, and its child has come back here: the pool knows nothing of that process.
 fn leave_forked_copy(py: Python<'_>) -> ! {
-    if let Ok(setup) = py.import("manyhands._worker_setup") {
-        let _ = setup.call_method0("flush_streams");
-    }
+    let _ = contract::FLUSH_STREAMS.get(py).and_then(|flush| flush.call0());
     exit_now(0)
 }

@@ -2,8 +2,8 @@
 //!
 //! A queue is *native* until a program overrides the hooks of the standard class or touches its
 //! parts (`mutex`, `queue`, …). From then on it is *exposed*: the native store is closed and empty
-//! for good, and every call goes to `manyhands._queue_hooks`, which works on those parts. So the
-//! fast path asks nothing: only who is refused by the store looks why.
+//! for good, and every call goes to `_queues/thread_queue_hooks.py`, which works on those parts. So
+//! the fast path asks nothing: only who is refused by the store looks why.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -19,6 +19,7 @@ use super::heap::Heap;
 use super::items::{Item, ItemQueue, Items};
 use super::wait::{Attempt, End, Place, until};
 use crate::call::call;
+use crate::contract::{self, Hook};
 use crate::errors;
 
 /// The compiled part of `Queue`.
@@ -35,7 +36,7 @@ pub struct QueueCore {
     /// A subclass overrides `put`, or `get`: the other methods go through it, as in the standard.
     pub(super) is_put_overridden: AtomicBool,
     pub(super) is_get_overridden: AtomicBool,
-    /// The coroutines that wait, and how many of them; a `manyhands._queue_async.Waiters`.
+    /// The coroutines that wait, and how many of them; a `thread_queue_async.Waiters`.
     pub(super) waiters: OnceLock<Py<PyAny>>,
     pub(super) n_async_getters: AtomicU32,
     pub(super) n_async_putters: AtomicU32,
@@ -187,7 +188,7 @@ impl QueueCore {
             End::TimedOut => Err(raise(errors::queue_full(py))),
             End::Closed if Self::is_exposed(slf) => {
                 let (block, left) = block_and_timeout(deadline);
-                Self::in_hooks(slf, "put", (held.take(), block, left)).map(drop)
+                Self::in_hooks(slf, &contract::QUEUE_PUT, (held.take(), block, left)).map(drop)
             }
             End::Closed => Err(raise(errors::queue_shut_down(py))),
         }
@@ -213,7 +214,7 @@ impl QueueCore {
             }
             End::TimedOut => Err(raise(errors::queue_empty(py))),
             End::Closed if Self::is_exposed(slf) => {
-                Self::in_hooks(slf, "get", block_and_timeout(deadline))
+                Self::in_hooks(slf, &contract::QUEUE_GET, block_and_timeout(deadline))
             }
             End::Closed => Err(raise(errors::queue_shut_down(py))),
         }
@@ -242,21 +243,19 @@ impl QueueCore {
         slf.get().exposure.is_over(slf.py())
     }
 
-    /// Calls `manyhands._queue_hooks.<function>(self, *args)`.
+    /// Calls `hook(self, *args)`.
     #[cold]
     pub(super) fn in_hooks<'py>(
         slf: &Bound<'py, Self>,
-        function: &str,
+        hook: &Hook,
         args: impl IntoPyObject<'py, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        static HOOKS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-        let import = || py.import("manyhands._queue_hooks").map(Bound::unbind);
-        let function = HOOKS.get_or_try_init(py, import)?.bind(py).getattr(function)?;
+        let function = hook.get(py)?;
         let args = args.into_pyobject(py).map_err(Into::into)?;
         let mut all = vec![slf.as_any().clone()];
         all.extend(args.iter());
-        call(&function, &PyTuple::new(py, all)?, None).map(Bound::unbind)
+        call(function, &PyTuple::new(py, all)?, None).map(Bound::unbind)
     }
 }
 

@@ -16,6 +16,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyList;
 
 use crate::call::call;
+use crate::contract;
 use crate::fork::Generation;
 use crate::sync::blocking::block;
 
@@ -83,15 +84,13 @@ impl Heap {
 impl HeapGuard<'_> {
     /// Adds an item. As in the standard class, it stays where it is if a comparison raises.
     pub fn push(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
-        static PUSH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let push = PUSH.import(py, "heapq", "heappush")?;
+        let push = contract::HEAP_PUSH.get(py)?;
         call(push, &(&self.heap.list, item).into_pyobject(py)?, None).map(drop)
     }
 
     /// Takes the smallest item.
     pub fn pop(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        static POP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let pop = POP.import(py, "heapq", "heappop")?;
+        let pop = contract::HEAP_POP.get(py)?;
         call(pop, &(&self.heap.list,).into_pyobject(py)?, None).map(Bound::unbind)
     }
 

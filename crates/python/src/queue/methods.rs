@@ -18,6 +18,7 @@ use super::heap::Heap;
 use super::items::{Item, Items};
 use super::wait::{Attempt, End, deadline_of_call, until};
 use crate::call::call;
+use crate::contract;
 use crate::errors;
 
 type Wanted<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
@@ -217,7 +218,9 @@ impl QueueCore {
             End::TimedOut => Err(raise(errors::queue_empty(py))),
             End::Closed if Self::is_exposed(slf) => {
                 let (_, left) = block_and_timeout(deadline);
-                Ok(Self::in_hooks(slf, "get_many", (n_max, left))?.into_bound(py).cast_into()?)
+                Ok(Self::in_hooks(slf, &contract::QUEUE_GET_MANY, (n_max, left))?
+                    .into_bound(py)
+                    .cast_into()?)
             }
             End::Closed => Err(raise(errors::queue_shut_down(py))),
         }
@@ -226,7 +229,7 @@ impl QueueCore {
     /// Reports one item that was got as done.
     fn task_done(slf: &Bound<'_, Self>) -> PyResult<()> {
         if Self::is_exposed(slf) {
-            return Self::in_hooks(slf, "task_done", ()).map(drop);
+            return Self::in_hooks(slf, &contract::QUEUE_TASK_DONE, ()).map(drop);
         }
         slf.get()
             .queue
@@ -249,7 +252,7 @@ impl QueueCore {
         }
         let end = until(py, &Self::place(slf), None, || queue.enlist_joiner(), attempt)?;
         if matches!(end, End::Closed) {
-            Self::in_hooks(slf, "join", ())?;
+            Self::in_hooks(slf, &contract::QUEUE_JOIN, ())?;
         }
         Ok(())
     }
@@ -260,7 +263,7 @@ impl QueueCore {
         let (py, core) = (slf.py(), slf.get());
         let is_immediate = immediate.map_or(Ok(false), PyAnyMethods::is_truthy)?;
         if Self::is_exposed(slf) {
-            Self::in_hooks(slf, "shutdown", (is_immediate,))?;
+            Self::in_hooks(slf, &contract::QUEUE_SHUTDOWN, (is_immediate,))?;
         } else {
             core.queue.shutdown(false);
             if is_immediate {
@@ -274,7 +277,7 @@ impl QueueCore {
     /// How many items are in the queue now.
     fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
         match Self::is_exposed(slf) {
-            true => Self::in_hooks(slf, "qsize", ())?.extract(slf.py()),
+            true => Self::in_hooks(slf, &contract::QUEUE_QSIZE, ())?.extract(slf.py()),
             false => Ok(slf.get().queue.len()),
         }
     }
@@ -282,7 +285,7 @@ impl QueueCore {
     /// Whether no item is in the queue now.
     fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
         match Self::is_exposed(slf) {
-            true => Self::in_hooks(slf, "empty", ())?.extract(slf.py()),
+            true => Self::in_hooks(slf, &contract::QUEUE_EMPTY_NOW, ())?.extract(slf.py()),
             false => Ok(slf.get().queue.is_empty()),
         }
     }
@@ -290,7 +293,7 @@ impl QueueCore {
     /// Whether there is no room in the queue now.
     fn full(slf: &Bound<'_, Self>) -> PyResult<bool> {
         if Self::is_exposed(slf) {
-            return Self::in_hooks(slf, "full", ())?.extract(slf.py());
+            return Self::in_hooks(slf, &contract::QUEUE_FULL_NOW, ())?.extract(slf.py());
         }
         let is_full = |maxsize, n_items| maxsize > 0 && n_items >= maxsize;
         Ok(slf.get().queue.store().with(|state| is_full(state.maxsize, state.order.len())))
@@ -340,7 +343,7 @@ impl QueueCore {
         dict.set_item("get_waits", seen.n_get_waits)?;
         dict.set_item("put_waits", seen.n_put_waits)?;
         if Self::is_exposed(slf) {
-            dict.update(Self::in_hooks(slf, "statistics", ())?.bind(py).cast()?)?;
+            dict.update(Self::in_hooks(slf, &contract::QUEUE_STATISTICS, ())?.bind(py).cast()?)?;
         }
         Ok(dict)
     }

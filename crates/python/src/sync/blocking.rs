@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use super::site;
 use crate::async_exception;
 use crate::call::call;
+use crate::contract;
 use crate::{errors, worker};
 
 /// Calls `step` without the GIL until it is done (true) or timed out (false).
@@ -85,16 +86,16 @@ fn deadlock_error(py: Python<'_>, found: Deadlock) -> PyErr {
 
 fn report(py: Python<'_>, found: Deadlock) -> PyResult<()> {
     let text = named(py, found).to_string();
-    let print = py.import("manyhands._deadlock")?.getattr("print_report")?;
-    call(&print, &(text,).into_pyobject(py)?, None)?;
+    let print = contract::PRINT_REPORT.get(py)?;
+    call(print, &(text,).into_pyobject(py)?, None)?;
     Ok(())
 }
 
 /// With the names that `threading` knows.
 fn named(py: Python<'_>, mut found: Deadlock) -> Deadlock {
     let names = || -> PyResult<std::collections::HashMap<u32, String>> {
-        let names = py.import("manyhands._deadlock")?.getattr("thread_names")?;
-        call(&names, &pyo3::types::PyTuple::empty(py), None)?.extract()
+        let names = contract::THREAD_NAMES.get(py)?;
+        call(names, &pyo3::types::PyTuple::empty(py), None)?.extract()
     };
     // A report without names is better than none.
     let names = names().unwrap_or_default();
@@ -114,8 +115,8 @@ pub fn hook_into_deadlocks() {
 fn main_may_be_signalled() -> bool {
     Python::attach(|py| {
         let ask = || -> PyResult<bool> {
-            let ask = py.import("manyhands._deadlock")?.getattr("handles_signals")?;
-            call(&ask, &pyo3::types::PyTuple::empty(py), None)?.extract()
+            let ask = contract::HANDLES_SIGNALS.get(py)?;
+            call(ask, &pyo3::types::PyTuple::empty(py), None)?.extract()
         };
         ask().unwrap_or(true)
     })

@@ -12,6 +12,7 @@ pub mod site;
 pub mod thread_end;
 pub mod thread_run;
 
+use crate::contract;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -44,7 +45,7 @@ pub fn warn_of_old_name(py: Python<'_>, old: &str, new: &str) -> PyResult<()> {
 
 /// Emits a DeprecationWarning for the line of Python that called.
 pub fn warn_deprecated(py: Python<'_>, text: &str) -> PyResult<()> {
-    let warn = py.import("warnings")?.getattr("warn")?;
+    let warn = contract::WARN.now(py)?;
     let class = py.get_type::<pyo3::exceptions::PyDeprecationWarning>();
     crate::call::call(&warn, &(text, class, 1).into_pyobject(py)?, None).map(drop)
 }

@@ -7,6 +7,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
+use crate::contract;
 use manyhands_sync::deadlock::Site;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -38,7 +39,7 @@ fn is_ours(code: &Bound<'_, PyAny>) -> bool {
     static FOLDER: PyOnceLock<String> = PyOnceLock::new();
     let py = code.py();
     let folder = FOLDER.get_or_try_init(py, || -> PyResult<String> {
-        let file: String = py.import("manyhands")?.getattr("__file__")?.extract()?;
+        let file: String = contract::PACKAGE_FILE.get(py)?.extract()?;
         Ok(file.trim_end_matches("__init__.py").to_owned())
     });
     let file = code.getattr("co_filename");
@@ -105,9 +106,7 @@ fn drop_code(code: *mut ffi::PyCodeObject) {
         return;
     }
     Python::attach(|py| {
-        let ask = || py.import("sys")?.call_method0("_is_gil_enabled")?.is_truthy();
-        // Versions that cannot be asked always have one.
-        if *HAS_GIL.get_or_init(|| ask().unwrap_or(true)) {
+        if *HAS_GIL.get_or_init(|| contract::has_gil(py)) {
             // SAFETY: a reference that `note` took.
             unsafe { ffi::Py_DECREF(code.cast()) };
         }

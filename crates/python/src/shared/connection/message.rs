@@ -7,13 +7,14 @@
 //! | `BYTES` | the content of an object that is exactly `bytes`, which needs no pickler |
 //!
 //! Objects are pickled with the reducers that programs register with `multiprocessing.reduction`;
-//! what plain pickle refuses, or names `__main__` in, by `manyhands/_main_objects.py`.
+//! what plain pickle refuses, or names `__main__` in, by `manyhands/_pickling/main_objects.py`.
 
 use manyhands_shm::Carried;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList};
 
+use crate::contract::{self, Hook};
 use crate::process::codec::{self, Pickled, Shape};
 use crate::process::simple;
 
@@ -121,14 +122,13 @@ impl Pickling {
     fn get(py: Python<'_>) -> PyResult<&Self> {
         static PICKLING: PyOnceLock<Pickling> = PyOnceLock::new();
         PICKLING.get_or_try_init(py, || {
-            let module = py.import("manyhands._mp.connection_pickling")?;
-            let get = |name: &str| module.getattr(name).map(Bound::unbind);
+            let get = |hook: &Hook| hook.get(py).map(|found| found.clone().unbind());
             Ok(Self {
-                dumps: get("dumps")?,
-                pickle: get("pickle")?,
-                loads: get("loads")?,
-                reducers: module.getattr("reducers")?.cast_into::<PyDict>()?.unbind(),
-                look_at_reducers: get("has_other_reducers")?,
+                dumps: get(&contract::CONNECTION_DUMPS)?,
+                pickle: get(&contract::CONNECTION_PICKLE)?,
+                loads: get(&contract::CONNECTION_LOADS)?,
+                reducers: contract::CONNECTION_REDUCERS.get(py)?.cast::<PyDict>()?.clone().unbind(),
+                look_at_reducers: get(&contract::HAS_OTHER_REDUCERS)?,
             })
         })
     }

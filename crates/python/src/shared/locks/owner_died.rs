@@ -11,6 +11,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::call::call;
+use crate::contract;
 
 const WORDS: [&str; 3] = ["warn", "raise", "ignore"];
 
@@ -33,6 +34,6 @@ pub fn policy_of(word: Option<&str>) -> PyResult<u32> {
 /// `OwnerDied`, if that is what the policy, or a warnings filter, wants.
 pub fn tell(py: Python<'_>, policy: u32, pid: Option<u32>, what: &str) -> PyResult<()> {
     let word = policy.checked_sub(1).and_then(|idx| WORDS.get(idx as usize));
-    let tell = py.import("manyhands._mp.owner_died")?.getattr("tell")?;
-    call(&tell, &(word.copied(), pid, what).into_pyobject(py)?, None).map(drop)
+    let tell = contract::TELL_OWNER_DIED.get(py)?;
+    call(tell, &(word.copied(), pid, what).into_pyobject(py)?, None).map(drop)
 }

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::call::call;
+use crate::contract;
 use crate::shared::containers::closing;
 use crate::shared::locks::local_lock;
 use crate::sync::site;
@@ -113,8 +114,8 @@ fn tell(py: Python<'_>, waiting: &mut Waiting<'_>, found: &FamilyDeadlock) -> Py
     if found.is_sure && deadlock::mode() == Mode::Raise {
         return Err(errors::error_of(errors::deadlock_error(py), found.to_string()));
     }
-    let print = py.import("manyhands._deadlock")?.getattr("print_report")?;
-    call(&print, &(found.to_string(),).into_pyobject(py)?, None)?;
+    let print = contract::PRINT_REPORT.get(py)?;
+    call(print, &(found.to_string(),).into_pyobject(py)?, None)?;
     if found.is_sure {
         waiting.be_silent();
     }
@@ -124,8 +125,8 @@ fn tell(py: Python<'_>, waiting: &mut Waiting<'_>, found: &FamilyDeadlock) -> Py
 /// What reports are to say of the calling thread's wait for `lock`.
 fn notice(py: Python<'_>, lock: &Awaited<'_>) -> Notice {
     let names = || -> PyResult<(String, String)> {
-        let names = py.import("manyhands._mp.synchronize")?.getattr("_names")?;
-        call(&names, &PyTuple::empty(py), None)?.extract()
+        let names = contract::PROCESS_AND_THREAD_NAMES.get(py)?;
+        call(names, &PyTuple::empty(py), None)?.extract()
     };
     // A report without names is better than none.
     let (process, thread) = names().ok().unzip();

@@ -41,7 +41,7 @@ pub struct SharedQueueCore {
     /// This process has put something: only then `empty` of a closed queue is an error, as with
     /// the standard class.
     has_put: AtomicBool,
-    /// The coroutines of this process that wait; a `manyhands._mp.queue_async.Waiters`.
+    /// The coroutines of this process that wait; a `manyhands._queues.process_queue_async.Waiters`.
     waiters: OnceLock<Py<PyAny>>,
     n_async_getters: AtomicU32,
     n_async_putters: AtomicU32,

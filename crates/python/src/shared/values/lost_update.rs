@@ -23,6 +23,7 @@ use manyhands_sync::deadlock::Site;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::contract;
 use crate::errors::{self, error_of};
 use crate::sync::site;
 
@@ -80,7 +81,7 @@ pub fn set_lost_update_mode(py: Python<'_>, mode: &str) -> PyResult<()> {
     let number = mode_of(mode).ok_or_else(|| PyValueError::new_err(refusal(mode)))?;
     // Before anybody can need it while another thread forks.
     errors::lost_update_error(py)?;
-    py.import("os")?.getattr("environ")?.set_item(VARIABLE, mode)?;
+    contract::ENVIRON.now(py)?.set_item(VARIABLE, mode)?;
     MODE.store(number, Ordering::Relaxed);
     Ok(())
 }
@@ -198,7 +199,7 @@ fn report(py: Python<'_>, memory: &Memory, read: &str, write: &str, other: &str)
     }
     let text = format!("manyhands: {}\n", sentence("was lost", read, write, other));
     let say = || -> PyResult<()> {
-        let stderr = py.import("sys")?.getattr("stderr")?;
+        let stderr = contract::STDERR.now(py)?;
         if !stderr.is_none() {
             stderr.call_method1("write", (text,))?;
             stderr.call_method0("flush")?;

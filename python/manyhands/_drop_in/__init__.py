@@ -1,0 +1,1 @@
+"""How ours come under the standard modules' names, and what of the standard ones stays."""

@@ -1,0 +1,1 @@
+"""Executors and futures: what `manyhands.futures` shows."""

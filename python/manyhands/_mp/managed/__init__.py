@@ -1,0 +1,1 @@
+"""Managers: a process that keeps objects for others, and the objects it keeps."""

@@ -1,0 +1,1 @@
+"""`multiprocessing.Pool` and `ThreadPool`, on the executors."""

@@ -1,0 +1,1 @@
+"""Objects in memory that processes share: locks, values, arrays, blocks of bytes."""

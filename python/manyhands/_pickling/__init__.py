@@ -1,0 +1,1 @@
+"""What travels between processes, and in which form: code by value, errors, shared objects."""

@@ -1,0 +1,1 @@
+"""Queues of threads and of processes: what `manyhands.queue` and `multiprocessing` show."""

@@ -1,0 +1,1 @@
+"""Threads, their locks and the reports on deadlocks: what `manyhands.threading` shows."""
