@@ -9,7 +9,6 @@ use crate::call::call;
 use crate::contract;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 macro_rules! classes {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use manyhands_pool::process::Body;
 use manyhands_shm::{Carried, Heap};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyList;
 
 use crate::contract;

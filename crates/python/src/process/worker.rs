@@ -10,7 +10,6 @@ use manyhands_sys::thread::{exit_now, unblock_interrupt};
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::codec::{self, Pickled, Shape};

@@ -12,7 +12,6 @@ use manyhands_sync::lock::{Hold, RawLock};
 use manyhands_sys::futex::Private;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyList;
 
 use crate::call::call;
