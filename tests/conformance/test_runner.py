@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_python
+
 RUNNER = Path(__file__).parents[2] / "conformance/run.py"
 TESTS = """
 import ctypes, os, subprocess, sys, time, unittest

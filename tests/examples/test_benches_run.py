@@ -15,7 +15,7 @@ NAMES = sorted(
     path.stem for path in BENCHES.glob("*.py") if path.stem not in APART and path.stem[0] != "_"
 )
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.any_python]
 
 
 @pytest.mark.parametrize("name", NAMES)

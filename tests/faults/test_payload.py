@@ -49,6 +49,7 @@ def test_payloads_around_every_boundary_are_whole(pool, n_bytes):
     assert pool.submit(tasks.identity, bytearray(payload)).result(60) == payload
 
 
+@pytest.mark.any_python
 def test_a_gibibyte_goes_there_and_back(pool):
     if available_memory_bytes() < 8 << 30:
         pytest.skip("needs 8 GiB of free memory")

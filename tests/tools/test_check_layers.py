@@ -3,6 +3,10 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.any_python
+
 ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("check_layers", ROOT / "tools/check_layers.py")
 check_layers = importlib.util.module_from_spec(SPEC)

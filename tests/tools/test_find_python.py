@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_python
+
 SCRIPT = Path(__file__).parents[2] / "tools/find_python.py"
 SPEC = importlib.util.spec_from_file_location("find_python", SCRIPT)
 find_python = importlib.util.module_from_spec(SPEC)

@@ -179,6 +179,12 @@ hooks! {
     STARMAP = "itertools", "starmap";
     /// `(function, items) -> iterator`.
     MAP = "builtins", "map";
+    /// The names that every module has.
+    BUILTINS = "builtins", "__dict__";
+    /// `(signal number) -> handler`, past the module in Python that replaces it.
+    GET_SIGNAL = "_signal", "getsignal";
+    /// `(signal number, handler)`.
+    SET_SIGNAL = "_signal", "signal";
     /// The environment variables.
     ENVIRON = "os", "environ";
     /// `(before=, after_in_parent=, after_in_child=)`.

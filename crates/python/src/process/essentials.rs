@@ -18,7 +18,9 @@
 use manyhands_sys::thread::{interrupt_handler, unblock_interrupt};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyModule};
+use pyo3::types::PyDict;
+
+use crate::contract;
 
 const SIGINT: i32 = 2;
 
@@ -42,9 +44,8 @@ pub struct Essentials {
 impl Essentials {
     /// Notes them. Called in the main thread.
     pub fn of_now(py: Python<'_>) -> PyResult<Self> {
-        let builtins = PyModule::import(py, "builtins")?.dict();
-        let signal = PyModule::import(py, "_signal")?;
-        let ask = signal.getattr("getsignal")?;
+        let builtins = contract::BUILTINS.get(py)?.cast::<PyDict>()?.clone();
+        let ask = contract::GET_SIGNAL.get(py)?;
         let changes = Changes::of(&builtins);
         Ok(Self {
             names: builtins.iter().map(|(name, value)| (name.unbind(), value.unbind())).collect(),
@@ -54,8 +55,8 @@ impl Essentials {
             on_interrupt: ask.call1((SIGINT,))?.unbind(),
             handler: interrupt_handler(),
             checked_ns: 0,
-            ask: ask.unbind(),
-            set: signal.getattr("signal")?.unbind(),
+            ask: ask.clone().unbind(),
+            set: contract::SET_SIGNAL.get(py)?.clone().unbind(),
         })
     }
 
