@@ -68,9 +68,9 @@ def test_every_way_to_a_name_leads_to_ours(run_program):
 
 def test_ours_may_be_imported_first_or_in_any_part(run_program):
     for module in (
-        "_mp.queues",
-        "_mp.pool",
-        "_mp.managers",
+        "_queues.process_queue",
+        "_mp.pools.pool",
+        "_mp.managed.managers",
         "multiprocessing.connection",
         "_mp.child",
     ):

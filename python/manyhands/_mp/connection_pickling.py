@@ -18,7 +18,10 @@ from multiprocessing import connection as _std_connection  # noqa: F401 - regist
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from manyhands._pickling import codec
+from manyhands._pickling import (
+    codec,
+    main_objects,  # noqa: F401 - imported first by a message, a fork could catch it half-done
+)
 
 __all__ = ["dumps", "has_other_reducers", "loads", "pickle", "reducers"]
 

@@ -17,9 +17,9 @@ import signal
 from typing import Any
 
 from manyhands import _runtime
-
-from . import child as _child
-from .popen import Popen
+from manyhands._mp import child as _child
+from manyhands._mp.popen import Popen
+from manyhands._pickling import main_objects  # noqa: F401 - a fork shares what it knows
 
 _UNKNOWN_EXITCODE = 255
 #: `poll` counts milliseconds in 31 bits: what is to last longer, 24 days, lasts for ever.
