@@ -3,7 +3,6 @@
 It does with the functions under test what the real worker does, without a pool around it.
 """
 
-import concurrent.futures.process  # noqa: F401 - every pool has it before it pickles anything
 import contextlib
 import os
 import pickle

@@ -1,5 +1,6 @@
 """Shares the bare worker of the pickling tests."""
 
+import concurrent.futures.process  # noqa: F401 - every pool has it before it pickles
 import sys
 from pathlib import Path
 
