@@ -82,17 +82,17 @@ def may_trace(pid):
     return True
 
 
-def doors():
+def brokers():
     """Names in the abstract namespace by which processes of a family may be asked."""
     with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:
         return sorted(set(re.findall(r"@(manyhands-\S+)", table.read())))
 
 
-def question_at(door):
+def question_at(broker):
     """A socket that has asked there."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     made.bind("")
-    made.connect("\0" + door)
+    made.connect("\0" + broker)
     made.send(b"x" * 24)
     return made
 
@@ -104,7 +104,7 @@ def is_answered(asked, timeout_s):
 def main():
     uid, *pids = map(int, sys.argv[1:])
     become(uid)
-    asked = [question_at(door) for door in doors()]
+    asked = [question_at(broker) for broker in brokers()]
     got = {
         "openable": [place for pid in pids for place in openable(pid)],
         "taken": [fd for pid in pids for fd in taken_descriptors(pid)],

@@ -60,9 +60,9 @@ def test_another_user_opens_nothing_and_is_answered_nothing(family):
     pids = family.pids()
     with start_stranger(NOBODY, pids) as other:
         got = json.loads(other.stdout.readline())
-        # Whoever keeps a door answers in turn: when we have our answer, the other has had its.
-        mine = [stranger.question_at(door) for door in stranger.doors()]
-        assert mine, "the pipe's descriptor is asked for at a door"
+        # A broker answers in turn: when we have our answer, the other has had its.
+        mine = [stranger.question_at(broker) for broker in stranger.brokers()]
+        assert mine, "the pipe's descriptor is asked for at a broker"
         assert all(stranger.is_answered(question, 60) for question in mine)
         answers, _ = other.communicate("")
     assert got == {"openable": [], "taken": [], "signalled": [], "traced": []}

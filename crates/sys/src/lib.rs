@@ -10,12 +10,12 @@
 compile_error!("manyhands runs on Linux only for now: it needs memfd, pidfd and futex");
 
 pub mod atomic;
+pub mod broker;
 mod capabilities;
 pub mod census;
 mod cgroup;
 pub mod clock;
 pub mod descriptor;
-pub mod door;
 pub mod event;
 pub mod fork;
 pub mod futex;

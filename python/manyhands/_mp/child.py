@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from manyhands import _runtime
 from manyhands._mp import context
-from manyhands._mp.launch_record import Papers
+from manyhands._mp.launch_record import LaunchRecord
 from manyhands._pickling import codec
 from manyhands._worker import parent_state
 
@@ -35,11 +35,11 @@ def run(launch: _runtime.Launch) -> NoReturn:
     exitcode = 1
     recorder = None
     try:
-        parent, papers_fd, out, err, *fds = _runtime.become_child(launch)
-        papers = Papers(papers_fd)
-        recorder = Recorder(papers)
+        parent, record_fd, out, err, *fds = _runtime.become_child(launch)
+        record = LaunchRecord(record_fd)
+        recorder = Recorder(record)
         _take_over_output(out, err)
-        setup, handles = papers.read_setup()
+        setup, handles = record.read_setup()
         references = _runtime.References.take_over(handles)
         try:
             process, recorder.carrier = _unpickle(setup, fds)
@@ -55,13 +55,13 @@ def run(launch: _runtime.Launch) -> NoReturn:
 def run_forked(
     process: Any,
     parent: _runtime.ProcessHandle,
-    papers: Papers,
+    record: LaunchRecord,
     carrier: Any,
     may_be_orphan: bool,
 ) -> NoReturn:
     """Be the process that was forked from its parent with all its memory; ends it."""
     exitcode = 1
-    recorder = Recorder(papers, carrier)
+    recorder = Recorder(record, carrier)
     try:
         atexit._clear()
         atexit.register(_util._exit_function)

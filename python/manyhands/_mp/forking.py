@@ -48,7 +48,7 @@ class ForkedPopen(Popen):
             raise
         if self.pid == 0:
             may_be_orphan = getattr(process, "_may_be_orphan", False)
-            _child.run_forked(process, parent, self._papers, self._carrier, may_be_orphan)
+            _child.run_forked(process, parent, self._record, self._carrier, may_be_orphan)
         try:
             self._party = _runtime.last_forked_party()
             if self._party is not None:

@@ -40,14 +40,14 @@ class LastWords(NamedTuple):
     peak_memory: int
 
 
-class Papers:
+class LaunchRecord:
     """The memory file of one process; `fd` is its descriptor here."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
     @classmethod
-    def new(cls) -> Papers:
+    def new(cls) -> LaunchRecord:
         """An empty file."""
         return cls(_runtime.memory_file("manyhands-process"))
 

@@ -65,10 +65,10 @@ class LaunchedPopen(Popen):
         try:
             setup, references = _runtime.collect_references(lambda: self._setup(process))
             self._handles = references.leave()
-            self._papers.write_setup(setup, self._handles)
+            self._record.write_setup(setup, self._handles)
             may_be_orphan = getattr(process, "_may_be_orphan", False)
             with _output_fds() as output_fds:
-                fds = [self._papers.fd, *output_fds, *self._fds]
+                fds = [self._record.fd, *output_fds, *self._fds]
                 self._child.start(_launcher(method), fds, may_be_orphan)
             pid = self._child.pid
             assert pid is not None, "it has started"
@@ -124,7 +124,7 @@ class LaunchedPopen(Popen):
         """The process has ended: what it did not come to take over is released here."""
         # One step, so that one thread gets them.
         handles = self.__dict__.pop("_handles", b"")
-        if handles and not self._papers.is_taken():
+        if handles and not self._record.is_taken():
             _runtime.References.take_over(handles).release()
 
     def describe_end(self) -> str:
@@ -190,7 +190,7 @@ def _output_fds() -> Iterator[list[int]]:
     """Standard output and error; /dev/null in the place of one that is closed, as in a daemon.
 
     One that programs started by this one would not get is none: something else was given its
-    number, our papers perhaps, which are not to be printed into.
+    number, our launch record perhaps, which are not to be printed into.
     """
     null = os.open(os.devnull, os.O_RDWR)
     try:

@@ -16,7 +16,7 @@ from multiprocessing import util as _util_module
 from types import TracebackType
 from typing import Any
 
-from manyhands._mp.launch_record import RETURNED, LastWords, Papers
+from manyhands._mp.launch_record import RETURNED, LastWords, LaunchRecord
 from manyhands._queues.process_queue import SimpleQueue
 
 _util: Any = _util_module
@@ -44,7 +44,7 @@ class Popen:
         self._value_error: BaseException | None = None
         self._value_trace: TracebackType | None = None
         _util._flush_std_streams()
-        self._papers = Papers.new()
+        self._record = LaunchRecord.new()
         self._carrier = SimpleQueue()
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
@@ -92,7 +92,7 @@ class Popen:
     def last_words(self) -> LastWords | None:
         """What the process left behind; None if it was killed. The process must have ended."""
         if not self._words_are_read:
-            self._words = self._papers.read_end()
+            self._words = self._record.read_end()
             self._words_are_read = True
         return self._words
 
@@ -124,7 +124,7 @@ class Popen:
 
     def _own_descriptors(self) -> None:
         """Last thing of a start: from now on the descriptors go with this object."""
-        self.finalizer = _util.Finalize(self, _close, (self.sentinel, self._papers))
+        self.finalizer = _util.Finalize(self, _close, (self.sentinel, self._record))
 
     def _drop_descriptors(self) -> None:
         """After a start that failed."""
@@ -136,7 +136,7 @@ class Popen:
         return self._owner_pid == os.getpid()
 
 
-def _close(sentinel: int, papers: Papers) -> None:
+def _close(sentinel: int, record: LaunchRecord) -> None:
     if sentinel >= 0:
         os.close(sentinel)
-    papers.close()
+    record.close()

@@ -1,7 +1,7 @@
 """What a process's ``run`` returned or raised, on its way to the parent.
 
 A value travels by a queue in the family heap, which is made for it, so it may name shared objects
-and its large buffers are not copied; an error travels in the papers.
+and its large buffers are not copied; an error travels in the launch record.
 
 `Recorder` is the child's side, `error_of` the parent's. Recording never changes how the process
 ends: what cannot be pickled is only missing.
@@ -12,14 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from manyhands._mp.launch_record import NOTHING, RAISED, RETURNED, RETURNED_NONE, LastWords, Papers
+from manyhands._mp.launch_record import (
+    NOTHING,
+    RAISED,
+    RETURNED,
+    RETURNED_NONE,
+    LastWords,
+    LaunchRecord,
+)
 
 
 class Recorder:
     """Notes what `run` does, and writes it down at the end."""
 
-    def __init__(self, papers: Papers, carrier: Any = None) -> None:
-        self.papers = papers
+    def __init__(self, record: LaunchRecord, carrier: Any = None) -> None:
+        self.record = record
         self.carrier = carrier
         self.kind = NOTHING
         self.outcome = b""
@@ -40,7 +47,7 @@ class Recorder:
     def write(self, exitcode: int) -> None:
         """Tells the parent; the process ends next."""
         try:
-            self.papers.write_end(self.kind, self.outcome, exitcode)
+            self.record.write_end(self.kind, self.outcome, exitcode)
         except OSError:
             pass  # The parent reads that the outcome is missing.
 

@@ -41,7 +41,7 @@ const MAX_OWN_FDS: usize = MAX_FDS - 3;
 /// So many templates are asked, if one after the other is lost before it answers.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Those of them that every process gets: the papers, standard output and error.
+/// Those of them that every process gets: the launch record, standard output and error.
 const N_STANDARD_FDS: usize = 3;
 
 /// A child process that runs, or did.
@@ -226,7 +226,7 @@ fn never_ran() -> PyErr {
     PyRuntimeError::new_err("the process never ran")
 }
 
-/// `n_fds`: those of the process object, and the papers, standard output and error.
+/// `n_fds`: those of the process object, and the launch record, standard output and error.
 fn too_many_descriptors(n_fds: usize) -> PyErr {
     PyOSError::new_err(format!(
         "the process's arguments hold {} descriptors (sockets, connections, memory files), and at \

@@ -37,7 +37,7 @@ impl References {
         let handles: Vec<Handle> =
             list.iter().filter_map(|bytes| Handle::from_bytes(bytes).ok()).collect();
         let carried = match family::existing() {
-            // SAFETY: the list comes from `leave`, through the papers of one process.
+            // SAFETY: the list comes from `leave`, through the launch record of one process.
             Some(heap) => unsafe { Carried::from_message(&heap, &handles) },
             None => Carried::default(),
         };

@@ -19,11 +19,11 @@ use manyhands_shm::{Carried, Handle, Heap, Object, OpenError, OutOfMemory};
 use manyhands_sync::sleep::{Wait, Waiting};
 use manyhands_sys::clock::Deadline;
 
-use super::companion;
 use super::layout::{Core, Flags, Way};
 use super::patience::{Patience, Step};
 use super::receiving::{Receiving, give_room, raw_handles_of, skip_rest_of_lost};
 use super::sending::{Sending, release_all};
+use super::socket_pair;
 use super::turn::Owner;
 
 /// A pipe's words and rings.
@@ -253,7 +253,7 @@ impl End {
     }
 
     /// Which pipe of which family it belongs to.
-    pub(super) fn pipe_key(&self) -> companion::Key {
+    pub(super) fn pipe_key(&self) -> socket_pair::Key {
         key_of(self.heap(), self.core())
     }
 
@@ -288,7 +288,7 @@ impl End {
 }
 
 /// The family, where in its heap, and which of those that come to lie there.
-fn key_of(heap: &Heap, core: &Core) -> companion::Key {
+fn key_of(heap: &Heap, core: &Core) -> socket_pair::Key {
     let base = heap.address(0, 0).as_ptr() as usize;
     let offset = std::ptr::from_ref(core) as usize - base;
     [heap.family(), offset as u64, core.serial.load(Ordering::Relaxed).into()]
@@ -335,7 +335,7 @@ unsafe fn destroy_end(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
 /// Both ends are gone: what was never received is released.
 unsafe fn destroy_pipe(heap: &Arc<Heap>, payload: NonNull<u8>, _len: u64) {
     // SAFETY: a pipe's payload, which is there until this returns; the core is made of atomics.
-    companion::forget(key_of(heap, unsafe { payload.cast().as_ref() }));
+    socket_pair::forget(key_of(heap, unsafe { payload.cast().as_ref() }));
     for side in [0, 1] {
         // SAFETY: a pipe's payload, which is there until this returns.
         let Some(way) = (unsafe { Way::from_side(payload.cast(), side) }) else { continue };

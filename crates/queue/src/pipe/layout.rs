@@ -27,8 +27,8 @@ pub(crate) struct Core {
     pub(crate) serial: AtomicU32,
     /// The handles of the ends, see `End::look_for_peer`. Never change.
     pub(crate) ends: [[AtomicU64; 3]; 2],
-    /// The door of the process that has the pipe's sockets, see `companion.rs`; 0: there are none.
-    pub(crate) door: AtomicU64,
+    /// The broker of the process that has the pipe's sockets, see `socket_pair.rs`; 0: none.
+    pub(crate) broker: AtomicU64,
     pub(crate) directions: [Direction; 2],
 }
 

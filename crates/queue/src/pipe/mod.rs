@@ -19,8 +19,6 @@ mod bell;
 #[cfg(not(loom))]
 mod blocking;
 #[cfg(not(loom))]
-mod companion;
-#[cfg(not(loom))]
 mod end;
 #[cfg(not(loom))]
 mod layout;
@@ -31,6 +29,8 @@ mod receiving;
 #[cfg(not(loom))]
 mod sending;
 #[cfg(not(loom))]
+mod socket_pair;
+#[cfg(not(loom))]
 mod turn;
 #[cfg(not(loom))]
 mod watch;
@@ -38,12 +38,12 @@ mod watch;
 #[cfg(not(loom))]
 pub use blocking::{NoMessage, NotSent, Received};
 #[cfg(not(loom))]
-pub use companion::{forget_after_fork, linger};
-#[cfg(not(loom))]
 pub use end::{End, KINDS};
 #[cfg(not(loom))]
 pub use receiving::{Found, Receiving};
 #[cfg(not(loom))]
 pub use sending::{BrokenPipe, Sending};
+#[cfg(not(loom))]
+pub use socket_pair::{forget_after_fork, linger};
 #[cfg(not(loom))]
 pub use watch::Watch;

@@ -21,9 +21,9 @@ use manyhands_sys::clock::Deadline;
 use manyhands_sys::event::EventFd;
 use manyhands_sys::futex::WaitEnd;
 
-use super::companion::{self, Companion};
 use super::end::End;
 use super::patience::Step;
+use super::socket_pair::{self, SocketPair};
 
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ enum Signal {
     /// Of an end that only receives, or only sends.
     Event(EventFd),
     /// Of an end of a duplex pipe: what is written to it arrives at the other end.
-    Socket(Arc<Companion>),
+    Socket(Arc<SocketPair>),
 }
 
 /// For the thread that the watch joins before it lets go of what it points to.
@@ -71,8 +71,8 @@ impl Watch {
     /// If there is no descriptor, or no thread.
     pub fn new(end: End) -> io::Result<Self> {
         if end.is_readable() && end.is_writable() {
-            let companion = Companion::of(&end, &end.core().door)?;
-            return Self::with_signal(end, Signal::Socket(companion));
+            let pair = SocketPair::of(&end, &end.core().broker)?;
+            return Self::with_signal(end, Signal::Socket(pair));
         }
         Self::with_signal(end, Signal::Event(EventFd::new()?))
     }
@@ -143,7 +143,7 @@ impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.watched().signal {
             Signal::Event(event) => event.as_fd(),
-            Signal::Socket(companion) => companion.socket(self.watched().end.side()),
+            Signal::Socket(pair) => pair.socket(self.watched().end.side()),
         }
     }
 }
@@ -163,7 +163,7 @@ impl Drop for Watch {
         // SAFETY: from `Box::leak`; the only other user was joined, or is in another process.
         let watched = unsafe { Box::from_raw(self.watched.as_ptr()) };
         if let Signal::Socket(_) = &watched.signal {
-            companion::let_go(&watched.end);
+            socket_pair::let_go(&watched.end);
         }
     }
 }
@@ -201,9 +201,9 @@ impl Watched {
         let is_ready = self.end.is_ready();
         match &self.signal {
             // Other processes mark the same socket: what was done here last says nothing.
-            Signal::Socket(companion) => {
+            Signal::Socket(pair) => {
                 let is_at_end = is_ready && self.end.is_at_end();
-                companion.mark(self.end.side(), is_ready, is_at_end);
+                pair.mark(self.end.side(), is_ready, is_at_end);
             }
             Signal::Event(event) if is_ready != *is_raised => {
                 if is_ready {

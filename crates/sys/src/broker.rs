@@ -1,11 +1,11 @@
-//! Meeting a relative that has no socket in common with us: a place with a number for a name where
-//! others ask, and get descriptors for an answer.
+//! A descriptor broker: a socket with a number for a name, at which processes of the family that
+//! have no socket in common with us ask for descriptors.
 //!
 //! The names are of the abstract namespace: nothing is left in the file system, and a name ends
-//! with its door. Only processes of the same user are listened to.
+//! with its broker. Only processes of the same user are listened to.
 //!
-//! Who keeps a door opens no descriptor to answer: programs that look for free numbers, and use
-//! them, must not meet with one that another thread has for a moment.
+//! A process answers at its broker without opening a descriptor: programs that look for free
+//! numbers, and use them, must not meet with one that another thread has for a moment.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -21,9 +21,9 @@ use crate::clock::Deadline;
 use crate::descriptor::out_of_the_way;
 use crate::event::poll;
 
-/// Where relatives ask.
+/// Where other processes of the family ask.
 #[derive(Debug)]
-pub struct Door {
+pub struct Broker {
     fd: OwnedFd,
 }
 
@@ -38,11 +38,11 @@ pub struct Question {
 /// The longest question in bytes.
 pub const MAX_QUESTION: usize = 64;
 
-/// After so long without an answer the question is asked again, which tells if the door is gone.
+/// After so long without an answer the question is asked again, which tells if the broker is gone.
 const REPEAT: Duration = Duration::from_millis(100);
 
-impl Door {
-    /// Opens a door with this number, which nobody else has.
+impl Broker {
+    /// Opens a broker with this number, which nobody else has.
     pub fn open(number: u64) -> io::Result<Self> {
         let fd = out_of_the_way(datagram()?);
         sockopt::set_socket_passcred(&fd, true)?;
@@ -71,10 +71,10 @@ impl Door {
         Ok(())
     }
 
-    /// Asks at another process's door and waits for the answer; `None`: there was none in time.
+    /// Asks at another process's broker and waits for the answer; `None`: there was none in time.
     ///
     /// # Errors
-    /// If there is no such door, or none any more, or if it is kept by another user, who is not
+    /// If there is no such broker, or none any more, or if it is another user's, who is not
     /// believed.
     pub fn ask(number: u64, bytes: &[u8], until: Deadline) -> io::Result<Option<Vec<OwnedFd>>> {
         assert!(bytes.len() <= MAX_QUESTION, "a question beyond its bounds");
@@ -108,7 +108,7 @@ impl Door {
 /// The most descriptors an answer carries.
 const MAX_ANSWER: usize = 8;
 
-impl AsFd for Door {
+impl AsFd for Broker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

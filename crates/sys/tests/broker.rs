@@ -1,12 +1,12 @@
-//! Asking at a door, and what comes of it.
+//! Asking at a broker, and what comes of it.
 
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use manyhands_sys::broker::{self, Broker, Question};
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::door::{self, Door, Question};
 use manyhands_sys::event::poll;
 
 /// A number that no other test has.
@@ -18,63 +18,63 @@ fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(30))
 }
 
-fn next_question(door: &Door) -> Question {
-    poll(&[door.as_fd()], Some(soon())).expect("to wait");
-    door.question().expect("to receive").expect("a question of this user")
+fn next_question(broker: &Broker) -> Question {
+    poll(&[broker.as_fd()], Some(soon())).expect("to wait");
+    broker.question().expect("to receive").expect("a question of this user")
 }
 
 #[test]
 fn who_asks_gets_descriptors() {
-    let door = Door::open(number(1)).unwrap();
-    let [mine, theirs] = door::stream_pair().unwrap();
+    let broker = Broker::open(number(1)).unwrap();
+    let [mine, theirs] = broker::stream_pair().unwrap();
     let given = std::thread::scope(|scope| {
-        let asked = scope.spawn(|| Door::ask(number(1), b"the pair?", soon()));
-        let question = next_question(&door);
+        let asked = scope.spawn(|| Broker::ask(number(1), b"the pair?", soon()));
+        let question = next_question(&broker);
         assert_eq!(question.bytes, b"the pair?");
-        door.answer(&question, &[theirs.as_fd()]).unwrap();
+        broker.answer(&question, &[theirs.as_fd()]).unwrap();
         asked.join().unwrap().unwrap().expect("in time")
     });
-    door::send_byte(&given[0], 7);
-    assert_eq!(door::peek(&mine), Some(7));
+    broker::send_byte(&given[0], 7);
+    assert_eq!(broker::peek(&mine), Some(7));
 }
 
 #[test]
 fn an_answer_may_have_no_descriptors() {
-    let door = Door::open(number(2)).unwrap();
+    let broker = Broker::open(number(2)).unwrap();
     std::thread::scope(|scope| {
-        let asked = scope.spawn(|| Door::ask(number(2), b"?", soon()));
-        door.answer(&next_question(&door), &[]).unwrap();
+        let asked = scope.spawn(|| Broker::ask(number(2), b"?", soon()));
+        broker.answer(&next_question(&broker), &[]).unwrap();
         assert!(asked.join().unwrap().unwrap().expect("in time").is_empty());
     });
 }
 
 #[test]
-fn a_door_that_is_not_there_is_told() {
-    assert!(Door::ask(number(3), b"?", soon()).is_err());
+fn a_broker_that_is_not_there_is_told() {
+    assert!(Broker::ask(number(3), b"?", soon()).is_err());
 }
 
 #[test]
-fn a_door_that_is_closed_while_somebody_waits_is_told() {
-    let door = Door::open(number(4)).unwrap();
+fn a_broker_that_is_closed_while_somebody_waits_is_told() {
+    let broker = Broker::open(number(4)).unwrap();
     std::thread::scope(|scope| {
-        let asked = scope.spawn(|| Door::ask(number(4), b"?", soon()));
-        next_question(&door);
-        drop(door);
+        let asked = scope.spawn(|| Broker::ask(number(4), b"?", soon()));
+        next_question(&broker);
+        drop(broker);
         assert!(asked.join().unwrap().is_err());
     });
 }
 
 #[test]
 fn who_gets_no_answer_goes_on_at_the_deadline() {
-    let _door = Door::open(number(5)).unwrap();
+    let _broker = Broker::open(number(5)).unwrap();
     let until = Deadline::after(Duration::from_millis(1));
-    assert!(matches!(Door::ask(number(5), b"?", until), Ok(None)));
+    assert!(matches!(Broker::ask(number(5), b"?", until), Ok(None)));
 }
 
 #[test]
-fn a_door_at_which_nobody_asked_has_no_question() {
-    let door = Door::open(number(6)).unwrap();
-    assert!(door.question().unwrap().is_none());
+fn a_broker_at_which_nobody_asked_has_no_question() {
+    let broker = Broker::open(number(6)).unwrap();
+    assert!(broker.question().unwrap().is_none());
 }
 
 /// Runs `act` in a thread with the rights of another user, which the kernel gives to threads one by
@@ -96,33 +96,33 @@ fn as_another_user(act: impl FnOnce() + Send) -> bool {
 
 #[test]
 fn another_user_is_not_listened_to() {
-    let door = Door::open(number(7)).unwrap();
+    let broker = Broker::open(number(7)).unwrap();
     let asked = as_another_user(|| {
         let briefly = Deadline::after(Duration::from_millis(1));
-        assert!(Door::ask(number(7), b"?", briefly).unwrap().is_none());
+        assert!(Broker::ask(number(7), b"?", briefly).unwrap().is_none());
     });
     if asked {
-        poll(&[door.as_fd()], Some(soon())).expect("to wait");
+        poll(&[broker.as_fd()], Some(soon())).expect("to wait");
     }
-    assert!(door.question().unwrap().is_none());
+    assert!(broker.question().unwrap().is_none());
 }
 
 #[test]
-fn another_user_who_keeps_a_door_is_not_believed() {
+fn a_broker_of_another_user_is_not_believed() {
     let is_open = std::sync::Barrier::new(2);
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| {
             is_open.wait();
-            Door::ask(number(8), b"?", soon())
+            Broker::ask(number(8), b"?", soon())
         });
         let is_another = as_another_user(|| {
             let name = format!("manyhands-{:016x}", number(8));
             let name = SocketAddr::from_abstract_name(name).unwrap();
-            let door = UnixDatagram::bind_addr(&name).unwrap();
+            let broker = UnixDatagram::bind_addr(&name).unwrap();
             is_open.wait();
-            // Which a door of ours would not have listened to.
-            let (_, asker) = door.recv_from(&mut [0]).unwrap();
-            door.send_to_addr(&[1], &asker).unwrap();
+            // Which a broker of ours would not have listened to.
+            let (_, asker) = broker.recv_from(&mut [0]).unwrap();
+            broker.send_to_addr(&[1], &asker).unwrap();
             let refused = asked.join().unwrap().map(drop).unwrap_err();
             assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
         });
