@@ -328,7 +328,7 @@ from manyhands._pickling import codec
 from manyhands._worker import parent_state
 cloudpickle.register_pickle_by_value(plugin)
 data = parent_state.describe_parent()
-data["sys_path"] = [p for p in sys.path if p != sys.path[0]]
+data = data._replace(sys_path=[p for p in sys.path if p != sys.path[0]])
 with BareWorker(prepare=data) as worker:
     print(worker.run(plugin.f, 4), worker.run(lambda f: f(5), plugin.f))
 """

@@ -19,7 +19,7 @@ def test_paths_arguments_environment_and_limits_are_the_parents(tmp_path, monkey
     monkeypatch.setattr(sys, "path", [*sys.path, "relative", ""])
     monkeypatch.setenv("MANYHANDS_TEST", "set")
     data = parent_state.describe_parent()
-    del data["environ"]["HOME"]
+    del data.environ["HOME"]
 
     def look():
         import os

@@ -82,7 +82,7 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
 
     #: Whether the end of the interpreter waits for the tasks.
     _is_waited_for = True
-    #: What workers are told besides; see `_worker`.
+    #: What workers are told besides: fields of `WorkerSetup`.
     _worker_settings: Mapping[str, Any] = MappingProxyType({})
 
     _takes_chunks = True
@@ -158,19 +158,20 @@ class ProcessPoolExecutor(ProcessPoolCore, Executor):
         """What every worker is told, pickled, and the descriptors it gets."""
         from manyhands._pickling import codec
         from manyhands._worker import parent_state
+        from manyhands._worker.setups import WorkerSetup
 
         parent = parent_state.describe_parent()
-        setup: dict[str, Any] = {"parent": parent, "process_name": "ProcessPoolWorker"}
-        setup.update(self._worker_settings)
+        setup = WorkerSetup(parent, **self._worker_settings)
         fds: list[int] = []
         if not inherits:
             from manyhands._pickling import standard_sharing
             from manyhands._worker import forwarding
 
-            setup["initializer"], self._shares = standard_sharing.dumps_initializer(
+            call, self._shares = standard_sharing.dumps_initializer(
                 self._initializer, self._initargs
             )
-            streams_are_own = parent["stdout_is_own"] and parent["stderr_is_own"]
+            setup = setup._replace(initializer=call)
+            streams_are_own = parent.stdout_is_own and parent.stderr_is_own
             if not streams_are_own or parent_state.has_log_handlers():
                 fds.append(forwarding.join())
                 self._forwards = True

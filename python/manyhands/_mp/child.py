@@ -21,6 +21,7 @@ from manyhands._mp import context
 from manyhands._mp.launch_record import LaunchRecord
 from manyhands._pickling import codec
 from manyhands._worker import parent_state
+from manyhands._worker.setups import ProcessSetup
 
 from . import main_module, sent_fds
 from .recording import Recorder
@@ -136,24 +137,24 @@ def _take_over_output(out: int, err: int) -> None:
 def _unpickle(setup_bytes: bytes, fds: list[int]) -> tuple[Any, Any]:
     """The process object, and the queue for what it returns."""
     sent_fds.receive(fds)
-    setup = codec.loads(setup_bytes)
+    setup: ProcessSetup = codec.loads(setup_bytes)
     current = _process.current_process()
-    current.name = setup["name"]
-    current.authkey = setup["authkey"]
+    current.name = setup.name
+    current.authkey = setup.authkey
     # The standard module's words for: this process is not ready to have children.
     current._inheriting = True
     try:
-        parent_state.prepare(setup["parent"], as_pool_worker=False)
+        parent_state.prepare(setup.parent, as_pool_worker=False)
         atexit.register(_util._exit_function)
-        main_module.make_lazy(setup["main"])
-        _set_start_method(setup["parent"]["start_method"], setup["start_method"])
-        if setup["tracker_fd"] is not None:
-            _share_tracker(fds[setup["tracker_fd"]])
-        if setup["log_to_stderr"]:
+        main_module.make_lazy(setup.main)
+        _set_start_method(setup.parent.start_method, setup.start_method)
+        if setup.tracker_fd is not None:
+            _share_tracker(fds[setup.tracker_fd])
+        if setup.log_to_stderr:
             _util.log_to_stderr()
-        if setup["log_level"] is not None:
-            _util.get_logger().setLevel(setup["log_level"])
-        return codec.loads(setup["process"]), setup["carrier"]
+        if setup.log_level is not None:
+            _util.get_logger().setLevel(setup.log_level)
+        return codec.loads(setup.process), setup.carrier
     finally:
         del current._inheriting
 

@@ -27,6 +27,7 @@ from manyhands._drop_in.installer import is_installed
 from manyhands._pickling import codec, diagnose
 from manyhands._pickling.by_value import ByValuePickler
 from manyhands._worker import launchers, parent_state
+from manyhands._worker.setups import ProcessSetup
 
 from . import main_module
 from .popen import Popen
@@ -140,18 +141,18 @@ class LaunchedPopen(Popen):
         parent = parent_state.describe_parent()
         _context.set_spawning_popen(self)
         try:
-            setup = {
-                "parent": parent,
-                "name": process._name,
-                "authkey": bytes(process._config["authkey"]),
-                "main": main_module.describe(),
-                "start_method": self.method,
-                "tracker_fd": self._tracker_fd(),
-                "log_to_stderr": _util._log_to_stderr,
-                "log_level": _util._logger.getEffectiveLevel() if _util._logger else None,
-                "carrier": self._carrier,
-                "process": self._pickled(process),
-            }
+            setup = ProcessSetup(
+                parent=parent,
+                name=process._name,
+                authkey=bytes(process._config["authkey"]),
+                main=main_module.describe(),
+                start_method=self.method,
+                tracker_fd=self._tracker_fd(),
+                log_to_stderr=_util._log_to_stderr,
+                log_level=_util._logger.getEffectiveLevel() if _util._logger else None,
+                carrier=self._carrier,
+                process=self._pickled(process),
+            )
             return codec.dumps(setup, None)
         finally:
             _context.set_spawning_popen(None)

@@ -41,6 +41,7 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._drop_in.journal import Journal
+from manyhands._worker.setups import ParentState
 
 CHUNK_BYTES = 16 * 1024
 CHUNK_CHARS = CHUNK_BYTES // 4
@@ -447,7 +448,7 @@ _sender: _Sender | None = None
 _journal = Journal()
 
 
-def connect(fd: int, data: dict[str, Any]) -> None:
+def connect(fd: int, data: ParentState) -> None:
     """Connect this worker's output to its parent. Not for workers of start method ``fork``.
 
     Args:
@@ -456,7 +457,7 @@ def connect(fd: int, data: dict[str, Any]) -> None:
     """
     global _sender
     _sender = _Sender(fd)
-    redirect(stdout=not data["stdout_is_own"], stderr=not data["stderr_is_own"])
+    redirect(stdout=not data.stdout_is_own, stderr=not data.stderr_is_own)
     _forward_records(ForwardingHandler(_sender.send))
     _share_tracker(_sender)
 

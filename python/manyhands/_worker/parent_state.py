@@ -34,6 +34,7 @@ from typing import Any
 
 from manyhands import _runtime
 from manyhands._drop_in.installer import install, is_installed
+from manyhands._worker.setups import LoggingState, ParentState
 
 _FORK_WARNING = r".*multi-threaded, use of fork\(\)"
 # Compiled here, so that workers find it in the cache that they inherit from the template.
@@ -43,37 +44,37 @@ re.compile(_FORK_WARNING, re.IGNORECASE)
 _FORK_SAFE_HOOKS = ("concurrent.futures.", "manyhands.")
 
 
-def describe_parent() -> dict[str, Any]:
-    """What a worker must know of this process, as a picklable dict (about 20 µs).
+def describe_parent() -> ParentState:
+    """What a worker must know of this process (about 20 µs).
 
     Pickle it with `_pickling.dumps`: a warning category may be a class of ``__main__``.
 
-    >>> describe_parent()["pid"] == os.getpid()
+    >>> describe_parent().pid == os.getpid()
     True
     """
     main = sys.modules.get("__main__")
-    return {
-        "pid": os.getpid(),
-        "process_name": _process_name(),
-        "authkey": _authkey(),
-        "start_method": _start_method(),
-        "sys_path": _absolute_path(),
-        "sys_argv": list(getattr(sys, "argv", [])),
-        "environ": dict(os.environ),
-        "recursion_limit": sys.getrecursionlimit(),
-        "dont_write_bytecode": sys.dont_write_bytecode,
-        "main_file": getattr(main, "__file__", None),
-        "main_package": getattr(main, "__package__", None),
-        "logging": describe_logging(),
-        "warning_filters": list(warnings.filters),
-        "stdout_is_own": stream_is_own("stdout"),
-        "stderr_is_own": stream_is_own("stderr"),
-        "installed": is_installed(),
-    }
+    return ParentState(
+        pid=os.getpid(),
+        process_name=_process_name(),
+        authkey=_authkey(),
+        start_method=_start_method(),
+        sys_path=_absolute_path(),
+        sys_argv=list(getattr(sys, "argv", [])),
+        environ=dict(os.environ),
+        recursion_limit=sys.getrecursionlimit(),
+        dont_write_bytecode=sys.dont_write_bytecode,
+        main_file=getattr(main, "__file__", None),
+        main_package=getattr(main, "__package__", None),
+        logging=describe_logging(),
+        warning_filters=list(warnings.filters),
+        stdout_is_own=stream_is_own("stdout"),
+        stderr_is_own=stream_is_own("stderr"),
+        installed=is_installed(),
+    )
 
 
 def prepare(
-    data: dict[str, Any],
+    data: ParentState,
     *,
     name: str | None = None,
     inherited: bool = False,
@@ -99,18 +100,18 @@ def prepare(
         _once_imported("multiprocessing", lambda _: _become_pool_process(data, name, pool_number))
     if not inherited:
         _apply_paths(data)
-        _apply_environ(data["environ"])
+        _apply_environ(data.environ)
         _make_main(data)
-        apply_logging(data["logging"])
+        apply_logging(data.logging)
         _end_logging_at_exit()
         _reseed()
     _apply_interpreter(data)
-    if data["installed"] and not is_installed():
+    if data.installed and not is_installed():
         install()
     from manyhands._pickling import codec
 
     def accept(by_value: Any) -> None:
-        by_value.accept_from(data["pid"], inherited)
+        by_value.accept_from(data.pid, inherited)
 
     if inherited:
         importlib.import_module("manyhands._pickling.by_value")
@@ -233,7 +234,7 @@ def _end_logging_at_exit() -> None:
         atexit.register(logging.shutdown)
 
 
-def describe_logging() -> dict[str, Any] | None:
+def describe_logging() -> LoggingState | None:
     """Levels and switches of all loggers that differ from a new logger's; None if unused."""
     logging = sys.modules.get("logging")
     if logging is None:
@@ -246,13 +247,13 @@ def describe_logging() -> dict[str, Any] | None:
         settings = (logger.level, logger.disabled, logger.propagate)
         if settings != (logging.NOTSET, False, True):
             changed[name] = settings
-    return {
-        "root_level": root.level,
-        "disable": root.manager.disable,
-        "loggers": changed,
-        "level_names": dict(logging._levelToName),
-        "capture_warnings": logging._warnings_showwarning is not None,
-    }
+    return LoggingState(
+        root_level=root.level,
+        disable=root.manager.disable,
+        loggers=changed,
+        level_names=dict(logging._levelToName),
+        capture_warnings=logging._warnings_showwarning is not None,
+    )
 
 
 def has_log_handlers() -> bool:
@@ -268,23 +269,23 @@ def has_log_handlers() -> bool:
 # --- preparing ----------------------------------------------------------------------------------
 
 
-def apply_logging(settings: dict[str, Any] | None) -> None:
+def apply_logging(settings: LoggingState | None) -> None:
     """Give this process's loggers the levels that `describe_logging` found."""
     if settings is None:
         return
     import logging
 
-    logging.root.setLevel(settings["root_level"])
-    for level, name in settings["level_names"].items():
+    logging.root.setLevel(settings.root_level)
+    for level, name in settings.level_names.items():
         if logging._levelToName.get(level) != name:
             logging.addLevelName(level, name)
-    for name, (level, disabled, propagate) in settings["loggers"].items():
+    for name, (level, disabled, propagate) in settings.loggers.items():
         logger = logging.getLogger(name)
         logger.setLevel(level)
         logger.disabled = disabled
         logger.propagate = propagate
-    logging.disable(settings["disable"])
-    logging.captureWarnings(settings["capture_warnings"])
+    logging.disable(settings.disable)
+    logging.captureWarnings(settings.capture_warnings)
 
 
 def _once_imported(name: str, act: Callable[[Any], None]) -> None:
@@ -301,7 +302,7 @@ def _once_imported(name: str, act: Callable[[Any], None]) -> None:
     sys.meta_path.insert(0, AfterImport({name: act}))
 
 
-def _become_pool_process(data: dict[str, Any], name: str | None, pool_number: int | None) -> None:
+def _become_pool_process(data: ParentState, name: str | None, pool_number: int | None) -> None:
     """What multiprocessing sees: a child process of the parent, with its key.
 
     Not a daemon, so that tasks may start processes, unless it is one of `multiprocessing.Pool`.
@@ -313,12 +314,12 @@ def _become_pool_process(data: dict[str, Any], name: str | None, pool_number: in
     me = process.BaseProcess.__new__(process.BaseProcess)
     me._identity = (pool_number or os.getpid(),)
     me._config = {"semprefix": "/mp", "daemon": pool_number is not None}
-    if data["authkey"] is not None:
-        me._config["authkey"] = process.AuthenticationString(data["authkey"])
+    if data.authkey is not None:
+        me._config["authkey"] = process.AuthenticationString(data.authkey)
     else:
         me._config["authkey"] = process.current_process().authkey
-    me._parent_pid = data["pid"]
-    me._parent_name = data["process_name"]
+    me._parent_pid = data.pid
+    me._parent_name = data.process_name
     me._popen = None
     me._closed = False
     me._name = name or f"ProcessPoolWorker-{os.getpid()}"
@@ -327,23 +328,22 @@ def _become_pool_process(data: dict[str, Any], name: str | None, pool_number: in
     process._children = set()
     try:
         # Readable when the parent has ended; what parent_process().join() waits for.
-        sentinel = _runtime.ProcessHandle(data["pid"]).sentinel()
-        process._parent_process = process._ParentProcess(
-            data["process_name"], data["pid"], sentinel
-        )
+        sentinel = _runtime.ProcessHandle(data.pid).sentinel()
+        process._parent_process = process._ParentProcess(data.process_name, data.pid, sentinel)
     except OSError:
         process._parent_process = None
     # Template, ours under the drop-in, is what there is anyway until the module is patched.
-    if data["start_method"] in context._concrete_contexts:
-        context._force_start_method(data["start_method"])
+    method = data.start_method
+    if method is not None and method in context._concrete_contexts:
+        context._force_start_method(method)
     if "multiprocessing.util" in sys.modules:
         process.BaseProcess._after_fork()
 
 
-def _apply_paths(data: dict[str, Any]) -> None:
-    if sys.path != data["sys_path"]:
-        sys.path[:] = data["sys_path"]
-    sys.argv = data["sys_argv"]
+def _apply_paths(data: ParentState) -> None:
+    if sys.path != data.sys_path:
+        sys.path[:] = data.sys_path
+    sys.argv = data.sys_argv
 
 
 def _apply_environ(environ: dict[str, str]) -> None:
@@ -354,23 +354,23 @@ def _apply_environ(environ: dict[str, str]) -> None:
             os.environ[name] = value
 
 
-def _make_main(data: dict[str, Any]) -> None:
+def _make_main(data: ParentState) -> None:
     """An empty ``__main__``: by-value functions of the parent's fill it (`by_value`)."""
     import builtins
 
     main = types.ModuleType("__main__")
-    main.__package__ = data["main_package"]
+    main.__package__ = data.main_package
     main.__dict__["__builtins__"] = builtins
-    if data["main_file"] is not None:
-        main.__file__ = data["main_file"]
+    if data.main_file is not None:
+        main.__file__ = data.main_file
     sys.modules["__main__"] = main
 
 
-def _apply_interpreter(data: dict[str, Any]) -> None:
-    sys.setrecursionlimit(data["recursion_limit"])
-    sys.dont_write_bytecode = data["dont_write_bytecode"]
+def _apply_interpreter(data: ParentState) -> None:
+    sys.setrecursionlimit(data.recursion_limit)
+    sys.dont_write_bytecode = data.dont_write_bytecode
     filters: Any = warnings.filters
-    filters[:] = data["warning_filters"]
+    filters[:] = data.warning_filters
     # Inside a worker the only other thread is the runtime's own, which holds no lock. (Public
     # call: it also tells the C code that the list above has changed.)
     warnings.filterwarnings("ignore", message=_FORK_WARNING, category=DeprecationWarning)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from manyhands import _runtime
+from manyhands._worker.setups import WorkerSetup
 
 
 class Inherited(NamedTuple):
@@ -43,17 +44,16 @@ def _run(launch: _runtime.Launch, inherited: Inherited | None) -> int:
     from manyhands._worker import parent_state
 
     loop = _runtime.WorkerLoop(launch)
-    setup = codec.loads(loop.setup())
+    setup: WorkerSetup = codec.loads(loop.setup())
     _install_interrupt(loop)
-    number = loop.number + setup.get("first_number", 1)
-    is_pool = setup.get("is_pool", False)
+    number = loop.number + setup.first_number
     parent_state.prepare(
-        setup["parent"],
-        name=f"{setup['process_name']}-{number}",
+        setup.parent,
+        name=f"{setup.process_name}-{number}",
         inherited=inherited is not None,
-        pool_number=number if is_pool else None,
+        pool_number=number if setup.is_pool else None,
     )
-    if is_pool:
+    if setup.is_pool:
         codec.refused_result = _encoding_error
     _keep_last_words(loop)
     _connect_output(loop, setup, inherited)
@@ -89,7 +89,7 @@ def _keep_last_words(loop: _runtime.WorkerLoop) -> None:
 
 
 def _connect_output(
-    loop: _runtime.WorkerLoop, setup: dict[str, Any], inherited: Inherited | None
+    loop: _runtime.WorkerLoop, setup: WorkerSetup, inherited: Inherited | None
 ) -> None:
     fds = loop.take_fds()
     if not fds:
@@ -97,15 +97,13 @@ def _connect_output(
     from manyhands._worker import forwarding
 
     if inherited is None:
-        forwarding.connect(fds[0], setup["parent"])
+        forwarding.connect(fds[0], setup.parent)
 
 
-def _initialize(
-    loop: _runtime.WorkerLoop, setup: dict[str, Any], inherited: Inherited | None
-) -> bool:
+def _initialize(loop: _runtime.WorkerLoop, setup: WorkerSetup, inherited: Inherited | None) -> bool:
     """Run the initializer; False, and the pool is told, if it fails."""
     try:
-        initializer, initargs = inherited or pickle.loads(setup["initializer"])
+        initializer, initargs = inherited or pickle.loads(setup.initializer)
         if initializer is not None:
             initializer(*initargs)
     except BaseException as error:
