@@ -89,6 +89,29 @@ loom: ## every loom model of the workspace
 		timeout --kill-after=10 1200 cargo test --profile tested --locked --lib \
 		-p manyhands-sync -p manyhands-queue -p manyhands-pool
 
+# The crates in which code is unsafe, with a compiler that checks each access while the tests run.
+# Needs a nightly toolchain; ThreadSanitizer also needs its rust-src, as it must see the standard
+# library's code, or it takes what is ordered there for races.
+SANITIZED := -p manyhands-sys -p manyhands-sync -p manyhands-shm -p manyhands-queue -p manyhands-pool
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+NIGHTLY_SOURCE = $(shell rustc +nightly --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library
+.PHONY: sanitize
+sanitize: ## Rust tests under AddressSanitizer and ThreadSanitizer, where there is a nightly toolchain
+	if ! cargo +nightly --version >/dev/null 2>&1; then \
+		echo "There is no nightly toolchain here (rustup toolchain install nightly): not checked."; \
+	else \
+		RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR=target/address \
+			cargo +nightly nextest run $(SANITIZED) --locked --target $(HOST); \
+		if [ -d "$(NIGHTLY_SOURCE)" ]; then \
+			RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR=target/thread \
+				TSAN_OPTIONS="suppressions=$(CURDIR)/tools/thread_sanitizer.txt" \
+				cargo +nightly nextest run $(SANITIZED) --locked -Zbuild-std --target $(HOST); \
+		else \
+			echo "The nightly toolchain has no rust-src (rustup component add rust-src" \
+				"--toolchain nightly): not checked for races."; \
+		fi; \
+	fi
+
 # Each test has its watchdogs; the one here is for the end of the run.
 .PHONY: test-python
 test-python: build ## pytest on the oldest Python found (ARGS="-k name" selects)
