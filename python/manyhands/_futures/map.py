@@ -138,7 +138,7 @@ class ResultIterator(Iterator[_T]):
 
 
 def chunks_of(items: Iterator[Any], chunksize: int) -> Iterable[tuple[Any, ...]]:
-    """So many of the items at a time."""
+    """The items, `chunksize` of them at a time."""
     chunksize = min(chunksize, sys.maxsize)  # Nothing is longer.
     while chunk := tuple(itertools.islice(items, chunksize)):
         yield chunk

@@ -50,9 +50,9 @@ rebuild_exc = _standard.rebuild_exc
 
 #: Shared memory that tasks may take up before a map waits for some of them to end.
 _CROWDED_BYTES = 256 << 20
-#: So many tasks per worker are always put before them,
+#: How many tasks are queued for each worker, so that none has to wait for the next one.
 _AHEAD = 4
-#: but not more than for so many workers: a pool may be allowed more than there will ever be.
+#: For how many workers at most: a pool may be allowed more workers than there will ever be.
 _MOST_WITH_TASKS_AHEAD = 1_024
 
 
