@@ -15,10 +15,10 @@ use super::state::Schedule;
 use crate::error::{CrashReport, TaskError};
 
 /// So many workers in a row that end before they are ready break the pool.
-const MAX_STILLBORN: u32 = 3;
+pub(super) const MAX_STILLBORN: u32 = 3;
 
 /// Somebody from outside who kills workers is not a fault of theirs, unless nothing else happens.
-const MAX_KILLED_STILLBORN: u32 = 50;
+pub(super) const MAX_KILLED_STILLBORN: u32 = 50;
 
 impl<E: Environment> Schedule<E> {
     /// A worker that was asked for runs, as this process.

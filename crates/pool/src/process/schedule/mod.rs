@@ -41,6 +41,9 @@ mod state;
 mod stopping;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 pub use counts::{PoolCounts, WorkerInfo};
 pub(super) use environment::{Environment, Process};
 pub(super) use silence::SILENT_NS;
