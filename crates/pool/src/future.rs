@@ -20,7 +20,6 @@ use manyhands_sys::clock::Deadline;
 use crate::completion::{Completion, Ending, Phase, Wait};
 use crate::error::TaskError;
 use crate::panics::{self, Contained};
-use crate::process::TaskTimes;
 
 /// A task's result, once it is there.
 ///
@@ -31,6 +30,21 @@ use crate::process::TaskTimes;
 /// ```
 pub struct Future<T> {
     source: Arc<dyn Source<T>>,
+}
+
+/// When things happened to a task, in nanoseconds of the monotonic clock; 0: not yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskTimes {
+    /// Submitted.
+    pub queued_ns: u64,
+    /// Claimed by a worker.
+    pub started_ns: u64,
+    /// Replied.
+    pub finished_ns: u64,
+    /// Processor time it used.
+    pub cpu_ns: u64,
+    /// Process id of the worker that ran it; 0: none yet.
+    pub worker_pid: u32,
 }
 
 /// What an executor's task offers to its future.

@@ -20,20 +20,21 @@
 
 mod callbacks;
 mod collector;
-mod growth;
 mod lane;
+mod note;
 mod pool;
-mod root_worker;
+mod pool_core;
 mod schedule;
-mod silent;
 mod slot;
-mod stop;
+mod surroundings;
 mod task;
 mod wakeup;
 mod worker;
 
-pub use pool::{PoolConfig, PoolHandle, ProcessPool, SubmitError};
-pub use schedule::{PoolCounts, WorkerInfo};
+pub use pool::{PoolConfig, PoolHandle, ProcessPool};
+pub use schedule::{PoolCounts, SubmitError, WorkerInfo};
 pub use slot::ReplyKind;
-pub use task::{Arguments, Body, Function, ProcessTask, Reply, TaskOptions, TaskTimes};
+pub use task::{Arguments, Body, Function, ProcessTask, Reply, TaskOptions};
 pub use worker::{Job, Next, WorkerEnd};
+
+pub use crate::future::TaskTimes;

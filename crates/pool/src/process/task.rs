@@ -7,11 +7,11 @@ use std::time::Duration;
 use manyhands_shm::{Block, Carried, Handle, Heap, OutOfMemory};
 use manyhands_sys::clock::monotonic_ns;
 
-use super::pool::Shared;
+use super::callbacks::Callbacks;
 use super::slot::{INLINE_BYTES, ReplyKind};
 use crate::completion::Completion;
 use crate::error::TaskError;
-use crate::future::{Callback, Outcome, Source};
+use crate::future::{Callback, Outcome, Source, TaskTimes};
 
 /// Bytes on the way to or from a worker: short ones in private memory, long ones in the heap.
 #[derive(Debug)]
@@ -62,30 +62,36 @@ pub struct TaskOptions {
     pub grace: Duration,
 }
 
-/// When things happened to a task, in nanoseconds of the monotonic clock; 0: not yet.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TaskTimes {
-    /// Submitted.
-    pub queued_ns: u64,
-    /// Claimed by a worker.
-    pub started_ns: u64,
-    /// Replied.
-    pub finished_ns: u64,
-    /// Processor time it used.
-    pub cpu_ns: u64,
-    /// Process id of the worker that ran it; 0: none yet.
-    pub worker_pid: u32,
-}
-
 /// One submitted task.
 pub struct ProcessTask {
     pub(crate) outcome: Outcome<Reply>,
-    pub(crate) pool: Weak<Shared>,
+    pub(crate) pool: Weak<dyn Pool>,
     /// Function and arguments, until the task is done.
     pub(crate) call: Mutex<Option<(Arc<Function>, Arguments)>>,
     pub(crate) options: TaskOptions,
     pub(crate) place: Place,
     times: Times,
+}
+
+/// A task that has ended, to be told outside the lock.
+pub(crate) struct Finished {
+    pub(crate) task: Arc<ProcessTask>,
+    pub(crate) end: Result<Reply, TaskError>,
+}
+
+/// What a task asks of the pool that it was submitted to.
+pub(crate) trait Pool: Send + Sync {
+    /// Cancels the task if no worker has claimed it and it is not done.
+    fn cancel(&self, task: &ProcessTask) -> bool;
+
+    /// Cancels it even if it runs: its future ends now, its body gets `grace` to leave.
+    fn cancel_even_running(&self, task: &ProcessTask, grace: Duration) -> bool;
+
+    /// Since when, and in which process, it runs.
+    fn running_since(&self, task: &ProcessTask) -> Option<(u64, u32)>;
+
+    /// What runs its done-callbacks.
+    fn callbacks(&self) -> &Arc<Callbacks>;
 }
 
 /// In which lane the task is; written under the pool's lock.
@@ -181,7 +187,7 @@ impl TaskOptions {
 
 impl ProcessTask {
     pub(crate) fn new(
-        pool: Weak<Shared>,
+        pool: Weak<dyn Pool>,
         function: Arc<Function>,
         arguments: Arguments,
         options: TaskOptions,
@@ -216,7 +222,7 @@ impl ProcessTask {
     /// Whether a worker runs the task now.
     pub fn runs_now(&self) -> bool {
         !self.outcome.completion().is_done()
-            && self.pool.upgrade().is_some_and(|pool| pool.is_running(self))
+            && self.pool.upgrade().is_some_and(|pool| pool.running_since(self).is_some())
     }
 
     /// The name it was given.
@@ -299,7 +305,7 @@ impl Source<Reply> for ProcessTask {
         let completion = self.outcome.completion();
         match self.pool.upgrade() {
             Some(pool) if !completion.is_done() => {
-                completion.watch(pool.callbacks.watcher(callback));
+                completion.watch(pool.callbacks().watcher(callback));
             }
             _ => drop(completion.watch(Box::new(|| callback.run()))),
         }
@@ -327,5 +333,18 @@ impl Place {
 
     pub(crate) fn clear(&self) {
         self.worker.store(IN_NO_LANE, Ordering::Relaxed);
+    }
+}
+
+impl Finished {
+    /// Ends the task's future and gives its arguments back.
+    pub(crate) fn settle(self) {
+        // A task stopped at its timeout still reads its arguments; they go when it has left. One
+        // that nobody has claimed until then is in no lane any more.
+        let is_read = self.task.place.get().is_some();
+        if !(is_read && matches!(self.end, Err(TaskError::TimedOut))) {
+            self.task.drop_call();
+        }
+        self.task.outcome.settle(self.end);
     }
 }

@@ -14,7 +14,7 @@ use manyhands_sys::clock::{monotonic_ns, thread_cpu_ns};
 use manyhands_sys::pid::PidFd;
 
 use super::lane::{BellView, LaneView, N_SLOTS, Status};
-use super::pool::Note;
+use super::note::Note;
 use super::slot::{ANNOUNCE_START, ReplyKind, State};
 use super::task::Body;
 

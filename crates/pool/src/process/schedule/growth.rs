@@ -5,14 +5,7 @@
 //! pool starts workers when tasks need them, whatever it does else, and no more than leave the
 //! program most of its descriptors.
 
-use std::sync::Arc;
-
 use manyhands_sys::machine::{n_most_descriptors, n_most_processes};
-
-use super::lane::LaneRoot;
-use super::pool::Shared;
-use super::root_worker::Worker;
-use super::schedule::Schedule;
 
 /// Of so many descriptors a worker gets two, by which it is watched; the rest is the program's.
 const DESCRIPTORS_PER_WORKER: usize = 4;
@@ -46,58 +39,9 @@ impl Growth {
     }
 
     /// How many workers are started without any task, if `n_staying` are there.
-    fn n_without_a_task(&self, n_staying: usize) -> usize {
+    pub(super) fn n_without_a_task(&self, n_staying: usize) -> usize {
         if self.on_demand { 0 } else { self.max_workers.saturating_sub(n_staying) }
     }
-}
-
-impl Schedule {
-    /// Starts the workers that are missing, without waiting for tasks that need them.
-    pub(crate) fn start_missing(&mut self, shared: &Arc<Shared>) {
-        if self.closed {
-            return;
-        }
-        let n_staying = self.workers.iter().filter(|worker| worker.stays()).count();
-        self.start_workers(self.growth.n_without_a_task(n_staying), shared);
-        self.saturated = false;
-    }
-
-    /// Starts so many workers; the first of them. If one cannot be started, the pool is broken.
-    pub(super) fn start_workers(&mut self, n_new: usize, shared: &Arc<Shared>) -> Option<usize> {
-        let first = self.workers.len();
-        for _ in 0..n_new {
-            if self.broken.is_some() {
-                break;
-            }
-            let id = self.next_worker;
-            match try_start_worker(id, shared) {
-                Ok(worker) => {
-                    self.next_worker += 1;
-                    self.counts.workers_started += 1;
-                    self.workers.push(worker);
-                }
-                Err(why) => {
-                    self.broken = Some(format!("a worker process could not be started: {why}"));
-                    shared.bell().ring_loudly();
-                }
-            }
-        }
-        (self.workers.len() > first).then_some(first)
-    }
-}
-
-fn try_start_worker(id: u64, shared: &Arc<Shared>) -> Result<Worker, String> {
-    let lane = LaneRoot::new(&shared.heap).map_err(|error| error.to_string())?;
-    let party = shared.heap.new_party().map_err(|error| error.to_string())?;
-    // Its replies lie in blocks of its own until they are harvested.
-    shared.heap.reserve_burial(party);
-    let note = shared.note(id, party.number(), lane.at().offset);
-    shared.launch(id, &note).map_err(|error| {
-        // SAFETY: its process was not started.
-        unsafe { shared.heap.bury(party) };
-        error.to_string()
-    })?;
-    Ok(Worker::new(id, party, lane))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Stopping what runs: timeouts, and cancels of running tasks.
+//! Stopping tasks: cancels of those that wait and of those that run, and timeouts.
 //!
 //! The time of a task counts from its claim. While nobody claims it, it counts from when it was
 //! handed to a worker that had nothing else to do.
@@ -6,24 +6,20 @@
 //! The future ends first. Then the worker is told which position is meant and gets SIGINT; it
 //! turns that into an exception in the task, and only in that task. A worker that has not left
 //! the task when its grace is over is killed and replaced.
+//!
+//! What it does not do: it ends no future, but tells which are to end.
 
 use std::time::Duration;
 
-use manyhands_sys::clock::monotonic_ns;
 use manyhands_sys::pid::Signal;
 
-use super::root_worker::Worker;
-use super::schedule::{Finished, Schedule};
-use super::slot::State;
-use super::task::ProcessTask;
+use super::super::slot::State;
+use super::super::task::{Finished, ProcessTask};
+use super::environment::{Environment, Process};
+use super::root_worker::{Stop, Worker};
+use super::state::Schedule;
+use crate::completion::Ending;
 use crate::error::TaskError;
-
-/// A worker has been asked to leave the task at `position`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stop {
-    position: u64,
-    kill_at_ns: u64,
-}
 
 /// How much later than its timeout a task ends that a worker has not claimed, unless that is known
 /// to be stopped: the processors may be busy.
@@ -32,17 +28,29 @@ const UNCLAIMED_PATIENCE_NS: u64 = 1_000_000_000;
 /// When to look again for the start of a task that was claimed but has not said when.
 const SOON_NS: u64 = 200_000;
 
-impl Schedule {
+impl<E: Environment> Schedule<E> {
+    /// Cancels one task; `None` if a worker has claimed it or it is done.
+    pub(crate) fn cancel(&mut self, task: &ProcessTask) -> Option<Ending> {
+        if let Some((worker_id, position)) = task.place.get() {
+            let worker = self.worker_mut(worker_id)?;
+            worker.take_back(position)?;
+            self.saturated = false;
+        }
+        // Otherwise it waits in `pending` and is passed over there, or it is done.
+        task.outcome.completion().try_cancel()
+    }
+
     /// Makes the worker that runs `task` leave it.
     pub(crate) fn stop_running(&mut self, task: &ProcessTask, grace: Duration) {
         let Some((worker_id, position)) = task.place.get() else { return };
-        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == worker_id) {
-            worker.begin_stop(position, grace);
+        let now_ns = self.env.now_ns();
+        if let Some(worker) = self.worker_mut(worker_id) {
+            worker.begin_stop(position, grace, now_ns);
         }
     }
 
     /// Ends tasks whose time is over and kills workers whose grace is. Returns when to look next.
-    pub(crate) fn enforce(&mut self, now_ns: u64, finished: &mut Vec<Finished>) -> Option<u64> {
+    pub(super) fn enforce(&mut self, now_ns: u64, finished: &mut Vec<Finished>) -> Option<u64> {
         let mut next: Option<u64> = None;
         let mut n_timed_out = 0;
         for worker in &mut self.workers {
@@ -50,7 +58,7 @@ impl Schedule {
             let kill_at = worker.enforce_grace(now_ns);
             next = [next, due, kill_at].into_iter().flatten().min();
         }
-        (0..n_timed_out).for_each(|_| self.count_timeout());
+        self.counts.timed_out += n_timed_out;
         if n_timed_out > 0 {
             // What nobody had claimed was taken back: there is room.
             self.saturated = false;
@@ -59,17 +67,17 @@ impl Schedule {
     }
 }
 
-impl Worker {
-    fn begin_stop(&mut self, position: u64, grace: Duration) {
+impl<E: Environment> Worker<E> {
+    fn begin_stop(&mut self, position: u64, grace: Duration, now_ns: u64) {
         if self.lane.state(position) != State::Running {
             return;
         }
         let grace_ns = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
-        let kill_at_ns = monotonic_ns().saturating_add(grace_ns);
+        let kill_at_ns = now_ns.saturating_add(grace_ns);
         self.stop = Some(Stop { position, kill_at_ns });
         self.lane.set_interrupt(position);
         if let Some(process) = &self.process {
-            let _ = process.signal(Signal::INT);
+            process.signal(Signal::INT);
         }
     }
 
@@ -77,7 +85,7 @@ impl Worker {
         &mut self,
         now_ns: u64,
         finished: &mut Vec<Finished>,
-        n_timed_out: &mut u32,
+        n_timed_out: &mut u64,
     ) -> Option<u64> {
         // Taken-back slots may lie before the task that runs.
         let idx = self.tasks.iter().position(Option::is_some)?;
@@ -113,7 +121,7 @@ impl Worker {
         *n_timed_out += 1;
         task.set_times(started_ns, now_ns, 0, self.pid());
         finished.push(Finished { task, end: Err(TaskError::TimedOut) });
-        self.begin_stop(position, grace);
+        self.begin_stop(position, grace, now_ns);
         None
     }
 

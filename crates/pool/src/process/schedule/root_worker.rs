@@ -1,24 +1,23 @@
 //! One worker as the root sees it: its process, its lane, and the tasks in the lane.
+//!
+//! What it does not do: it decides nothing. Who gets a task is `hand_out.rs`; who is stopped, set
+//! aside or buried, the files of those names.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
-use manyhands_shm::{BlockRef, Heap, Party};
+use manyhands_shm::{BlockRef, Party};
 use manyhands_sys::atomic::Ordering;
-use manyhands_sys::clock::monotonic_ns;
-use manyhands_sys::pid::{PidFd, Signal};
+use manyhands_sys::pid::Signal;
 
-use super::lane::{LaneRoot, Status};
-use super::pool::Shared;
-use super::schedule::{Finished, PoolCounts};
-use super::silent::{SILENT_NS, Silence};
-use super::slot::{ANNOUNCE_START, ReplyKind, State};
-use super::stop::Stop;
-use super::task::{Body, ProcessTask, Reply};
-use crate::error::TaskError;
+use super::super::lane::{LaneRoot, Status};
+use super::super::slot::{ANNOUNCE_START, State};
+use super::super::task::{Body, ProcessTask};
+use super::environment::{Environment, Process};
+use super::silence::{SILENT_NS, Silence};
 
 /// One worker process and its lane.
-pub(super) struct Worker {
+pub(super) struct Worker<E: Environment> {
     pub(super) id: u64,
     pub(super) party: Party,
     pub(super) lane: LaneRoot,
@@ -26,7 +25,7 @@ pub(super) struct Worker {
     pub(super) tasks: VecDeque<Option<Arc<ProcessTask>>>,
     /// Tasks in the lane that were not taken back.
     pub(super) n_tasks: usize,
-    pub(super) process: Option<PidFd>,
+    pub(super) process: Option<E::Process>,
     pid: u32,
     pub(super) ready: bool,
     pub(super) leaving: bool,
@@ -42,6 +41,13 @@ pub(super) struct Worker {
     pub(super) busy_since_ns: u64,
 }
 
+/// A worker has been asked to leave the task at `position`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    pub(super) position: u64,
+    pub(super) kill_at_ns: u64,
+}
+
 /// A worker is given at most this much work ahead.
 const AHEAD_NS: u64 = 1_000_000;
 const MAX_AHEAD: u64 = 128;
@@ -49,7 +55,7 @@ const MAX_AHEAD: u64 = 128;
 /// A task that has run this long holds up those behind it.
 const STUCK_NS: u64 = 20_000;
 
-impl Worker {
+impl<E: Environment> Worker<E> {
     /// A worker that was asked for and has not started.
     pub(super) const fn new(id: u64, party: Party, lane: LaneRoot) -> Self {
         Self {
@@ -88,7 +94,7 @@ impl Worker {
         !self.leaving && !self.silence.is_set_aside()
     }
 
-    pub(super) fn give(&mut self, task: Arc<ProcessTask>) {
+    pub(super) fn give(&mut self, task: Arc<ProcessTask>, env: &E) {
         let announce = if task.options.timeout.is_some() { ANNOUNCE_START } else { 0 };
         let call = task.call.lock().unwrap_or_else(PoisonError::into_inner);
         let (function, arguments) = call.as_ref().expect("a task that waits has its call");
@@ -107,56 +113,12 @@ impl Worker {
         });
         drop(call);
         if self.n_tasks == 0 {
-            self.busy_since_ns = monotonic_ns();
+            self.busy_since_ns = env.now_ns();
         }
         task.place.set(self.id, position);
         self.tasks.push_back(Some(task));
         self.n_tasks += 1;
         self.n_given += 1;
-    }
-
-    /// Frees the slots that are done, oldest first.
-    pub(super) fn harvest(
-        &mut self,
-        shared: &Arc<Shared>,
-        finished: &mut Vec<Finished>,
-        counts: &mut PoolCounts,
-    ) {
-        while !self.tasks.is_empty() && self.lane.state(self.lane.tail) == State::Done {
-            let task = self.tasks.pop_front().flatten();
-            let pid = self.pid();
-            let party = self.party;
-            let (reply, ran_ns) = self.lane.harvest(|slot, content| {
-                let started_ns = slot.started_ns.load(Ordering::Acquire);
-                let kind = ReplyKind::from_number(content.kind);
-                let body = if kind == ReplyKind::None || kind == ReplyKind::Nothing {
-                    Ok(Body::empty())
-                } else if content.block.offset == 0 {
-                    Ok(Body::Inline(content.inline[..content.inline_len as usize].into()))
-                } else {
-                    // SAFETY: the worker has left the block to this reply, which is harvested once.
-                    unsafe { take_over(&shared.heap, content.block, party) }
-                };
-                if let Some(task) = &task {
-                    task.set_times(started_ns, content.finished_ns, content.cpu_ns, pid);
-                }
-                let n_carried = if kind == ReplyKind::None { 0 } else { content.n_carried };
-                (
-                    body.map(|body| Reply::new(kind, body, n_carried, &shared.heap)),
-                    content.finished_ns.saturating_sub(started_ns),
-                )
-            });
-            let Some(task) = task else { continue };
-            self.n_tasks -= 1;
-            self.busy_since_ns = monotonic_ns();
-            self.mean_ns =
-                if self.mean_ns == 0 { ran_ns } else { (self.mean_ns * 7 + ran_ns) / 8 }.max(1);
-            // It keeps its place, which is past: a cancel that comes before the future is settled
-            // must not take it for one that waits.
-            // One that was stopped at its timeout has ended before, and counts as that.
-            counts.replied += u64::from(!task.outcome.completion().is_done());
-            finished.push(Finished { task, end: reply });
-        }
     }
 
     /// Takes the task at `position` back if the worker has not claimed it.
@@ -179,8 +141,8 @@ impl Worker {
     }
 
     /// Tasks in the lane that the worker has probably not claimed.
-    pub(super) fn n_movable(&self) -> usize {
-        let claims = self.ready && !self.is_silent();
+    pub(super) fn n_movable(&self, env: &E) -> usize {
+        let claims = self.ready && !self.is_silent(env);
         if claims { self.n_tasks.saturating_sub(1) } else { self.n_tasks }
     }
 
@@ -192,15 +154,15 @@ impl Worker {
 
     /// Whether it had nothing to do and has not claimed its next task for so long that it must be
     /// stopped (SIGSTOP), or starved.
-    fn is_silent(&self) -> bool {
-        self.is_unclaimed() && monotonic_ns().saturating_sub(self.busy_since_ns) > SILENT_NS
+    fn is_silent(&self, env: &E) -> bool {
+        self.is_unclaimed() && env.now_ns().saturating_sub(self.busy_since_ns) > SILENT_NS
     }
 
     /// Whether what waits in the lane is so little that moving it costs more.
-    pub(super) fn would_be_done_in(&self, ns: u64) -> bool {
+    pub(super) fn would_be_done_in(&self, ns: u64, env: &E) -> bool {
         let oldest = self.started_ns(self.lane.tail);
-        let stuck = oldest != 0 && monotonic_ns().saturating_sub(oldest) > STUCK_NS;
-        let stuck = stuck || self.is_silent();
+        let stuck = oldest != 0 && env.now_ns().saturating_sub(oldest) > STUCK_NS;
+        let stuck = stuck || self.is_silent(env);
         self.ready && !stuck && self.mean_ns != 0 && self.mean_ns * self.n_tasks as u64 <= ns
     }
 
@@ -217,12 +179,12 @@ impl Worker {
     }
 
     /// The launcher tells who it is. What was to be signalled before gets its signal now.
-    pub(super) fn on_started(&mut self, pid: u32, process: PidFd) {
+    pub(super) fn on_started(&mut self, pid: u32, process: E::Process) {
         self.pid = pid;
         if self.kill_on_start {
-            let _ = process.signal(Signal::KILL);
+            process.signal(Signal::KILL);
         } else if self.stop.is_some() {
-            let _ = process.signal(Signal::INT);
+            process.signal(Signal::INT);
         }
         self.process = Some(process);
     }
@@ -231,7 +193,7 @@ impl Worker {
     pub(super) fn kill(&mut self) {
         self.kill_on_start = true;
         if let Some(process) = &self.process {
-            let _ = process.signal(Signal::KILL);
+            process.signal(Signal::KILL);
         }
     }
 
@@ -241,31 +203,14 @@ impl Worker {
     }
 
     /// It claims from now on: the time it took to get there is not its tasks'.
-    pub(super) fn become_ready(&mut self) {
+    pub(super) fn become_ready(&mut self, env: &E) {
         self.ready = true;
-        self.busy_since_ns = monotonic_ns();
+        self.busy_since_ns = env.now_ns();
     }
 
     /// The worker takes no more tasks and ends after those it has.
     pub(super) fn leave(&mut self) {
         self.leaving = true;
         self.lane.stop_at_head();
-    }
-}
-
-/// The long reply of the worker that is `party`.
-///
-/// # Safety
-/// The worker has left the block to this reply, which is harvested once.
-unsafe fn take_over(heap: &Arc<Heap>, at: BlockRef, party: Party) -> Result<Body, TaskError> {
-    // SAFETY: passed on to the caller.
-    match unsafe { heap.take_over(at, party) } {
-        Ok(Some(block)) => Ok(Body::Block(block)),
-        Ok(None) => Err(TaskError::Other("the worker's reply is not in the heap".to_owned())),
-        Err(error) => {
-            // SAFETY: passed on to the caller.
-            unsafe { heap.give_back(at, party) };
-            Err(TaskError::OutOfMemory(error.to_string()))
-        }
     }
 }
