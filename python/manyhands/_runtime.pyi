@@ -83,6 +83,7 @@ __all__ = [
     "set_future_class",
     "set_lost_update_mode",
     "stop_templates",
+    "check_contract",
     "usable_cpus",
 ]
 
