@@ -114,6 +114,19 @@ fn every_worker_is_killed_also_one_that_is_not_known_yet() {
 }
 
 #[test]
+fn workers_that_were_told_to_leave_while_they_started_are_no_fault_of_the_pool() {
+    let mut fake = Fake::new(3);
+    fake.schedule.start_missing();
+    let workers = [0, 1, 2].map(|id| fake.started(id));
+    fake.schedule.close();
+    fake.turn();
+    for worker in &workers {
+        fake.dies(worker, ExitStatus::Exited(1));
+    }
+    assert_eq!((fake.schedule.broken(), fake.schedule.counts().workers_died), (None, 0));
+}
+
+#[test]
 fn the_tasks_of_killed_workers_have_crashed() {
     let (mut fake, workers) = Fake::with_idle(1);
     let task = fake.submit();
