@@ -83,7 +83,7 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::locks::semaphore::SharedSemaphore;
     #[pymodule_export]
-    use super::shared::queue::SharedQueueCore;
+    use super::shared::queue::core::SharedQueueCore;
     #[pymodule_export]
     use super::shared::references::{References, collect_references};
     #[pymodule_export]
