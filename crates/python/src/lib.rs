@@ -2,14 +2,31 @@
 //!
 //! Extract, detach, call, map the error: what a class here does beyond that is what only an
 //! attached thread can do (running callables, keeping references).
+//!
+//! What belongs to futures and thread pools, from the bottom up; a module uses only those in lines
+//! above its own:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `fork`, `ending`, `call`, `async_exception`, `errors` | what any class here may need |
+//! | `stopping` | whether the calling thread's task is being stopped |
+//! | `interrupt` | waits that a signal or a stop ends |
+//! | `dispatcher` | the thread that runs callbacks and timers |
+//! | `observer`, `outcome`, `chain` | who is told of a future's end; what it ends with; asyncio |
+//! | `python_threads` | the threads of an executor, as `manyhands_pool::threads` keeps them |
+//! | `future` | manual, local and remote futures |
+//! | `gatherer`, `worker`, `process` | waits for many; what a worker thread does; process pools |
+//! | `thread_pool` | the executor |
+//! | `fork_hooks`, `startup` | what is told to all of them |
 
 mod async_exception;
 mod call;
 mod chain;
-mod crew;
 mod dispatcher;
+mod ending;
 mod errors;
 mod fork;
+mod fork_hooks;
 mod future;
 mod gatherer;
 mod interrupt;
@@ -18,8 +35,11 @@ mod observer;
 mod outcome;
 mod parcel;
 mod process;
+mod python_threads;
 mod queue;
 mod shared;
+mod startup;
+mod stopping;
 mod sync;
 mod thread_pool;
 mod worker;
@@ -30,11 +50,11 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _runtime {
     #[pymodule_export]
-    use super::crew::{WorkLoop, refuse_new_tasks};
-    #[pymodule_export]
     use super::dispatcher::{call_soon, flush_callbacks, run_dispatcher};
     #[pymodule_export]
-    use super::future::{FutureCore, set_future_class};
+    use super::ending::refuse_new_tasks;
+    #[pymodule_export]
+    use super::future::FutureCore;
     #[pymodule_export]
     use super::gatherer::{Gatherer, any_error};
     #[pymodule_export]
@@ -95,6 +115,8 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::values::value::SharedValue;
     #[pymodule_export]
+    use super::startup::set_future_class;
+    #[pymodule_export]
     use super::sync::barrier::Barrier;
     #[pymodule_export]
     use super::sync::blocking::{deadlock_mode, set_deadlock_mode};
@@ -116,6 +138,8 @@ mod _runtime {
     use super::sync::thread_run::{Returning, ThreadRun};
     #[pymodule_export]
     use super::thread_pool::{ThreadPoolCore, check_options};
+    #[pymodule_export]
+    use super::worker::WorkLoop;
 
     use pyo3::prelude::*;
 
@@ -127,6 +151,6 @@ mod _runtime {
         super::shared::register();
         super::shared::prepare_classes(module.py())?;
         super::shared::values::lost_update::start();
-        super::fork::hook_into(module)
+        super::fork_hooks::hook_into(module)
     }
 }

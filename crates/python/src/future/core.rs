@@ -11,13 +11,13 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
+use super::local::{self, LocalTask};
 use super::remote::Backend;
 use crate::errors;
 use crate::fork::Generation;
 use crate::interrupt;
 use crate::observer::Observer;
 use crate::outcome::OutcomeCell;
-use crate::worker::{self, LocalTask};
 
 /// The compiled part of `manyhands.Future`.
 #[pyclass(module = "manyhands._runtime", subclass, frozen)]
@@ -51,16 +51,17 @@ pub enum Kind {
 static FUTURE_CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// Makes `class` (a subclass of `FutureCore`) what executors hand out.
-#[pyfunction]
-#[pyo3(signature = (class_, /))]
-pub fn set_future_class(py: Python<'_>, class_: Py<PyType>) -> PyResult<()> {
-    if !class_.bind(py).is_subclass_of::<FutureCore>()? {
+///
+/// # Errors
+/// TypeError if it is no such subclass.
+pub fn set_class(py: Python<'_>, class: Py<PyType>) -> PyResult<()> {
+    if !class.bind(py).is_subclass_of::<FutureCore>()? {
         return Err(pyo3::exceptions::PyTypeError::new_err(
             "the future class must be a subclass of FutureCore",
         ));
     }
-    let _ = FUTURE_CLASS.set(py, class_);
-    crate::process::codec::look_everything_up(py)
+    let _ = FUTURE_CLASS.set(py, class);
+    Ok(())
 }
 
 /// A new future of this kind.
@@ -137,7 +138,7 @@ impl FutureCore {
             return Ok(true);
         }
         core.check_generation()?;
-        worker::help(slf);
+        local::help(slf);
         if completion.is_done() {
             return Ok(true);
         }

@@ -115,7 +115,7 @@ impl FutureCore {
             chained.call_method1("note", (slf, &r#fn))?;
         }
         match Self::observe(slf, Observer::Callback(r#fn))? {
-            Some(observer) => observer.run(slf),
+            Some(observer) => Self::tell(slf, observer),
             None => Ok(()),
         }
     }
@@ -199,7 +199,7 @@ impl FutureCore {
     /// done, unless `was_done` says that whoever adds it knew.
     fn _add_waiter(slf: &Bound<'_, Self>, waiter: Py<PyAny>, was_done: bool) -> PyResult<()> {
         match Self::observe(slf, Observer::Waiter(waiter))? {
-            Some(observer) if !was_done => observer.run(slf),
+            Some(observer) if !was_done => Self::tell(slf, observer),
             _ => Ok(()),
         }
     }

@@ -10,10 +10,12 @@
 //! body ends or it is cancelled, not when the future is.
 
 mod core;
+pub mod local;
 mod manual;
 mod methods;
 mod observers;
 mod remote;
 
-pub use core::{FutureCore, Kind, create, set_future_class};
+pub use core::{FutureCore, Kind, create, set_class};
+pub use local::help;
 pub use remote::Backend;

@@ -5,7 +5,7 @@
 
 use std::sync::MutexGuard;
 
-use manyhands_pool::completion::Ending;
+use manyhands_pool::completion::{Ending, Phase};
 use pyo3::prelude::*;
 
 use super::core::{FutureCore, Kind};
@@ -36,11 +36,23 @@ impl FutureCore {
         }
         let mut outcome = Ok(());
         for observer in waiters.into_iter().chain(callbacks) {
-            if let Err(error) = observer.run(slf) {
+            if let Err(error) = Self::tell(slf, observer) {
                 outcome = Err(error);
             }
         }
         outcome
+    }
+
+    /// Tells one observer of the end.
+    ///
+    /// # Errors
+    /// As for [`announce`](Self::announce).
+    pub(super) fn tell(slf: &Bound<'_, Self>, observer: Observer) -> PyResult<()> {
+        observer.run(slf.as_any(), || match slf.get().completion().phase() {
+            Phase::Cancelled => "add_cancelled",
+            _ if slf.get().has_error(slf.py()) => "add_exception",
+            _ => "add_result",
+        })
     }
 
     pub(super) fn observe(slf: &Bound<'_, Self>, observer: Observer) -> PyResult<Option<Observer>> {

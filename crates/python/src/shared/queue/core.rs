@@ -59,7 +59,7 @@ impl SharedQueueCore {
     #[inline]
     pub(super) fn open_queue<'a>(slf: &'a Bound<'_, Self>) -> PyResult<&'a SharedQueue> {
         if slf.get().is_closed.load(Ordering::Relaxed) {
-            return Err(closed(slf));
+            return Err(closed(slf.as_any()));
         }
         Self::queue(slf)
     }
@@ -73,7 +73,7 @@ impl SharedQueueCore {
         let queue = Self::open_queue(slf)?;
         let item = match Item::new(object, queue.object().heap()) {
             Ok(item) => item,
-            Err(error) => return refuse(slf, object, error),
+            Err(error) => return refuse(slf.as_any(), object, error),
         };
         item.with_message(|message| match queue.try_put_briefly(message) {
             Ok(()) => Self::after_put(slf, 1),

@@ -232,9 +232,9 @@ impl SharedQueueCore {
     fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let core = slf.get();
         if core.is_closed.load(Ordering::Relaxed)
-            && (core.has_put.load(Ordering::Relaxed) || is_simple(slf))
+            && (core.has_put.load(Ordering::Relaxed) || is_simple(slf.as_any()))
         {
-            return Err(PyOSError::new_err(is_closed_text(slf)));
+            return Err(PyOSError::new_err(is_closed_text(slf.as_any())));
         }
         Ok(Self::queue(slf)?.is_empty())
     }

@@ -6,17 +6,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyType};
 
-use super::core::SharedQueueCore;
 use crate::call::call;
 use crate::errors;
 
 /// An object that cannot be packed: what the class of the queue makes of that.
 #[cold]
-pub fn refuse(
-    slf: &Bound<'_, SharedQueueCore>,
-    object: &Bound<'_, PyAny>,
-    error: PyErr,
-) -> PyResult<()> {
+pub fn refuse(slf: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
     let py = slf.py();
     let refuse = slf.getattr(intern!(py, "_refuse"))?;
     call(&refuse, &(error.value(py), object).into_pyobject(py)?, None).map(drop)
@@ -50,18 +45,18 @@ pub fn raise(class: PyResult<&Bound<'_, PyType>>) -> PyErr {
 }
 
 #[cold]
-pub fn closed(slf: &Bound<'_, SharedQueueCore>) -> PyErr {
+pub fn closed(slf: &Bound<'_, PyAny>) -> PyErr {
     let text = is_closed_text(slf);
     // As the standard classes: reading or writing a closed pipe is an OSError.
     if is_simple(slf) { PyOSError::new_err(text) } else { PyValueError::new_err(text) }
 }
 
-pub fn is_simple(slf: &Bound<'_, SharedQueueCore>) -> bool {
+pub fn is_simple(slf: &Bound<'_, PyAny>) -> bool {
     let is_simple = slf.getattr(intern!(slf.py(), "_is_simple"));
     is_simple.and_then(|is_simple| is_simple.is_truthy()).unwrap_or(false)
 }
 
-pub fn is_closed_text(slf: &Bound<'_, SharedQueueCore>) -> String {
+pub fn is_closed_text(slf: &Bound<'_, PyAny>) -> String {
     let repr = slf.repr().map_or_else(|_| String::new(), |repr| repr.to_string());
     format!("Queue {repr} is closed")
 }
