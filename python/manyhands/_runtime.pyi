@@ -60,6 +60,7 @@ __all__ = [
     "become_child",
     "bury_party",
     "call_soon",
+    "check_contract",
     "check_options",
     "collect_references",
     "deadlock_mode",
@@ -83,7 +84,6 @@ __all__ = [
     "set_future_class",
     "set_lost_update_mode",
     "stop_templates",
-    "check_contract",
     "usable_cpus",
 ]
 

@@ -14,4 +14,6 @@ pub mod process;
 #[cfg(not(loom))]
 pub mod thread_pool;
 #[cfg(not(loom))]
+pub mod threads;
+#[cfg(not(loom))]
 pub mod wait;

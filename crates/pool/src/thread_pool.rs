@@ -9,24 +9,28 @@
 //!   no deadlock;
 //! - dropping the pool lets the queued tasks finish; it does not wait for them.
 //!
+//! When a thread is started, and what it works from, is in [`threads`](crate::threads); here is
+//! what a thread does with a closure.
+//!
 //! What it does not do: it does not stop a running closure; Rust offers no way to do that.
 //! `cancel_running` ends the future, and the closure's result is dropped.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+
+use manyhands_sys::futex::{Private, Waker};
 
 use crate::completion::Completion;
 use crate::error::TaskError;
 use crate::future::{Future, Outcome, Source};
-use crate::injector::{Injector, Next, Pushed};
 use crate::panics;
+use crate::threads::{Kind, NewThread, Refused, Slot, ThreadSet};
 
 /// Threads that run closures; see the [module](self).
 pub struct ThreadPool {
-    crew: Arc<Crew>,
+    threads: Arc<ThreadSet<RustThreads>>,
 }
 
 /// How a [`ThreadPool`] is made.
@@ -59,31 +63,24 @@ trait Run: Send + Sync {
     fn cancel(&self);
 }
 
-/// What the pool's handle, its tasks and its threads share.
-struct Crew {
-    queue: Injector<Arc<dyn Run>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+/// Threads of the standard library, that run closures.
+struct RustThreads {
     settings: Builder,
-    n_submitted: AtomicU64,
-    n_run: AtomicU64,
+    /// Of the threads started so far that nobody has waited for.
+    handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Task<F, T> {
     outcome: Outcome<T>,
     /// Taken by whoever claims the completion.
     body: UnsafeCell<Option<F>>,
-    crew: Arc<Crew>,
+    threads: Arc<ThreadSet<RustThreads>>,
     name: Option<String>,
 }
 
 // SAFETY: `body` is reached only by the thread whose `claim` returned true, which happens once;
 // `F: Send` lets it move there. `Outcome` guards itself.
 unsafe impl<F: Send, T: Send> Sync for Task<F, T> {}
-
-thread_local! {
-    /// The crew this thread works for.
-    static CREW: Cell<*const Crew> = const { Cell::new(std::ptr::null()) };
-}
 
 impl ThreadPool {
     /// A pool of at most `n_max_threads` threads.
@@ -124,14 +121,14 @@ impl ThreadPool {
     /// Refuses further tasks; cancels the queued ones if `cancel_pending`; waits for the rest if
     /// `wait`. Called by one of its own threads, it does not wait for that thread.
     pub fn shutdown(&self, wait: bool, cancel_pending: bool) {
-        self.crew.queue.close();
+        self.threads.queue.close();
         if cancel_pending {
-            self.crew.queue.drain().iter().for_each(|task| task.cancel());
+            self.threads.queue.drain().iter().for_each(|task| task.cancel());
         }
         if wait {
-            let threads = std::mem::take(&mut *self.crew.lock_threads());
+            let handles = std::mem::take(&mut *self.threads.kind.lock_handles());
             let myself = std::thread::current().id();
-            for thread in threads.into_iter().filter(|thread| thread.thread().id() != myself) {
+            for thread in handles.into_iter().filter(|thread| thread.thread().id() != myself) {
                 // A worker only ends by panic if the pool itself is at fault; nothing to add.
                 drop(thread.join());
             }
@@ -140,13 +137,13 @@ impl ThreadPool {
 
     /// What the pool has done so far.
     pub fn statistics(&self) -> Statistics {
-        let crew = &self.crew;
+        let numbers = self.threads.numbers();
         Statistics {
-            n_submitted: crew.n_submitted.load(Ordering::Relaxed),
-            n_run: crew.n_run.load(Ordering::Relaxed),
-            n_queued: crew.queue.len(),
-            n_threads: crew.lock_threads().len(),
-            n_idle: crew.queue.n_idle(),
+            n_submitted: numbers.n_submitted,
+            n_run: numbers.n_finished,
+            n_queued: numbers.n_queued,
+            n_threads: self.threads.kind.lock_handles().len(),
+            n_idle: numbers.n_idle,
         }
     }
 
@@ -158,21 +155,21 @@ impl ThreadPool {
         let task = Arc::new(Task {
             outcome: Outcome::new(),
             body: UnsafeCell::new(Some(body)),
-            crew: Arc::clone(&self.crew),
+            threads: Arc::clone(&self.threads),
             name,
         });
-        match self.crew.queue.push(Arc::clone(&task) as Arc<dyn Run>) {
-            Ok(Pushed::Taken) => {}
-            Ok(Pushed::NeedsWorker) => {
+        match self.threads.submit((), Arc::clone(&task) as Arc<dyn Run>) {
+            Ok(()) => {}
+            Err(Refused::NoThread(error)) => {
                 // Who is told that it was not taken does not want it to run later.
-                self.crew.start_thread().inspect_err(|_| Run::cancel(&*task))?;
+                Run::cancel(&*task);
+                return Err(error);
             }
-            Err(_) => {
+            Err(Refused::Closed) => {
                 let text = "the pool was shut down: it takes no more tasks";
                 return Err(io::Error::new(io::ErrorKind::NotConnected, text));
             }
         }
-        self.crew.n_submitted.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the task was made here, and the queue only runs it.
         Ok(unsafe { Future::new(task) })
     }
@@ -199,50 +196,63 @@ impl Builder {
 
     /// The pool; no thread is started yet.
     pub fn build(self) -> ThreadPool {
-        let crew = Crew {
-            queue: Injector::new(),
-            threads: Mutex::new(Vec::new()),
-            settings: self,
-            n_submitted: AtomicU64::new(0),
-            n_run: AtomicU64::new(0),
-        };
-        ThreadPool { crew: Arc::new(crew) }
+        let n_max_threads = self.n_max_threads;
+        let kind = RustThreads { settings: self, handles: Mutex::default() };
+        ThreadPool { threads: Arc::new(ThreadSet::new(n_max_threads, kind)) }
     }
 }
 
-impl Crew {
-    /// Starts another thread unless the crew is complete. A thread that cannot be started is an
-    /// error only if there is none to do the work.
-    fn start_thread(self: &Arc<Self>) -> io::Result<()> {
-        let mut threads = self.lock_threads();
-        let n_threads = threads.len();
-        if n_threads >= self.settings.n_max_threads {
-            return Ok(());
-        }
-        let mut builder =
-            std::thread::Builder::new().name(format!("{}-{n_threads}", self.settings.name));
+impl RustThreads {
+    fn lock_handles(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.handles.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Kind for RustThreads {
+    type Context<'c> = ();
+    type Task = Arc<dyn Run>;
+    type Thread = ();
+    type Error = io::Error;
+
+    /// There is no context to let go of.
+    const N_TASKS_PER_TURN: u32 = u32::MAX;
+
+    fn start(&self, (): (), thread: &Arc<NewThread<Self>>) -> io::Result<()> {
+        // Held over the start: who waits for all threads finds the handle of each that is there.
+        let mut handles = self.lock_handles();
+        let name = format!("{}-{}", self.settings.name, thread.number());
+        let mut builder = std::thread::Builder::new().name(name);
         if let Some(bytes) = self.settings.stack_bytes {
             builder = builder.stack_size(bytes);
         }
-        let crew = Arc::clone(self);
-        match builder.spawn(move || crew.work()) {
-            Ok(thread) => threads.push(thread),
-            Err(error) if threads.is_empty() => return Err(error),
-            Err(_) => {}
-        }
+        let thread = Arc::clone(thread);
+        handles.push(builder.spawn(move || thread.run(()))?);
         Ok(())
     }
 
-    fn work(&self) {
-        CREW.set(self);
-        while let Next::Item(task) = self.queue.pop() {
-            task.run();
-        }
-        CREW.set(std::ptr::null());
+    fn is_no_room(&self, (): (), _error: &io::Error) -> bool {
+        true
     }
 
-    fn lock_threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn this_thread(&self, _number: usize) {}
+
+    fn begin(&self, (): (), _threads: &ThreadSet<Self>) -> bool {
+        true
+    }
+
+    fn run(
+        &self,
+        (): (),
+        _threads: &ThreadSet<Self>,
+        _slot: &Slot<()>,
+        task: Arc<dyn Run>,
+    ) -> Option<Waker<Private>> {
+        task.run();
+        None
+    }
+
+    fn without<R: Send>((): (), f: impl FnOnce() -> R + Send) -> R {
+        f()
     }
 }
 
@@ -259,7 +269,7 @@ where
         let body = unsafe { (*self.body.get()).take() };
         let Some(body) = body else { return };
         let value = panics::catch(body);
-        self.crew.n_run.fetch_add(1, Ordering::Relaxed);
+        self.threads.count_finished();
         self.outcome.settle(value);
     }
 
@@ -288,8 +298,7 @@ where
     }
 
     fn help(&self) {
-        let works_here = std::ptr::eq(CREW.get(), Arc::as_ptr(&self.crew));
-        if works_here && self.crew.queue.n_idle() == 0 {
+        if self.threads.slot_to_help_in().is_some() {
             self.run();
         }
     }

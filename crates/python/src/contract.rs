@@ -123,7 +123,7 @@ hooks! {
 
     // What Python code does for pools, queues and locks.
 
-    /// Importing its module sets the future class: see [`crate::future::set_future_class`].
+    /// Importing its module sets the future class: see [`crate::startup::set_future_class`].
     FUTURE = "manyhands._futures.future", "Future";
     /// `(future, callback)`: notes that asyncio waits for a future.
     NOTE_CHAINED = "manyhands._futures.chained", "note";

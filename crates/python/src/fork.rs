@@ -6,16 +6,19 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::contract;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// A point in the line of forks, taken when an object is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u32);
+
+/// In a forked child: what was made before belongs to another process.
+pub fn begin_generation() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
 
 impl Generation {
     /// The generation of this process.
@@ -49,37 +52,4 @@ impl Generation {
              Make a new executor after os.fork()"
         )))
     }
-}
-
-/// Lets every child that this process forks run [`after_fork_in_child`].
-pub fn hook_into(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let hooks = PyDict::new(module.py());
-    hooks.set_item("before", wrap_pyfunction!(before_fork, module)?)?;
-    hooks.set_item("after_in_parent", wrap_pyfunction!(after_fork_in_parent, module)?)?;
-    hooks.set_item("after_in_child", wrap_pyfunction!(after_fork_in_child, module)?)?;
-    contract::REGISTER_AT_FORK.get(module.py())?.call((), Some(&hooks))?;
-    Ok(())
-}
-
-/// The child is to be of our family, with references of its own to what we share.
-#[pyfunction]
-fn before_fork() {
-    manyhands_shm::family::before_fork();
-}
-
-#[pyfunction]
-fn after_fork_in_parent() {
-    manyhands_shm::family::after_fork_in_parent();
-}
-
-/// What belongs to the process that was forked is not this one's, except what is shared.
-#[pyfunction]
-fn after_fork_in_child() {
-    manyhands_shm::family::after_fork_in_child();
-    GENERATION.fetch_add(1, Ordering::Relaxed);
-    crate::dispatcher::forget_after_fork();
-    crate::process::forget_after_fork();
-    crate::worker::forget_after_fork();
-    crate::shared::locks::local_lock::forget_after_fork();
-    manyhands_queue::pipe::forget_after_fork();
 }

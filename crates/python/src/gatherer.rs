@@ -11,9 +11,9 @@ use manyhands_pool::completion::WatchId;
 use manyhands_pool::wait::Gathering;
 use pyo3::prelude::*;
 
-use crate::future::{FutureCore, Kind};
+use crate::future::{self, FutureCore, Kind};
 use crate::interrupt;
-use crate::worker;
+use crate::stopping;
 
 /// Many futures, awaited at once.
 #[pyclass(module = "manyhands._runtime", frozen)]
@@ -148,13 +148,13 @@ impl Gatherer {
 
     /// In a worker of the pool that these futures wait for: run them, if nobody else can.
     fn help(&self, py: Python<'_>) {
-        if !worker::is_worker() {
+        if !stopping::is_worker() {
             return;
         }
         let awaited: Vec<_> =
             self.lock().values().map(|(future, _)| future.clone_ref(py)).collect();
         for future in awaited {
-            worker::help(future.bind(py));
+            future::help(future.bind(py));
         }
     }
 

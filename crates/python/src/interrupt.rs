@@ -14,7 +14,7 @@ use manyhands_pool::completion::Wait;
 use manyhands_sys::clock::Deadline;
 use pyo3::prelude::*;
 
-use crate::worker;
+use crate::stopping;
 
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -29,7 +29,7 @@ pub fn wait(
     sleep: impl Fn(Option<Deadline>) -> Wait + Sync,
 ) -> PyResult<bool> {
     let is_main = manyhands_sys::thread_id::is_main();
-    let is_worker = worker::is_worker();
+    let is_worker = stopping::is_worker();
     loop {
         // One attach a slice, and only where somebody may want to interrupt.
         let (end, was_slice) = py.detach(|| {
@@ -45,7 +45,7 @@ pub fn wait(
         }
         py.check_signals()?;
         if is_worker {
-            worker::check_stopped(py)?;
+            stopping::check_stopped(py)?;
         }
     }
 }

@@ -2,15 +2,32 @@
 //!
 //! Extract, detach, call, map the error: what a class here does beyond that is what only an
 //! attached thread can do (running callables, keeping references).
+//!
+//! What belongs to futures and thread pools, from the bottom up; a module uses only those in lines
+//! above its own:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `fork`, `ending`, `call`, `async_exception`, `errors` | what any class here may need |
+//! | `stopping` | whether the calling thread's task is being stopped |
+//! | `interrupt` | waits that a signal or a stop ends |
+//! | `dispatcher` | the thread that runs callbacks and timers |
+//! | `observer`, `outcome`, `chain` | who is told of a future's end; what it ends with; asyncio |
+//! | `python_threads` | the threads of an executor, as `manyhands_pool::threads` keeps them |
+//! | `future` | manual, local and remote futures |
+//! | `gatherer`, `worker`, `process` | waits for many; what a worker thread does; process pools |
+//! | `thread_pool` | the executor |
+//! | `fork_hooks`, `startup` | what is told to all of them |
 
 mod async_exception;
 mod call;
 mod chain;
 mod contract;
-mod crew;
 mod dispatcher;
+mod ending;
 mod errors;
 mod fork;
+mod fork_hooks;
 mod future;
 mod gatherer;
 mod interrupt;
@@ -19,8 +36,11 @@ mod observer;
 mod outcome;
 mod parcel;
 mod process;
+mod python_threads;
 mod queue;
 mod shared;
+mod startup;
+mod stopping;
 mod sync;
 mod thread_pool;
 mod worker;
@@ -33,11 +53,11 @@ mod _runtime {
     #[pymodule_export]
     use super::contract::check_contract;
     #[pymodule_export]
-    use super::crew::{WorkLoop, refuse_new_tasks};
-    #[pymodule_export]
     use super::dispatcher::{call_soon, flush_callbacks, run_dispatcher};
     #[pymodule_export]
-    use super::future::{FutureCore, set_future_class};
+    use super::ending::refuse_new_tasks;
+    #[pymodule_export]
+    use super::future::FutureCore;
     #[pymodule_export]
     use super::gatherer::{Gatherer, any_error};
     #[pymodule_export]
@@ -86,7 +106,7 @@ mod _runtime {
     #[pymodule_export]
     use super::shared::locks::semaphore::SharedSemaphore;
     #[pymodule_export]
-    use super::shared::queue::SharedQueueCore;
+    use super::shared::queue::core::SharedQueueCore;
     #[pymodule_export]
     use super::shared::references::{References, collect_references};
     #[pymodule_export]
@@ -97,6 +117,8 @@ mod _runtime {
     use super::shared::values::memory::Memory;
     #[pymodule_export]
     use super::shared::values::value::SharedValue;
+    #[pymodule_export]
+    use super::startup::set_future_class;
     #[pymodule_export]
     use super::sync::barrier::Barrier;
     #[pymodule_export]
@@ -119,6 +141,8 @@ mod _runtime {
     use super::sync::thread_run::{Returning, ThreadRun};
     #[pymodule_export]
     use super::thread_pool::{ThreadPoolCore, check_options};
+    #[pymodule_export]
+    use super::worker::WorkLoop;
 
     use pyo3::prelude::*;
 
@@ -130,6 +154,6 @@ mod _runtime {
         super::shared::register();
         super::shared::prepare_classes(module.py())?;
         super::shared::values::lost_update::start();
-        super::fork::hook_into(module)
+        super::fork_hooks::hook_into(module)
     }
 }

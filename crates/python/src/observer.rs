@@ -2,14 +2,12 @@
 //!
 //! Guarantees: an exception of one is logged, as the standard does, and concerns no other.
 
-use manyhands_pool::completion::Phase;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::call::call;
 use crate::errors;
-use crate::future::FutureCore;
 
 /// Who is told of the end of a future.
 pub enum Observer {
@@ -20,33 +18,35 @@ pub enum Observer {
 }
 
 impl Observer {
-    /// Calls it.
+    /// Calls it; `waiter_method` names what a waiter is told of.
     ///
     /// # Errors
     /// What it raised, if that is no `Exception`: KeyboardInterrupt, SystemExit.
-    pub fn run(self, future: &Bound<'_, FutureCore>) -> PyResult<()> {
+    pub fn run(
+        self,
+        future: &Bound<'_, PyAny>,
+        waiter_method: impl FnOnce() -> &'static str,
+    ) -> PyResult<()> {
         let py = future.py();
         let outcome = match &self {
             Self::Callback(callback) => {
                 PyTuple::new(py, [future]).and_then(|args| call(callback.bind(py), &args, None))
             }
-            Self::Waiter(waiter) => {
-                let method = match future.get().completion().phase() {
-                    Phase::Cancelled => "add_cancelled",
-                    _ if future.get().has_error(py) => "add_exception",
-                    _ => "add_result",
-                };
-                waiter.bind(py).getattr(method).and_then(|method| {
-                    PyTuple::new(py, [future]).and_then(|args| call(&method, &args, None))
-                })
-            }
+            Self::Waiter(waiter) => waiter.bind(py).getattr(waiter_method()).and_then(|method| {
+                PyTuple::new(py, [future]).and_then(|args| call(&method, &args, None))
+            }),
         };
         let Err(error) = outcome else { return Ok(()) };
         if !error.is_instance_of::<PyException>(py) {
             return Err(error);
         }
-        let about = Some(future.as_any());
-        errors::log_exception(py, "error", "exception calling callback for %r", about, &error);
+        errors::log_exception(
+            py,
+            "error",
+            "exception calling callback for %r",
+            Some(future),
+            &error,
+        );
         Ok(())
     }
 }

@@ -302,7 +302,7 @@ fn failed_future(py: Python<'_>, error: PyErr) -> PyResult<Bound<'_, FutureCore>
 fn refusal(py: Python<'_>, error: &SubmitError) -> PyErr {
     match error {
         SubmitError::Broken(why) => broken_pool(py, why),
-        SubmitError::Closed => crate::crew::closed_error(),
+        SubmitError::Closed => crate::ending::closed_error(),
     }
 }
 

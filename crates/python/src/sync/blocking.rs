@@ -11,7 +11,7 @@ use super::site;
 use crate::async_exception;
 use crate::call::call;
 use crate::contract;
-use crate::{errors, worker};
+use crate::{errors, stopping};
 
 /// Calls `step` without the GIL until it is done (true) or timed out (false).
 ///
@@ -27,7 +27,7 @@ pub fn block(
     suspicious: bool,
     mut step: impl FnMut(Option<Deadline>, &mut Waiting<'_>) -> Wait,
 ) -> PyResult<bool> {
-    let is_worker = worker::is_worker();
+    let is_worker = stopping::is_worker();
     let is_sliced = is_worker || manyhands_sys::thread_id::is_main();
     let mut waiting = Waiting::new(resource, site::here(py)).sliced(is_sliced);
     if deadline.is_some_and(Deadline::is_now) {
@@ -75,7 +75,7 @@ unsafe impl<T> Send for OfThisThread<T> {}
 fn look_up(py: Python<'_>, is_worker: bool) -> PyResult<()> {
     py.check_signals()?;
     if is_worker {
-        worker::check_stopped(py)?;
+        stopping::check_stopped(py)?;
     }
     async_exception::receive(py)
 }

@@ -33,7 +33,7 @@ use pyo3::types::PyType;
 use super::blocking::block;
 use crate::async_exception;
 use crate::interrupt::deadline_of;
-use crate::worker::get_thread_ident;
+use crate::stopping::get_thread_ident;
 
 /// One thread, from its own first step to its last.
 #[pyclass(module = "manyhands._runtime", frozen)]

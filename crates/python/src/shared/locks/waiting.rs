@@ -20,7 +20,7 @@ use crate::contract;
 use crate::shared::containers::closing;
 use crate::shared::locks::local_lock;
 use crate::sync::site;
-use crate::{async_exception, errors, worker};
+use crate::{async_exception, errors, stopping};
 
 /// A lock that is waited for.
 pub struct Awaited<'a> {
@@ -67,7 +67,7 @@ fn block_for(
     deadline: Option<Deadline>,
     mut step: impl FnMut(&mut Waiting<'_>) -> Wait,
 ) -> PyResult<bool> {
-    let is_worker = worker::is_worker();
+    let is_worker = stopping::is_worker();
     let is_sliced = is_worker || manyhands_sys::thread_id::is_main();
     let mut waiting = Waiting::new(family, deadline, is_sliced);
     if deadline.is_some_and(Deadline::is_now) {
@@ -105,7 +105,7 @@ unsafe impl<T> Send for OfThisThread<T> {}
 fn look_up(py: Python<'_>, is_worker: bool) -> PyResult<()> {
     py.check_signals()?;
     if is_worker {
-        worker::check_stopped(py)?;
+        stopping::check_stopped(py)?;
     }
     async_exception::receive(py)
 }
