@@ -10,7 +10,7 @@ mod wait;
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use manyhands_queue::shared::{NotGot, NotPut, QUEUE, SharedQueue};
 use manyhands_shm::message::{Message, Taken};
@@ -25,6 +25,7 @@ use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use crate::call::call;
 use crate::errors;
 use crate::process::codec::out_of_memory;
+use crate::queue::coroutines::{Coroutines, coroutine_methods};
 use crate::shared::queue::item::{Item, object_of};
 use crate::shared::queue::wait::{deadline_of_call, until};
 
@@ -41,10 +42,8 @@ pub struct SharedQueueCore {
     /// This process has put something: only then `empty` of a closed queue is an error, as with
     /// the standard class.
     has_put: AtomicBool,
-    /// The coroutines of this process that wait; a `manyhands._mp.queue_async.Waiters`.
-    waiters: OnceLock<Py<PyAny>>,
-    n_async_getters: AtomicU32,
-    n_async_putters: AtomicU32,
+    /// Those of this process.
+    coroutines: Coroutines,
 }
 
 /// What came of a put that is over.
@@ -164,28 +163,17 @@ impl SharedQueueCore {
     #[inline]
     fn after_put(slf: &Bound<'_, Self>, n_items: usize) -> PyResult<()> {
         slf.get().has_put.store(true, Ordering::Relaxed);
-        match slf.get().n_async_getters.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            _ => slf.get().call_coroutines(slf.py(), "call_getters", n_items),
-        }
+        slf.get().coroutines.after_put(slf.py(), n_items)
     }
 
     /// Room is there: calls coroutines of this process that wait for it.
     #[inline]
     fn after_get(slf: &Bound<'_, Self>, n_items: usize) -> PyResult<()> {
-        match slf.get().n_async_putters.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            _ => slf.get().call_coroutines(slf.py(), "call_putters", n_items),
-        }
-    }
-
-    #[cold]
-    fn call_coroutines(&self, py: Python<'_>, which: &str, n_items: usize) -> PyResult<()> {
-        let Some(waiters) = self.waiters.get() else { return Ok(()) };
-        let method = waiters.bind(py).getattr(which)?;
-        call(&method, &(n_items,).into_pyobject(py)?, None).map(drop)
+        slf.get().coroutines.after_get(slf.py(), n_items)
     }
 }
+
+coroutine_methods!(SharedQueueCore);
 
 #[pymethods]
 impl SharedQueueCore {
@@ -197,9 +185,7 @@ impl SharedQueueCore {
             queue: OnceLock::new(),
             is_closed: AtomicBool::new(false),
             has_put: AtomicBool::new(false),
-            waiters: OnceLock::new(),
-            n_async_getters: AtomicU32::new(0),
-            n_async_putters: AtomicU32::new(0),
+            coroutines: Coroutines::default(),
         }
     }
 
@@ -383,7 +369,7 @@ impl SharedQueueCore {
         let (py, queue) = (slf.py(), Self::queue(slf)?);
         let is_immediate = immediate.map_or(Ok(false), PyAnyMethods::is_truthy)?;
         py.detach(|| queue.shutdown(is_immediate));
-        slf.get().call_coroutines(py, "call_all", 0)
+        slf.get().coroutines.after_shutdown(py)
     }
 
     /// How many items are in the queue now.
@@ -475,44 +461,11 @@ impl SharedQueueCore {
         Ok(())
     }
 
-    /// The coroutines that wait; made by `make(self)` when there is none yet.
-    fn _waiters<'py>(
-        slf: &Bound<'py, Self>,
-        make: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let (py, core) = (slf.py(), slf.get());
-        if core.waiters.get().is_none() {
-            let waiters = call(make, &(slf,).into_pyobject(py)?, None)?.unbind();
-            let _ = core.waiters.set(waiters);
-        }
-        Ok(core
-            .waiters
-            .get()
-            .map_or_else(|| py.None(), |waiters| waiters.clone_ref(py))
-            .into_bound(py))
-    }
-
-    /// So many more coroutines wait for an item.
-    fn _count_getters(&self, n_more: i32) {
-        self.n_async_getters.fetch_add(n_more as u32, Ordering::SeqCst);
-    }
-
-    /// So many more coroutines wait for room.
-    fn _count_putters(&self, n_more: i32) {
-        self.n_async_putters.fetch_add(n_more as u32, Ordering::SeqCst);
-    }
-
-    /// In a forked child: whoever waited is the parent's.
-    fn _forget_coroutines(&self) {
-        self.n_async_getters.store(0, Ordering::SeqCst);
-        self.n_async_putters.store(0, Ordering::SeqCst);
-    }
-
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if !self.is_made {
             return Ok(());
         }
-        self.waiters.get().map_or(Ok(()), |waiters| visit.call(waiters))
+        self.coroutines.traverse(&visit)
     }
 }
 
