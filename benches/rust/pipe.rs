@@ -12,26 +12,18 @@ use std::time::Instant;
 use manyhands_queue::pipe::{End, KINDS};
 use manyhands_shm::{Carried, family, object};
 use manyhands_sys::futex::{Futex, Shared};
+use manyhands_testing::fork::{ForkedParty, fork_party};
 
 const STOP: u32 = u32::MAX;
 
 /// Forks as Python does; the child runs `child` and exits.
-fn fork(child: impl FnOnce()) -> libc::pid_t {
-    family::before_fork();
+fn fork(child: impl FnOnce()) -> ForkedParty {
+    let child = || {
+        child();
+        true
+    };
     // SAFETY: this program has one thread.
-    match unsafe { libc::fork() } {
-        0 => {
-            family::after_fork_in_child();
-            child();
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(0) }
-        }
-        pid => {
-            assert!(pid > 0, "fork works");
-            family::after_fork_in_parent();
-            pid
-        }
-    }
+    unsafe { fork_party(child) }
 }
 
 fn wait_for(word: &Futex<Shared>, value: u32) {
@@ -113,9 +105,8 @@ fn main() {
     ping.store(STOP, Ordering::Release);
     ping.wake_one();
     here.send_bytes(0, b"", Carried::default(), None).expect("it is sent");
-    for pid in [bare, echo] {
-        // SAFETY: a child of ours.
-        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+    for child in [bare, echo] {
+        let _ = child.ends_well();
     }
     println!("bare futex round trip between processes   {:8.2} us", median(bare_times));
     println!("round trip of 16 bytes through a pipe     {:8.2} us", median(pipe_times));

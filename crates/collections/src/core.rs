@@ -24,10 +24,6 @@ use manyhands_sys::atomic::{AtomicU64, Ordering};
 use crate::gate::Gate;
 use crate::record::Record;
 use crate::table::{Table, Wanted};
-use crate::{list, map, record};
-
-/// The kinds of objects of this crate, to be made known at the start of a process.
-pub static KINDS: [&Kind; 3] = [&map::KIND, &list::KIND, &record::STORED_KIND];
 
 /// What a container's object is.
 #[repr(C)]

@@ -13,16 +13,20 @@
 //!
 //! The protocol, step by step, is in `README.md` beside this file.
 
+mod container;
 mod core;
 mod gate;
 mod hash;
+mod kinds;
 mod list;
 mod map;
 mod record;
 mod table;
 
-pub use crate::core::{Busy, How, KINDS};
+pub use crate::container::{Container, Contents};
+pub use crate::core::{Busy, How};
 pub use crate::gate::Gate;
-pub use crate::list::{ListGuard, SharedList};
-pub use crate::map::{Key, MapGuard, SharedMap};
+pub use crate::kinds::KINDS;
+pub use crate::list::{List, ListGuard, SharedList};
+pub use crate::map::{Key, Map, MapGuard, SharedMap};
 pub use crate::record::{Draft, Value};

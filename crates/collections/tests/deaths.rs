@@ -5,18 +5,19 @@
 //! whether they are whole, a deck that is only ever shuffled, and a number that counts. After each
 //! kill the root looks at all of it. `MANYHANDS_KILLS` sets how many are killed.
 
-use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use manyhands_collections::{Draft, SharedList, SharedMap};
 use manyhands_shm::object::register;
 use manyhands_shm::{Carried, Handle, Heap, Party, family};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
-use manyhands_sys::socket::MessageSocket;
+use manyhands_testing::dead::Dead;
+use manyhands_testing::ledger::Ledger;
+use manyhands_testing::member::{Member as Joined, Started, start};
+use manyhands_testing::random::Random;
+use manyhands_testing::spin_for;
 
-const MARK: &str = "MANYHANDS_TEST_COLLECTIONS_MEMBER";
 const N_MEMBERS: usize = 4;
 const N_KEYS: u64 = 100;
 const N_CARDS: u64 = 52;
@@ -24,39 +25,20 @@ const LONGEST_LIST: u64 = 200;
 /// Of several classes of records; the last is stored apart, so the record refers to an object.
 const LENGTHS: [usize; 8] = [16, 16, 24, 60, 200, 700, 1_900, 6_000];
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-}
-
 /// What members write down: for each how many additions it has begun, and how many it has done.
-struct Ledger {
-    heap: Arc<Heap>,
-    at: u64,
-}
+struct Notes(Ledger);
 
-impl Ledger {
-    fn word(&self, idx: u64) -> &AtomicU64 {
-        // SAFETY: inside the ledger's block, aligned, used only as an atomic.
-        unsafe { self.heap.address(self.at + idx * 8, 8).cast().as_ref() }
-    }
-
+impl Notes {
     fn complaint(&self) -> &AtomicU64 {
-        self.word(0)
+        self.0.word(0)
     }
 
     fn begun(&self, row: u64) -> &AtomicU64 {
-        self.word(1 + 2 * row)
+        self.0.word(1 + 2 * row)
     }
 
     fn done(&self, row: u64) -> &AtomicU64 {
-        self.word(2 + 2 * row)
+        self.0.word(2 + 2 * row)
     }
 }
 
@@ -135,7 +117,7 @@ fn is_whole(bytes: &[u8], of: Option<u64>) -> bool {
 }
 
 struct Member {
-    ledger: Ledger,
+    notes: Notes,
     shared: Shared,
     row: u64,
     carries: bool,
@@ -148,7 +130,7 @@ impl Member {
             0 if self.carries => Carried::collect(|| self.shared.companion.object().travel()).1,
             _ => Carried::default(),
         };
-        Draft::new(&self.ledger.heap, bytes, carried).expect("room")
+        Draft::new(self.notes.0.heap(), bytes, carried).expect("room")
     }
 
     fn step(&mut self) {
@@ -248,20 +230,20 @@ impl Member {
     }
 
     fn count(&mut self) {
-        let (begun, done) = (self.ledger.begun(self.row), self.ledger.done(self.row));
+        let (begun, done) = (self.notes.begun(self.row), self.notes.done(self.row));
         begun.fetch_add(1, Ordering::SeqCst);
         let mut guard = self.shared.counts.lock().expect("room");
         let before = guard.get(b"count").expect("room");
         let before = before.map_or(0, |value| number_of(value.bytes()));
         let bytes = (before + 1).to_le_bytes();
-        let draft = Draft::new(&self.ledger.heap, &bytes, Carried::default()).expect("room");
+        let draft = Draft::new(self.notes.0.heap(), &bytes, Carried::default()).expect("room");
         guard.insert(b"count".as_slice().into(), draft).expect("room");
         drop(guard);
         done.fetch_add(1, Ordering::SeqCst);
     }
 
     fn complain(&self, what: u64) {
-        self.ledger.complaint().store(what, Ordering::SeqCst);
+        self.notes.complaint().store(what, Ordering::SeqCst);
     }
 }
 
@@ -271,40 +253,25 @@ fn number_of(bytes: &[u8]) -> u64 {
 
 #[test]
 fn member_entry() {
-    if std::env::var_os(MARK).is_none() {
-        return;
-    }
     register(&manyhands_collections::KINDS);
-    // SAFETY: nothing else in a member reads its standard input.
-    let socket = unsafe { MessageSocket::from_stdin() }.expect("a member has a socket");
-    let Some(hello) = socket.receive().expect("a first message") else { return };
-    let (words, handles) = hello.bytes.split_at(40);
-    let words: Vec<u64> = words.chunks_exact(8).map(number_of).collect();
-    let fd = hello.fds.into_iter().next().expect("the heap comes along");
     // SAFETY: the heap of this test, and a number of the joining process alone.
-    let heap = unsafe { family::join(fd, Party::from_number(words[0] as u32)) }.expect("a heap");
+    let joined = Joined::of_this_process(|fd, party| unsafe { family::join(fd, party) });
+    let Some(joined) = joined.expect("a heap") else { return };
+    let [at, len, row, seed, carries] = joined.words;
+    // SAFETY: what the root has sent, which outlives its members.
+    let notes = Notes(unsafe { Ledger::open(&joined.heap, [at, len]) });
     let mut member = Member {
-        ledger: Ledger { heap, at: words[1] },
-        shared: Shared::open(handles),
-        row: words[2],
-        carries: words[4] != 0,
-        random: Random(words[3] | 1),
+        notes,
+        shared: Shared::open(&joined.bytes),
+        row,
+        carries: carries != 0,
+        random: Random::new(seed),
     };
-    // The root's death closes the socket: no member survives it.
-    while socket.try_receive().is_err() {
-        (0..50).for_each(|_| member.step());
-    }
-    manyhands_sys::thread::exit_now(0);
-}
-
-struct Started {
-    process: Child,
-    party: Party,
-    _socket: MessageSocket,
+    joined.work(|| member.step());
 }
 
 struct Root {
-    ledger: Ledger,
+    notes: Notes,
     shared: Shared,
     n_rows: u64,
     carries: bool,
@@ -313,28 +280,16 @@ struct Root {
 
 impl Root {
     fn start(&mut self) -> Started {
-        let (ours, theirs) = MessageSocket::pair().expect("a socket pair");
-        let heap = &self.ledger.heap;
-        let party = heap.new_party().expect("a number");
-        let process = Command::new(std::env::current_exe().expect("the test binary has a path"))
-            .args(["member_entry", "--exact", "--nocapture", "--quiet"])
-            .env(MARK, "1")
-            .stdin(Stdio::from(theirs.into_fd()))
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("a member starts");
-        let seed = self.random.below(u64::MAX);
-        let number = u64::from(party.number());
-        let words = [number, self.ledger.at, self.n_rows, seed, u64::from(self.carries)];
-        let mut hello: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        hello.extend(self.shared.handles());
-        ours.send(&hello, &[heap.fd().as_fd()]).expect("a member listens");
+        let ledger = &self.notes.0;
+        let [at, len] = ledger.to_words();
+        let seed = self.random.next_u64();
+        let words = [at, len, self.n_rows, seed, u64::from(self.carries)];
         self.n_rows += 1;
-        Started { process, party, _socket: ours }
+        start(ledger.heap(), &words, &self.shared.handles()).expect("a member starts")
     }
 
     fn check(&self) {
-        assert_eq!(self.ledger.complaint().load(Ordering::SeqCst), 0, "a member complained");
+        assert_eq!(self.notes.complaint().load(Ordering::SeqCst), 0, "a member complained");
         let guard = self.shared.map.lock().expect("room");
         let keys: Vec<u64> = guard.keys().map(|key| number_of(key.compared)).collect();
         assert_eq!(keys.len() as u64, guard.len(), "the count is right");
@@ -367,13 +322,13 @@ impl Root {
     }
 
     fn n_done(&self) -> u64 {
-        (0..self.n_rows).map(|row| self.ledger.done(row).load(Ordering::SeqCst)).sum()
+        (0..self.n_rows).map(|row| self.notes.done(row).load(Ordering::SeqCst)).sum()
     }
 
     fn check_count(&self) {
         let count = self.shared.counts.get(b"count").expect("room");
         let count = count.map_or(0, |bytes| number_of(&bytes));
-        let begun = |row| self.ledger.begun(row).load(Ordering::SeqCst);
+        let begun = |row| self.notes.begun(row).load(Ordering::SeqCst);
         let (begun, done) = ((0..self.n_rows).map(begun).sum::<u64>(), self.n_done());
         assert!((done..=begun).contains(&count), "{done} <= {count} <= {begun}");
     }
@@ -385,7 +340,7 @@ impl Root {
 }
 
 fn n_kills() -> u64 {
-    std::env::var("MANYHANDS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(80)
+    manyhands_testing::n_kills(80)
 }
 
 /// Both fuzzes of this program use the family's heap, and each looks at what is left in it.
@@ -407,44 +362,31 @@ fn fuzz(carries: bool) -> Left {
     let n_kills = n_kills();
     let heap = family::heap().expect("a heap");
     let ledger_len = 8 * (1 + 2 * (n_kills + N_MEMBERS as u64));
-    let mut block = heap.alloc(ledger_len.max(1 << 18)).expect("room");
-    block.fill(0);
-    let ledger = Ledger { heap: Arc::clone(&heap), at: block.at().offset };
+    let notes = Notes(Ledger::create(&heap, ledger_len.max(1 << 18)));
     let shared = Shared::create(&heap);
-    let random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut root = Root { ledger, shared, n_rows: 0, carries, random };
+    let random = Random::new(Random::SEED);
+    let mut root = Root { notes, shared, n_rows: 0, carries, random };
     let mut members: Vec<_> = (0..N_MEMBERS).map(|_| root.start()).collect();
-    let mut unburied: Vec<Party> = Vec::new();
+    let mut unburied: Vec<Dead> = Vec::new();
     for n_killed in 0..n_kills {
         root.wait_for_work();
-        let until = Instant::now() + Duration::from_micros(root.random.below(12_000));
-        while Instant::now() < until {
-            std::hint::spin_loop();
-        }
-        let mut victim = members.swap_remove(root.random.below(N_MEMBERS as u64) as usize);
-        victim.process.kill().expect("a child can be killed");
-        victim.process.wait().expect("a child can be waited for");
-        unburied.push(victim.party);
+        spin_for(Duration::from_micros(root.random.below(12_000)));
+        let victim = members.swap_remove(root.random.index(N_MEMBERS));
+        unburied.push(victim.kill());
         // Others may come to what it left before it is buried, or after.
         if n_killed % 3 == 0 {
-            // SAFETY: its process has ended, or was never started.
-            unburied.drain(..).for_each(|party| _ = unsafe { heap.bury(party) });
+            unburied.drain(..).for_each(|dead| _ = dead.bury(&heap));
         }
         root.check();
         members.push(root.start());
     }
-    for mut member in members {
-        member.process.kill().expect("a child can be killed");
-        member.process.wait().expect("a child can be waited for");
-        unburied.push(member.party);
-    }
-    // SAFETY: its process has ended, or was never started.
-    unburied.drain(..).for_each(|party| _ = unsafe { heap.bury(party) });
+    unburied.extend(members.into_iter().map(Started::kill));
+    unburied.drain(..).for_each(|dead| _ = dead.bury(&heap));
     root.check();
     root.check_count();
     println!("{n_kills} killed, {} of them inside", root.n_mended());
     let handles = root.shared.handles();
-    drop((root, block));
+    drop(root);
     let living = Shared::living(&handles);
     heap.trim();
     Left { bytes: heap.claimed_bytes(), n_blocks: heap.count_held_by(Party::FAMILY), living }

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use manyhands::{Future, ProcessPool, TaskError};
 use manyhands_sys::pid::{PidFd, Signal};
+use manyhands_testing::random::Random;
 
 manyhands::test_entry!();
 
@@ -102,7 +103,7 @@ fn kills_of_random_workers_lose_no_task_but_those_that_ran() {
     let pool = pool(2);
     let submit = |n| pool.submit(double_slowly::task, n).unwrap();
     let mut futures: VecDeque<_> = (0..N_IN_FLIGHT).map(submit).collect();
-    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = Random::new(Random::SEED);
     // One is killed for certain, as soon as there is one.
     while !kill_one(&pool, 0) {
         std::thread::yield_now();
@@ -110,8 +111,7 @@ fn kills_of_random_workers_lose_no_task_but_those_that_ran() {
     let (mut n_replied, mut n_crashed, mut n_kills) = (0, 0, 1);
     for n in 0..N_TASKS {
         if n % TASKS_PER_KILL == 0 {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            n_kills += u64::from(kill_one(&pool, (dice >> 33) as usize));
+            n_kills += u64::from(kill_one(&pool, random.index(usize::MAX)));
         }
         match futures.pop_front().unwrap().result() {
             Ok(doubled) => {

@@ -8,6 +8,8 @@ use manyhands::{
     OwnerDied, Process, Shared, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex,
     SharedSemaphore, TaskError,
 };
+use manyhands_testing::n_kills;
+use manyhands_testing::random::Random;
 
 manyhands::test_entry!();
 
@@ -223,10 +225,6 @@ fn count_for_ever(
     }
 }
 
-fn n_kills() -> u64 {
-    std::env::var("MANYHANDS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
-}
-
 #[test]
 fn what_a_mutex_guards_is_conserved_through_kills() {
     let zero = || Shared::new(0_u64).expect("a cell");
@@ -236,20 +234,17 @@ fn what_a_mutex_guards_is_conserved_through_kills() {
         let args = (account.clone(), n_done.clone(), n_here.clone(), n_told.clone());
         Process::spawn(count_for_ever::task, args).expect("a process")
     };
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = Random::new(Random::SEED);
     let mut processes: VecDeque<_> = (0..3).map(|_| start()).collect();
     let mut n_started = 3;
     // Until so many were killed, and one of them was an owner.
-    while n_started < 3 + n_kills() || n_told.get() == 0 {
+    while n_started < 3 + n_kills(200) || n_told.get() == 0 {
         // After each death the others go on; killed sooner, nobody would live to notice the death.
         let n_before = n_done.get();
         while n_here.get() < n_started || n_done.get() == n_before {
             std::thread::yield_now();
         }
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        std::thread::sleep(Duration::from_micros(random % 2_000));
+        std::thread::sleep(Duration::from_micros(random.below(2_000)));
         let process = processes.pop_front().expect("three run");
         process.kill();
         processes.push_back(start());

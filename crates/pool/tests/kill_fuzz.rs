@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use manyhands_pool::error::TaskError;
 use manyhands_pool::process::{ProcessPool, ProcessTask, TaskOptions};
 use manyhands_sys::pid::{PidFd, Signal};
+use manyhands_testing::random::Random;
 use support::tallied::{self, Tally, Work, payload};
 use support::{end_of, finish, guard, pool, pool_with, submit};
 
@@ -25,17 +26,6 @@ const WINDOW: usize = 64;
 const TASKS_PER_KILL: usize = 400;
 const MAX_KILLS: usize = 2 * N_KILLS;
 const MAX_TASKS: usize = TASKS_PER_KILL * (MAX_KILLS + 1) + N_SUBMITTERS * WINDOW;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-}
 
 #[derive(Debug, Default)]
 struct Ends {
@@ -112,7 +102,7 @@ fn submit_until(
     ends: &Mutex<Ends>,
     n_killed: &AtomicUsize,
 ) {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let functions = [tallied::function(&pools[0]), tallied::function(&pools[1])];
     while !done.load(Ordering::Acquire) {
         let n_allowed = TASKS_PER_KILL * (n_killed.load(Ordering::Relaxed) + 1);
@@ -191,7 +181,7 @@ fn kill_workers(
     is_mixed: impl Fn() -> bool,
     has_failed: impl Fn() -> bool,
 ) {
-    let mut random = Random(0x1234_5678_9abc_def1);
+    let mut random = Random::new(0x1234_5678_9abc_def1);
     let mut stopped: Vec<(Instant, PidFd)> = Vec::new();
     while (n_killed.load(Ordering::Relaxed) < N_KILLS || !is_mixed()) && !has_failed() {
         let now = Instant::now();

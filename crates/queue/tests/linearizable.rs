@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use manyhands_queue::{Arrival, LastFirst, Locked, Nothing, Queue, Refused, Ring, Store};
+use manyhands_testing::random::Random;
 
 const N_THREADS: usize = 3;
 const N_CALLS: usize = 4;
@@ -89,11 +90,10 @@ fn is_explained(
 }
 
 fn check<S: Store<u32>>(new: fn() -> S, next: fn(&mut VecDeque<u32>) -> Option<u32>) {
-    let mut seed = 0x9e37_79b9_usize;
+    let mut random = Random::new(Random::SEED);
     for _ in 0..N_HISTORIES {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let queue = Queue::with_store(new());
-        let history = record(&queue, seed >> 20);
+        let history = record(&queue, random.index(1 << 44));
         let maxsize = queue.maxsize();
         assert!(is_explained(&history, &VecDeque::new(), maxsize, next), "{history:#?}");
     }

@@ -6,64 +6,31 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use manyhands_queue::Deadline;
 use manyhands_queue::pipe::{End, KINDS, NoMessage};
-use manyhands_shm::{Block, Carried, Heap, Party, family, object};
+use manyhands_shm::{Carried, Heap, family, object};
+use manyhands_testing::fork::{ForkedParty, fork_party};
+use manyhands_testing::ledger::Ledger;
+use manyhands_testing::random::Random;
 
 /// Forks as Python does; the child runs `child` and exits.
-fn forked(child: impl FnOnce()) -> (libc::pid_t, Party) {
-    family::before_fork();
+fn forked(heap: &Arc<Heap>, child: impl FnOnce()) -> ForkedParty {
+    let child = || {
+        child();
+        true
+    };
     // SAFETY: the only test of this program, and it starts no thread.
-    match unsafe { libc::fork() } {
-        0 => {
-            family::after_fork_in_child();
-            child();
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(0) }
-        }
-        pid => {
-            assert!(pid > 0, "fork works");
-            family::after_fork_in_parent();
-            let (heap, party) = family::last_forked().expect("the child is a party");
-            heap.name_party(party, pid as u32);
-            (pid, party)
-        }
-    }
-}
-
-fn kill(pid: libc::pid_t) {
-    // SAFETY: a child of ours that was not waited for.
-    unsafe {
-        libc::kill(pid, libc::SIGKILL);
-        libc::waitpid(pid, std::ptr::null_mut(), 0);
-    }
+    unsafe { fork_party(child) }.named(heap)
 }
 
 fn body(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = seed.to_le_bytes().to_vec();
     bytes.extend((0..len).map(|idx| (seed.wrapping_mul(31) + idx as u64 * 7) as u8));
     bytes
-}
-
-/// Counters that a child leaves behind, in the heap.
-struct Tally {
-    block: Block,
-}
-
-impl Tally {
-    fn new(heap: &std::sync::Arc<Heap>) -> Self {
-        let mut block = heap.alloc(4096).unwrap();
-        block.fill(0);
-        Self { block }
-    }
-
-    fn at(&self, idx: usize) -> &AtomicU64 {
-        // SAFETY: inside the block, aligned, used only as atomics after this.
-        unsafe { &*self.block.as_ptr().cast::<AtomicU64>().add(idx) }
-    }
 }
 
 /// Sends for ever: 8 bytes of number, and a body that follows from it. Says before each message
@@ -83,21 +50,20 @@ fn send_for_ever(writer: &End, sender: u64, sent: &AtomicU64) {
     }
 }
 
-fn n_kills() -> usize {
-    std::env::var("MANYHANDS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
+fn n_kills() -> u64 {
+    manyhands_testing::n_kills(60)
 }
 
-/// A pause of up to a few milliseconds, another one each time.
-fn random_pause(state: &mut u64) {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    std::thread::sleep(Duration::from_micros(*state >> 33 & 0xfff));
+/// Up to a few milliseconds, another time each time.
+fn a_moment(random: &mut Random) -> Duration {
+    Duration::from_micros(random.below(1 << 12))
 }
 
 #[test]
 fn killed_senders_and_receivers_cost_at_most_what_they_held() {
     object::register(&KINDS);
     let heap = family::heap().unwrap();
-    let mut random = 7;
+    let mut random = Random::new(7);
     killed_senders(&heap, &mut random);
     killed_receivers(&heap, &mut random);
     the_end_of_file_comes_when_the_last_holder_is_killed(&heap);
@@ -105,18 +71,18 @@ fn killed_senders_and_receivers_cost_at_most_what_they_held() {
 }
 
 /// Senders are killed while this process receives, and while another sender goes on.
-fn killed_senders(heap: &std::sync::Arc<Heap>, random: &mut u64) {
+fn killed_senders(heap: &Arc<Heap>, random: &mut Random) {
     let (reader, writer) = End::pair(heap, false).unwrap();
-    let tally = Tally::new(heap);
+    let tally = Ledger::create(heap, 4096);
     let mut next: HashMap<u64, u64> = HashMap::new();
     let mut lost = 0;
     let start = |sender: u64| {
-        tally.at(sender as usize % 256).store(0, Ordering::SeqCst);
-        forked(|| send_for_ever(&writer, sender, tally.at(sender as usize % 256)))
+        tally.word(sender % 256).store(0, Ordering::SeqCst);
+        forked(heap, || send_for_ever(&writer, sender, tally.word(sender % 256)))
     };
     let mut living = vec![(0_u64, start(0)), (1, start(1))];
-    for kill_nr in 0..n_kills() as u64 {
-        let until = Instant::now() + Duration::from_micros(*random >> 33 & 0xfff);
+    for kill_nr in 0..n_kills() {
+        let until = Instant::now() + a_moment(random);
         let mut n_received = 0;
         while Instant::now() < until || n_received == 0 {
             let soon = Some(Deadline::after(Duration::from_secs(20)));
@@ -124,21 +90,16 @@ fn killed_senders(heap: &std::sync::Arc<Heap>, random: &mut u64) {
             check(&received.bytes, &mut next, &mut lost);
             n_received += 1;
         }
-        let (sender, (pid, party)) = living.remove(0);
-        kill(pid);
+        let (sender, process) = living.remove(0);
+        let dead = process.kill();
         if kill_nr % 2 == 0 {
             // The other half is found by those who look around.
-            // SAFETY: its process has ended, or was never started.
-            unsafe { heap.bury(party) };
+            dead.bury(heap);
         }
         living.push((sender + 2, start(sender + 2)));
-        random_pause(random);
+        std::thread::sleep(a_moment(random));
     }
-    for (_, (pid, party)) in living {
-        kill(pid);
-        // SAFETY: its process has ended, or was never started.
-        unsafe { heap.bury(party) };
-    }
+    living.into_iter().for_each(|(_, process)| _ = process.kill().bury(heap));
     drop(writer);
     loop {
         match reader.receive_bytes(Some(Deadline::after(Duration::from_secs(20)))) {
@@ -162,7 +123,7 @@ fn check(bytes: &[u8], next: &mut HashMap<u64, u64>, lost: &mut u64) {
 }
 
 /// Receivers are killed while this process sends, and while another receiver goes on.
-fn killed_receivers(heap: &std::sync::Arc<Heap>, random: &mut u64) {
+fn killed_receivers(heap: &Arc<Heap>, random: &mut Random) {
     let (reader, writer) = End::pair(heap, false).unwrap();
     let (log_reader, log_writer) = End::pair(heap, false).unwrap();
     let writer = RefCell::new(Some(writer));
@@ -185,10 +146,10 @@ fn killed_receivers(heap: &std::sync::Arc<Heap>, random: &mut u64) {
         Some(())
     };
     let now = Some(Deadline::NOW);
-    let mut living = vec![forked(receive_for_ever), forked(receive_for_ever)];
+    let mut living = vec![forked(heap, receive_for_ever), forked(heap, receive_for_ever)];
     let mut n_sent = 0_u64;
     for kill_nr in 0..n_kills() {
-        let until = Instant::now() + Duration::from_micros(*random >> 33 & 0xfff);
+        let until = Instant::now() + a_moment(random);
         while Instant::now() < until {
             let len = if n_sent % 50 == 7 { 300_000 } else { (n_sent as usize * 97) % 3000 };
             let soon = Some(Deadline::after(Duration::from_secs(20)));
@@ -199,41 +160,34 @@ fn killed_receivers(heap: &std::sync::Arc<Heap>, random: &mut u64) {
             writer.as_ref().unwrap().send_bytes(0, &bytes, Carried::default(), soon).unwrap();
             n_sent += 1;
         }
-        let (pid, party) = living.remove(0);
-        kill(pid);
+        let dead = living.remove(0).kill();
         if kill_nr % 2 == 0 {
-            // SAFETY: its process has ended, or was never started.
-            unsafe { heap.bury(party) };
+            dead.bury(heap);
         }
-        living.push(forked(receive_for_ever));
-        random_pause(random);
+        living.push(forked(heap, receive_for_ever));
+        std::thread::sleep(a_moment(random));
     }
     writer.take();
     // The living ones read the rest and end by the end of file; this process has the reader too,
     // and no writer.
-    for (pid, party) in living {
-        loop {
+    for receiver in living {
+        while !receiver.process.has_ended() {
             while note(&log_reader, now).is_some() {}
-            // SAFETY: a child of ours that was not waited for.
-            if unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) } == pid {
-                break;
-            }
             std::thread::yield_now();
         }
-        // SAFETY: its process has ended, or was never started.
-        unsafe { heap.bury(party) };
+        receiver.ends_well().bury(heap);
     }
     drop(log_writer);
     while note(&log_reader, None).is_some() {}
     // A receiver that is killed may have one message in hand, and one that it has not logged.
     let n_lost = n_sent - seen.len() as u64;
-    assert!(n_lost <= 2 * n_kills() as u64, "{n_lost} of {n_sent} messages were lost");
+    assert!(n_lost <= 2 * n_kills(), "{n_lost} of {n_sent} messages were lost");
 }
 
-fn the_end_of_file_comes_when_the_last_holder_is_killed(heap: &std::sync::Arc<Heap>) {
+fn the_end_of_file_comes_when_the_last_holder_is_killed(heap: &Arc<Heap>) {
     for is_told in [true, false] {
         let (a, b) = End::pair(heap, true).unwrap();
-        let (pid, party) = forked(|| {
+        let holder = forked(heap, || {
             a.send_bytes(0, b"I have it", Carried::default(), None).unwrap();
             loop {
                 std::thread::park();
@@ -241,10 +195,9 @@ fn the_end_of_file_comes_when_the_last_holder_is_killed(heap: &std::sync::Arc<He
         });
         drop(a);
         assert_eq!(b.receive_bytes(None).unwrap().bytes, b"I have it");
-        kill(pid);
+        let dead = holder.kill();
         if is_told {
-            // SAFETY: its process has ended, or was never started.
-            unsafe { heap.bury(party) };
+            dead.bury(heap);
             assert!(b.is_ready());
         }
         assert_eq!(b.receive_bytes(None).unwrap_err(), NoMessage::EndOfFile);

@@ -2,7 +2,7 @@
 //!
 //! A party cuts small blocks only from regions it owns, so no two parties compete for the same
 //! free block; a block is given back by whoever holds it, with one swap of its word. The private
-//! list of owned regions below is only a way to find free blocks fast: it holds no truth.
+//! list of owned regions (`local.rs`) is only a way to find free blocks fast: it holds no truth.
 //!
 //! What a process gets, here or from others, it has reached: whoever has a [`Block`] can use it.
 //! That it may map no more is an error before anything has changed.
@@ -11,49 +11,16 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 
-use crate::block::{Block, BlockRef, Place, Stamp, Ticket};
-use crate::heap::{Heap, OutOfMemory};
+use crate::block::{Block, Place, Stamp, Ticket};
+use crate::heap::Heap;
+use crate::layout::BlockRef;
 use crate::layout::{
-    BlockWord, N_CLASSES, REGION, RegionKind, RegionWord, blocks_at, class_of, class_size, n_blocks,
+    BlockWord, REGION, RegionKind, RegionWord, blocks_at, class_of, class_size, n_blocks,
 };
+use crate::local::{Local, OwnedRegion};
+use crate::out_of_memory::OutOfMemory;
 use crate::party::Party;
 use crate::search::Search;
-
-/// The small regions this process allocates from.
-#[derive(Default)]
-pub(crate) struct Local {
-    classes: [Class; N_CLASSES],
-}
-
-impl Local {
-    /// Makes a region that was another party's one to allocate from.
-    pub(crate) fn adopt(&mut self, idx: u64, class: usize) {
-        let region = OwnedRegion::new(idx);
-        self.classes[class].regions.push(region);
-    }
-}
-
-#[derive(Default)]
-struct Class {
-    regions: Vec<OwnedRegion>,
-    /// Where the last free block was found.
-    cursor: usize,
-}
-
-struct OwnedRegion {
-    idx: u64,
-    next_block: u64,
-    /// The freed counter at the time no block was free; until it changes a look is a waste.
-    full_at: Option<u32>,
-    /// Bytes from its start that are known to be backed with pages.
-    committed: u64,
-}
-
-impl OwnedRegion {
-    const fn new(idx: u64) -> Self {
-        Self { idx, next_block: 0, full_at: None, committed: 0 }
-    }
-}
 
 /// So much of a small region is backed with pages at a time.
 const SMALL_STEP: u64 = 32 << 10;

@@ -6,18 +6,10 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use crate::heap::{Heap, OutOfMemory};
+use crate::heap::Heap;
+use crate::layout::BlockRef;
+use crate::out_of_memory::OutOfMemory;
 use crate::party::Party;
-
-/// Where a block lies: the same in every member of the family. Plain data; holds nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct BlockRef {
-    /// Bytes from the start of the heap.
-    pub offset: u64,
-    /// Bytes asked for.
-    pub len: u64,
-}
 
 /// One block, and never a later one at the same place: for notes that may be read long after they
 /// were written. Plain data; holds nothing.

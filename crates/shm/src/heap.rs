@@ -13,11 +13,11 @@ use manyhands_sys::memory::MemoryFile;
 use manyhands_sys::per_fork::PerFork;
 use manyhands_sys::windows::{WINDOW, Windows};
 
-use crate::alloc::Local;
-use crate::block::BlockRef;
 use crate::budget::Budget;
-use crate::layout::{Header, Layout, MAGIC, PAGE, REGION, RegionLine, VERSION, class_of};
-use crate::object::Registry;
+use crate::layout::{BlockRef, Header, Layout, MAGIC, PAGE, REGION, RegionLine, VERSION, class_of};
+use crate::local::Local;
+use crate::object::registry::Registry;
+use crate::out_of_memory::OutOfMemory;
 use crate::party::Party;
 
 /// One family's shared memory, seen from one of its members.
@@ -37,13 +37,6 @@ pub struct Heap {
 pub struct HeapConfig {
     /// The most bytes all blocks together may take; by default only memory itself is the limit.
     pub limit_bytes: Option<u64>,
-}
-
-/// A block could not be had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutOfMemory {
-    pub(crate) wanted: u64,
-    pub(crate) why: String,
 }
 
 /// What is tried first. It costs nothing before it is used; smaller ones are for systems that
@@ -307,26 +300,6 @@ impl Heap {
 fn random() -> u64 {
     RandomState::new().hash_one((std::process::id(), monotonic_ns())) | 1
 }
-
-impl OutOfMemory {
-    /// `wanted` bytes could not be had, because: `why`.
-    pub const fn new(wanted: u64, why: String) -> Self {
-        Self { wanted, why }
-    }
-
-    /// Bytes that were asked for.
-    pub const fn wanted(&self) -> u64 {
-        self.wanted
-    }
-}
-
-impl fmt::Display for OutOfMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes of shared memory could not be had: {}", self.wanted, self.why)
-    }
-}
-
-impl std::error::Error for OutOfMemory {}
 
 impl fmt::Debug for Heap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

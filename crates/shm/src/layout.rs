@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! offset 0          header (one page)
-//!        4096       parties        64 bytes each      who is in the family, see `party.rs`
+//!        4096       parties        64 bytes each      who is in the family, see `members.rs`
 //!        …          region table   16 bytes a region  who owns it, and what is known of it
 //!        data_at    region 0, region 1, …            256 KiB each
 //! ```
@@ -20,6 +20,16 @@ use manyhands_sys::windows::WINDOW;
 
 use crate::party::{PARTIES_LEN, Party};
 
+/// Where a block lies: the same in every member of the family. Plain data; holds nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct BlockRef {
+    /// Bytes from the start of the heap.
+    pub offset: u64,
+    /// Bytes asked for.
+    pub len: u64,
+}
+
 /// First page of the file.
 #[repr(C)]
 pub(crate) struct Header {
@@ -36,7 +46,7 @@ pub(crate) struct Header {
     pub(crate) family: AtomicU64,
     /// Who sweeps or trims at the moment; 0: nobody.
     pub(crate) undertaker: AtomicU64,
-    /// Bytes that all members have ever asked the system for; see `budget.rs`.
+    /// Bytes that all members have ever asked the system for; see `charge.rs`.
     pub(crate) committed: AtomicU64,
     /// Not 0: somebody could not finish a burial, for want of address space.
     pub(crate) n_unfinished: AtomicU64,

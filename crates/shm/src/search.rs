@@ -3,9 +3,10 @@
 //! What is free may lie in windows that the process has not mapped yet, and may not: then only
 //! those are looked at that it has.
 
-use crate::block::BlockRef;
-use crate::heap::{Heap, OutOfMemory};
+use crate::heap::Heap;
+use crate::layout::BlockRef;
 use crate::layout::REGION;
+use crate::out_of_memory::OutOfMemory;
 use manyhands_sys::atomic::Ordering;
 
 /// One search for `n` regions in a row.

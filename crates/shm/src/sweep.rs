@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use manyhands_sys::atomic::Ordering;
 
-use crate::alloc::Local;
 use crate::heap::Heap;
 use crate::layout::{BlockWord, RegionKind, RegionWord, n_blocks};
+use crate::local::Local;
 use crate::object;
-use crate::party::Party;
+use crate::party::{Party, is_object};
 
 /// What a sweep gave back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,8 +93,7 @@ impl Heap {
 
     /// How many blocks a party holds at the moment: looks at all of them. Objects are the family's.
     pub fn count_held_by(&self, party: Party) -> u64 {
-        let is_its =
-            |holder: Party| holder == party || party == Party::FAMILY && object::is_object(holder);
+        let is_its = |holder: Party| holder == party || party == Party::FAMILY && is_object(holder);
         let _turn = self.undertake();
         let end = self.header().high_water.load(Ordering::Acquire);
         let held = (0..end).map(|idx| {

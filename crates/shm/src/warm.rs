@@ -19,9 +19,11 @@ use std::sync::Arc;
 
 use manyhands_sys::atomic::Ordering;
 
-use crate::block::{Block, BlockRef, Stamp};
-use crate::heap::{Heap, OutOfMemory};
+use crate::block::{Block, Stamp};
+use crate::heap::Heap;
+use crate::layout::BlockRef;
 use crate::layout::{PAGE, REGION, RegionKind, RegionWord, class_of};
+use crate::out_of_memory::OutOfMemory;
 
 /// Regions of all warm runs together: 64 MiB.
 const LARGEST_TOTAL: u64 = 256;

@@ -5,52 +5,24 @@
 
 use std::sync::Arc;
 
-use manyhands_shm::{Block, BlockRef, Heap, Party, family};
+use manyhands_shm::{BlockRef, Heap, Party, family};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
+use manyhands_testing::fork::{ForkedParty, fork_party};
+use manyhands_testing::ledger::Ledger;
+
+/// Forks as Python does; the child runs `child` and ends.
+fn fork(child: impl FnOnce()) -> ForkedParty {
+    let child = || {
+        child();
+        true
+    };
+    // SAFETY: the only test of this program, and it starts no thread before.
+    unsafe { fork_party(child) }
+}
 
 /// Words that a child leaves behind.
-struct Words {
-    block: Block,
-}
-
-impl Words {
-    fn new(heap: &Arc<Heap>) -> Self {
-        let mut block = heap.alloc(64).expect("room");
-        block.fill(0);
-        Self { block }
-    }
-
-    fn at(&self, idx: usize) -> &AtomicU64 {
-        assert!(idx < 8);
-        // SAFETY: inside the block, aligned, used only as atomics after this.
-        unsafe { &*self.block.as_ptr().cast::<AtomicU64>().add(idx) }
-    }
-}
-
-/// Forks as Python does; the child runs `child` and ends. `None`: there was no plan for it.
-fn fork(child: impl FnOnce()) -> (libc::pid_t, Party) {
-    family::before_fork();
-    // SAFETY: the only test of this program, and it starts no thread before.
-    match unsafe { libc::fork() } {
-        0 => {
-            family::after_fork_in_child();
-            child();
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(0) }
-        }
-        pid => {
-            assert!(pid > 0, "fork works");
-            family::after_fork_in_parent();
-            (pid, family::last_forked().expect("the child was announced").1)
-        }
-    }
-}
-
-fn wait_for(pid: libc::pid_t) {
-    let mut status = 0;
-    // SAFETY: a child of ours, and a place for its status.
-    unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child ended well");
+fn words(heap: &Arc<Heap>) -> Ledger {
+    Ledger::create(heap, 64)
 }
 
 /// The child leaves a block to whoever takes it over, and says where it is.
@@ -72,65 +44,62 @@ fn a_dead_party_is_buried_by_who_has_to_take_over_what_it_left() {
 }
 
 fn what_is_left_to_the_launcher_outlasts_the_looks_of_others(heap: &Arc<Heap>) {
-    let words = Words::new(heap);
-    let (pid, worker) = fork(|| {
-        while words.at(0).load(Ordering::SeqCst) == 0 {
+    let words = words(heap);
+    let worker = fork(|| {
+        while words.word(0).load(Ordering::SeqCst) == 0 {
             std::thread::yield_now();
         }
-        leave_a_reply(heap, words.at(1));
+        leave_a_reply(heap, words.word(1));
     });
-    heap.reserve_burial(worker);
-    words.at(0).store(1, Ordering::SeqCst);
-    wait_for(pid);
+    heap.reserve_burial(worker.party);
+    words.word(0).store(1, Ordering::SeqCst);
+    let dead = worker.ends_well();
+    let worker = dead.party();
     assert!(!heap.is_alive(worker));
     // Whoever waits at a pipe does this now and then, in the launcher and in others.
     heap.bury_the_dead();
-    let (pid, other) = fork(|| _ = heap.bury_the_dead());
-    wait_for(pid);
-    // SAFETY: its process has ended, or was never started.
-    unsafe { heap.bury(other) };
+    fork(|| _ = heap.bury_the_dead()).ends_well().bury(heap);
     assert!(heap.is_listed(worker));
     // SAFETY: left there by its holder, and not in use.
-    let reply = unsafe { heap.take_over(reply_at(words.at(1)), worker) }.expect("room");
+    let reply = unsafe { heap.take_over(reply_at(words.word(1)), worker) }.expect("room");
     assert!(reply.is_some(), "the reply was swept before its launcher took it over");
-    // SAFETY: its process has ended, or was never started.
-    unsafe { heap.bury(worker) };
+    dead.bury(heap);
     assert!(!heap.is_listed(worker));
 }
 
 fn anybody_buries_a_party_whose_launcher_is_dead(heap: &Arc<Heap>) {
-    let words = Words::new(heap);
-    let (pid, launcher) = fork(|| {
-        let (pid, worker) = fork(|| {
-            while words.at(0).load(Ordering::SeqCst) == 0 {
+    let words = words(heap);
+    let launcher = fork(|| {
+        let worker = fork(|| {
+            while words.word(0).load(Ordering::SeqCst) == 0 {
                 std::thread::yield_now();
             }
-            leave_a_reply(heap, words.at(1));
+            leave_a_reply(heap, words.word(1));
         });
-        heap.reserve_burial(worker);
-        words.at(2).store(worker.number().into(), Ordering::SeqCst);
-        words.at(0).store(1, Ordering::SeqCst);
-        wait_for(pid);
+        heap.reserve_burial(worker.party);
+        words.word(2).store(worker.party.number().into(), Ordering::SeqCst);
+        words.word(0).store(1, Ordering::SeqCst);
+        let _ = worker.ends_well();
     });
-    wait_for(pid);
-    let worker = Party::from_number(words.at(2).load(Ordering::SeqCst) as u32);
+    let launcher = launcher.ends_well().party();
+    let worker = Party::from_number(words.word(2).load(Ordering::SeqCst) as u32);
     heap.bury_the_dead();
     assert!(!heap.is_listed(launcher) && !heap.is_listed(worker));
     // SAFETY: left there by its holder, and not in use.
-    let reply = unsafe { heap.take_over(reply_at(words.at(1)), worker) }.expect("room");
+    let reply = unsafe { heap.take_over(reply_at(words.word(1)), worker) }.expect("room");
     assert!(reply.is_none());
 }
 
 /// A child whose parent ends before the child has said who it is.
 fn a_child_that_was_buried_before_it_began_is_in_no_family(heap: &Arc<Heap>) {
-    let words = Words::new(heap);
-    let [is_told, child, me] = [0, 1, 2].map(|idx| words.at(idx));
+    let words = words(heap);
+    let [is_told, child, me] = [0, 1, 2].map(|idx| words.word(idx));
     let wait_until_not_0 = |word: &AtomicU64| {
         while word.load(Ordering::SeqCst) == 0 {
             std::thread::yield_now();
         }
     };
-    let (pid, parent) = fork(|| {
+    let parent = fork(|| {
         family::before_fork();
         // SAFETY: as in `fork`.
         match unsafe { libc::fork() } {
@@ -148,7 +117,7 @@ fn a_child_that_was_buried_before_it_began_is_in_no_family(heap: &Arc<Heap>) {
             }
         }
     });
-    wait_for(pid);
+    let parent = parent.ends_well().party();
     let child = Party::from_number(child.load(Ordering::SeqCst) as u32);
     assert!(heap.is_listed(child));
     heap.bury_the_dead();

@@ -5,16 +5,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use manyhands_shm::{Block, BlockRef, Heap, HeapConfig, Party};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
-use manyhands_sys::socket::MessageSocket;
+use manyhands_testing::ledger::Ledger;
+use manyhands_testing::member::{Member, Started, start};
+use manyhands_testing::random::Random;
 
-const MARK: &str = "MANYHANDS_TEST_MEMBER";
 const N_MEMBERS: usize = 4;
 const N_KILLS: usize = 300;
 const N_CELLS: usize = 16;
@@ -23,34 +22,24 @@ const COMPLAINT: usize = N_CELLS;
 /// Small blocks of several classes, and runs.
 const LENGTHS: [u64; 8] = [8, 256, 900, 5_000, 40_000, 65_536, 65_537, 300_000];
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-}
-
 /// Blocks on their way from one member to another: offset, sender and length in one word.
 struct Exchange {
-    heap: Arc<Heap>,
-    at: u64,
+    cells: Ledger,
     /// What this member has offered: a taker that dies with the word in its hand loses it.
     offered: RefCell<HashSet<(u64, u64)>>,
 }
 
 impl Exchange {
+    fn heap(&self) -> &Arc<Heap> {
+        self.cells.heap()
+    }
+
     fn cell(&self, idx: usize) -> &AtomicU64 {
-        let base = self.heap.address(self.at + idx as u64 * 8, 8);
-        // SAFETY: the root's block holds this many words, used only as atomics.
-        unsafe { base.cast().as_ref() }
+        self.cells.word(idx as u64)
     }
 
     fn offer(&self, idx: usize, block: Block) {
-        let sender = u64::from(self.heap.me().number());
+        let sender = u64::from(self.heap().me().number());
         let at = block.at();
         let kind = LENGTHS.iter().position(|len| *len == at.len).expect("a known length") as u64;
         let word = at.offset >> 6 << 28 | sender << 4 | kind | 8;
@@ -74,14 +63,14 @@ impl Exchange {
         let at = BlockRef { offset: word >> 28 << 6, len };
         let sender = Party::from_number((word >> 4) as u32 & 0xff_ffff);
         // SAFETY: left there by its holder, and not in use.
-        unsafe { self.heap.take_over(at, sender) }.expect("room")
+        unsafe { self.heap().take_over(at, sender) }.expect("room")
     }
 
     /// Gives back what this member has offered and nobody has taken over. It holds nothing else.
     fn take_back_lost(&self) {
         for (offset, len) in self.offered.take() {
             // SAFETY: left there by its holder, and not in use.
-            drop(unsafe { self.heap.take_over(BlockRef { offset, len }, self.heap.me()) });
+            drop(unsafe { self.heap().take_over(BlockRef { offset, len }, self.heap().me()) });
         }
     }
 
@@ -107,7 +96,7 @@ fn step(exchange: &Exchange, held: &mut Vec<Block>, random: &mut Random) {
     match random.below(10) {
         0..=3 if held.len() < 40 => {
             let len = LENGTHS[random.below(LENGTHS.len() as u64) as usize];
-            let mut block = exchange.heap.alloc(len).expect("the limit is far away");
+            let mut block = exchange.heap().alloc(len).expect("the limit is far away");
             fill(&mut block);
             held.push(block);
         }
@@ -134,69 +123,32 @@ fn step(exchange: &Exchange, held: &mut Vec<Block>, random: &mut Random) {
 
 #[test]
 fn member_entry() {
-    if std::env::var_os(MARK).is_none() {
-        return;
-    }
-    // SAFETY: nothing else in a member reads its standard input.
-    let socket = unsafe { MessageSocket::from_stdin() }.expect("a member has a socket");
-    let Some(hello) = socket.receive().expect("a first message") else { return };
-    let words: Vec<u64> =
-        hello.bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
-    let fd = hello.fds.into_iter().next().expect("the heap comes along");
     // SAFETY: the heap of this test, and a number of the joining process alone.
-    let heap = unsafe { Heap::attach(fd, Party::from_number(words[0] as u32)) }.expect("a heap");
-    let exchange = Exchange { heap, at: words[1], offered: RefCell::default() };
-    let (mut held, mut random) = (Vec::new(), Random(words[2]));
-    // The root's death closes the socket: no member survives it.
-    while socket.try_receive().is_err() {
-        (0..50).for_each(|_| step(&exchange, &mut held, &mut random));
-    }
-    // Without destructors, as if killed.
-    manyhands_sys::thread::exit_now(0);
+    let joined = Member::of_this_process(|fd, party| unsafe { Heap::attach(fd, party) });
+    let Some(joined) = joined.expect("a heap") else { return };
+    let [at, len, seed] = joined.words;
+    // SAFETY: what the root has sent, which outlives its members.
+    let cells = unsafe { Ledger::open(&joined.heap, [at, len]) };
+    let exchange = Exchange { cells, offered: RefCell::default() };
+    let (mut held, mut random) = (Vec::new(), Random::new(seed));
+    joined.work(|| step(&exchange, &mut held, &mut random));
 }
 
-struct Member {
-    process: Child,
-    party: Party,
-    _socket: MessageSocket,
-}
-
-fn start_member(exchange: &Exchange, seed: u64) -> Member {
-    let (ours, theirs) = MessageSocket::pair().expect("a socket pair");
-    let party = exchange.heap.new_party().expect("a number");
-    let process = Command::new(std::env::current_exe().expect("the test binary has a path"))
-        .args(["member_entry", "--exact", "--nocapture", "--quiet"])
-        .env(MARK, "1")
-        .stdin(Stdio::from(theirs.into_fd()))
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("a member starts");
-    let words = [u64::from(party.number()), exchange.at, seed | 1];
-    let hello: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    ours.send(&hello, &[exchange.heap.fd().as_fd()]).expect("a member listens");
-    Member { process, party, _socket: ours }
-}
-
-fn bury(exchange: &Exchange, mut member: Member) -> u64 {
-    member.process.kill().expect("a child can be killed");
-    member.process.wait().expect("a child can be waited for");
-    // SAFETY: its process has ended, or was never started.
-    let swept = unsafe { exchange.heap.bury(member.party) };
-    swept.n_blocks + swept.n_runs
+fn start_member(exchange: &Exchange, seed: u64) -> Started {
+    let [at, len] = exchange.cells.to_words();
+    start(exchange.heap(), &[at, len, seed], b"").expect("a member starts")
 }
 
 #[test]
 fn members_killed_at_random_moments_lose_and_double_nothing() {
     let heap = Heap::create(HeapConfig { limit_bytes: Some(1 << 30) }).expect("a heap");
-    let mut table = heap.alloc((N_CELLS as u64 + 1) * 8).expect("room");
-    table.fill(0);
-    let (at, offered) = (table.at().offset, RefCell::default());
-    let exchange = Exchange { heap: Arc::clone(&heap), at, offered };
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let cells = Ledger::create(&heap, (N_CELLS as u64 + 1) * 8);
+    let exchange = Exchange { cells, offered: RefCell::default() };
+    let mut random = Random::new(Random::SEED);
     let mut held = Vec::new();
     let mut n_swept = 0;
     let mut members: Vec<_> =
-        (0..N_MEMBERS).map(|_| start_member(&exchange, random.below(u64::MAX))).collect();
+        (0..N_MEMBERS).map(|_| start_member(&exchange, random.next_u64())).collect();
     let mut n_killed = 0;
     // Until the dead have held something: on a slow machine many die before they have begun.
     while n_killed < N_KILLS || n_swept <= N_KILLS as u64 {
@@ -206,19 +158,16 @@ fn members_killed_at_random_moments_lose_and_double_nothing() {
         while Instant::now() < until {
             step(&exchange, &mut held, &mut random);
         }
-        let victim = members.swap_remove(random.below(N_MEMBERS as u64) as usize);
-        n_swept += bury(&exchange, victim);
+        n_swept += members.swap_remove(random.index(N_MEMBERS)).kill().bury(&heap);
         assert!(held.iter().all(is_whole), "a sweep gave a living member's block away");
-        members.push(start_member(&exchange, random.below(u64::MAX)));
+        members.push(start_member(&exchange, random.next_u64()));
     }
-    for member in members {
-        bury(&exchange, member);
-    }
+    members.into_iter().for_each(|member| _ = member.kill().bury(&heap));
     assert_eq!(exchange.cell(COMPLAINT).load(Ordering::Acquire), 0, "a member found wrong bytes");
     (0..N_CELLS).for_each(|idx| drop(exchange.take(idx)));
     held.clear();
-    drop(table);
     exchange.take_back_lost();
+    drop(exchange);
     heap.trim();
     assert_eq!(heap.claimed_bytes(), 0, "a region is lost");
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use manyhands_shm::object::Shape;
 use manyhands_shm::{Carried, Heap, Kind, Object, OpenError, OutOfMemory, family, object};
 use manyhands_sys::atomic::AtomicU32 as SharedU32;
+use manyhands_testing::fork::{ForkedParty, fork_party};
 
 // SAFETY: the one kind of this number, whose end looks at nothing.
 static KIND: Kind = unsafe { Kind::new(object::ids::TEST, "test object", |_, _| true, count_end) };
@@ -38,29 +39,9 @@ fn word(object: &Object) -> &SharedU32 {
 }
 
 /// Forks as Python does; in the child runs `child` and ends with its answer as the exit code.
-fn forked(child: impl FnOnce() -> bool) -> libc::pid_t {
-    family::before_fork();
-    // SAFETY: the only test of this program; the child calls `_exit`.
-    match unsafe { libc::fork() } {
-        0 => {
-            family::after_fork_in_child();
-            let code = if child() { 0 } else { 1 };
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(code) }
-        }
-        pid => {
-            assert!(pid > 0, "fork works");
-            family::after_fork_in_parent();
-            pid
-        }
-    }
-}
-
-fn exit_code(pid: libc::pid_t) -> i32 {
-    let mut status = 0;
-    // SAFETY: a child of ours, and a place for its status.
-    unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
+fn forked(child: impl FnOnce() -> bool) -> ForkedParty {
+    // SAFETY: the only test of this program, and it starts no thread.
+    unsafe { fork_party(child) }
 }
 
 #[test]
@@ -76,7 +57,7 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     let shared = create(&heap, 8).expect("room");
     let copy = shared.clone();
     let child_heap = Arc::clone(&heap);
-    let pid = forked(move || {
+    let child = forked(move || {
         drop(ManuallyDrop::into_inner(block));
         word(&copy).fetch_add(41, Ordering::SeqCst);
         let own = create(&child_heap, 8).expect("room in the child");
@@ -84,11 +65,11 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
         drop(copy);
         child_heap.me() != me && n_ended() == 1
     });
-    let (_, child) = family::last_forked().expect("the child was announced");
-    assert_eq!(exit_code(pid), 0, "the child is another party and can use the heap");
+    // Another party, which can use the heap.
+    let dead = child.ends_well();
+    let child = dead.party();
     assert!(!heap.is_alive(child));
-    // SAFETY: its process has ended, or was never started.
-    unsafe { heap.bury(child) };
+    dead.bury(&heap);
     assert!(!heap.is_listed(child));
     // SAFETY: left there by its holder, and not in use.
     let taken = unsafe { heap.take_over(at, me) }.expect("room");
@@ -97,18 +78,17 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     assert_eq!(n_ended(), 0, "the parent still has the object");
 
     // A killed child's references last until it is buried.
-    let pid = forked(|| {
+    let child = forked(|| {
         // SAFETY: takes no pointers.
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
         false
     });
-    let (_, child) = family::last_forked().expect("the child was announced");
-    assert_eq!(exit_code(pid), -libc::SIGKILL);
+    let (code, dead) = child.wait();
+    assert_eq!(code, -libc::SIGKILL);
     let handle = shared.handle();
     drop(shared);
     assert_eq!(n_ended(), 0, "the dead child holds the object");
-    // SAFETY: its process has ended, or was never started.
-    unsafe { heap.bury(child) };
+    dead.bury(&heap);
     assert_eq!(n_ended(), 1, "nobody holds the object");
     assert_eq!(Object::open(handle, &KIND), Err(OpenError::Gone { what: KIND.name() }));
 
@@ -122,7 +102,7 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     assert_eq!(n_ended(), 1, "the message has it");
     let reader = handles.clone();
     let reading = Arc::clone(&heap);
-    let pid = forked(move || {
+    let child = forked(move || {
         // SAFETY: left to this message, which is read once.
         let carried = unsafe { Carried::from_message(&reading, &reader) };
         let opened = Object::open(reader[0], &KIND);
@@ -132,11 +112,9 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
         std::mem::forget(opened);
         is_open && n_ended() == 1
     });
-    let (_, child) = family::last_forked().expect("the child was announced");
-    assert_eq!(exit_code(pid), 0);
+    let dead = child.ends_well();
     assert_eq!(Object::open(handle, &KIND).err(), None, "the child is dead and not buried yet");
-    // SAFETY: its process has ended, or was never started.
-    unsafe { heap.bury(child) };
+    dead.bury(&heap);
     assert_eq!(n_ended(), 2, "the child had the last reference");
 
     // What a message has while it is written or read is its process's: not a child's that was
@@ -145,14 +123,13 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
     let (handle, carried) = Carried::collect(|| named.travel());
     drop(named);
     let carried = ManuallyDrop::new(carried);
-    let pid = forked(move || {
+    let child = forked(move || {
         drop(ManuallyDrop::into_inner(carried));
         n_ended() == 2
     });
-    let (_, child) = family::last_forked().expect("the child was announced");
-    assert_eq!(exit_code(pid), 0, "the child has released its parent's reference");
-    // SAFETY: its process has ended, or was never started.
-    unsafe { heap.bury(child) };
+    let (code, dead) = child.wait();
+    assert_eq!(code, 0, "the child has released its parent's reference");
+    dead.bury(&heap);
     let opened = Object::open(handle, &KIND).expect("the parent's message has it");
     // SAFETY: left to this message, which nobody reads any more.
     unsafe { object::release_message(&heap, &[handle]) };
@@ -161,29 +138,26 @@ fn a_forked_process_is_a_party_with_references_of_its_own() {
 
     // A child that goes on with such a message has references of its own for it.
     let named = create(&heap, 8).expect("room");
+    let mut dead = None;
     let (handle, carried) = Carried::collect(|| {
         let handle = named.travel();
-        let pid = forked(|| {
+        let child = forked(|| {
             let again = Carried::collect(|| named.travel()).1;
             drop(again);
             true
         });
-        assert_eq!(exit_code(pid), 0);
+        dead = Some(child.ends_well());
         handle
     });
-    let (_, child) = family::last_forked().expect("the child was announced");
-    // SAFETY: its process has ended, or was never started.
-    unsafe { heap.bury(child) };
+    dead.expect("it has ended").bury(&heap);
     let writing = ManuallyDrop::new(carried);
-    let pid = forked(move || {
+    let child = forked(move || {
         // Puts the message, which is then released unread.
         ManuallyDrop::into_inner(writing).leave_to_message();
         true
     });
-    let (_, child) = family::last_forked().expect("the child was announced");
-    assert_eq!(exit_code(pid), 0);
-    // SAFETY: its process has ended, or was never started.
-    unsafe { heap.bury(child) };
+    let dead = child.ends_well();
+    dead.bury(&heap);
     // SAFETY: left to this message, which nobody reads any more.
     unsafe { object::release_message(&heap, &[handle]) };
     drop(named);

@@ -19,6 +19,8 @@ use manyhands_sync::shared::waits::{Board, Family, ReadOnly};
 use manyhands_sync::sleep::Wait;
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::memory::MemoryFile;
+use manyhands_testing::fork::{Forked, fork};
+use manyhands_testing::random::Random;
 
 const N_PROCESSES: usize = 4;
 const N_TURNS: u64 = 200_000;
@@ -76,19 +78,12 @@ struct Player<'a> {
     table: &'a Table,
     family: Numbered,
     idx: usize,
-    random: u64,
+    random: Random,
 }
 
 impl Player<'_> {
     fn me(&self) -> Owner {
         Owner::current(&self.family)
-    }
-
-    fn random(&mut self, below: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % below
     }
 
     fn lock(&self, deadline: Option<Deadline>) -> bool {
@@ -120,8 +115,8 @@ impl Player<'_> {
     }
 
     fn disturb(&mut self) {
-        let soon = Deadline::after(Duration::from_micros(self.random(60)));
-        match self.random(8) {
+        let soon = Deadline::after(Duration::from_micros(self.random.below(60)));
+        match self.random.below(8) {
             0 if self.lock(Some(soon)) => self.unlock(),
             1 => {
                 self.lock(None);
@@ -131,7 +126,7 @@ impl Player<'_> {
             2 => {
                 self.lock(None);
                 self.table.common.notify(1, &self.family, Some((&self.table.lock, self.me())));
-                for _ in 0..self.random(2_000) {
+                for _ in 0..self.random.below(2_000) {
                     std::hint::spin_loop();
                 }
                 self.unlock();
@@ -163,20 +158,17 @@ impl Player<'_> {
     }
 }
 
-fn start(table: &Table, idx: usize) -> libc::pid_t {
-    // SAFETY: the only test of this program; the child runs nothing but what is below.
-    match unsafe { libc::fork() } {
-        0 => {
-            // SAFETY: takes no pointer.
-            unsafe { libc::alarm(ALARM) };
-            let family = Numbered(idx as u32 + 1);
-            let random = 0x2545_f491_4f6c_dd1d ^ (idx as u64) << 32;
-            Player { table, family, idx, random }.play();
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(0) }
-        }
-        pid => pid,
-    }
+fn start(table: &Table, idx: usize) -> Forked {
+    let play = || {
+        // SAFETY: takes no pointer.
+        unsafe { libc::alarm(ALARM) };
+        let family = Numbered(idx as u32 + 1);
+        let random = Random::new(Random::SEED ^ (idx as u64) << 32);
+        Player { table, family, idx, random }.play();
+        true
+    };
+    // SAFETY: the only test of this program, and it starts no thread.
+    unsafe { fork(play) }
 }
 
 #[test]
@@ -187,12 +179,10 @@ fn nobody_who_is_notified_sleeps_on() {
     // SAFETY: mapped, aligned, and zeros are a free lock and empty rows.
     let table: &Table = unsafe { map.base().cast().as_ref() };
     let children: Vec<_> = (0..N_PROCESSES).map(|idx| start(table, idx)).collect();
-    for pid in children {
-        let mut status = 0;
-        // SAFETY: a child of ours, and a place for its status.
-        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    for child in children {
+        let code = child.exit_code();
         let turn = table.turn.load(Ordering::Relaxed);
-        assert_eq!(status, 0, "a process was forgotten at turn {turn}, or failed");
+        assert_eq!(code, 0, "a process was forgotten at turn {turn}, or failed");
     }
     assert!(table.turn.load(Ordering::Relaxed) >= N_TURNS);
 }

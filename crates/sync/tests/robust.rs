@@ -3,11 +3,13 @@
 //!
 //! Alone in its program: it forks, and a fork copies only the thread that calls it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use manyhands_sync::robust::{Acquired, Parties, RobustLock};
 use manyhands_sys::memory::MemoryFile;
 use manyhands_sys::pid::exists;
+use manyhands_testing::fork::{Forked, fork};
 
 /// What the processes share: two numbers that are equal while nobody is inside.
 #[repr(C)]
@@ -58,22 +60,14 @@ fn step(table: &Table) {
     table.lock.unlock();
 }
 
-fn start(table: &Table) -> libc::pid_t {
-    // SAFETY: the only test of this program; the child runs nothing but what is below.
-    match unsafe { libc::fork() } {
-        0 => loop {
+fn start(table: &Table) -> Forked {
+    let work = || {
+        loop {
             step(table);
-        },
-        pid => pid,
-    }
-}
-
-fn end(pid: libc::pid_t) {
-    // SAFETY: a child of ours, which nobody else reaps.
-    unsafe {
-        libc::kill(pid, libc::SIGKILL);
-        libc::waitpid(pid, std::ptr::null_mut(), 0);
-    }
+        }
+    };
+    // SAFETY: the only test of this program, and it starts no thread.
+    unsafe { fork(work) }
 }
 
 #[test]
@@ -82,7 +76,7 @@ fn a_lock_outlives_its_owners_and_tells_who_comes_next() {
     let map = file.map(4096).expect("a mapping");
     // SAFETY: mapped, aligned, and zeros are a table with a free lock.
     let table: &Table = unsafe { map.base().cast().as_ref() };
-    let mut processes: Vec<_> = (0..N_PROCESSES).map(|_| start(table)).collect();
+    let mut processes: VecDeque<_> = (0..N_PROCESSES).map(|_| start(table)).collect();
     let mut seen = 0;
     let mut kill = 0;
     while kill < N_KILLS || table.n_mended.load(Ordering::Relaxed) < N_KILLED_INSIDE {
@@ -96,12 +90,12 @@ fn a_lock_outlives_its_owners_and_tells_who_comes_next() {
         for _ in 0..kill * 37 % 1_000 {
             std::hint::spin_loop();
         }
-        let victim = (kill as usize * 7) % N_PROCESSES;
-        end(processes[victim]);
-        processes[victim] = start(table);
+        // The one that has run longest.
+        processes.pop_front().expect("some run").kill();
+        processes.push_back(start(table));
         kill += 1;
     }
-    processes.into_iter().for_each(end);
+    processes.into_iter().for_each(Forked::kill);
     step(table);
     assert_eq!(table.n_torn.load(Ordering::Relaxed), 0, "somebody saw what was half-changed");
     assert_eq!(table.first.load(Ordering::Relaxed), table.second.load(Ordering::Relaxed));

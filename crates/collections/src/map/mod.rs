@@ -6,10 +6,10 @@ mod table;
 use std::sync::Arc;
 
 use manyhands_shm::object::ids;
-use manyhands_shm::{Carried, Handle, Heap, Kind, Object, OpenError, OutOfMemory};
+use manyhands_shm::{Carried, Heap, Kind, Object, OpenError, OutOfMemory};
 
+use crate::container::{Container, Contents, sealed::Sealed};
 use crate::core::{self, Busy, How, Inside, root};
-use crate::gate::Gate;
 use crate::record::{Draft, Value};
 
 pub use guard::MapGuard;
@@ -28,10 +28,7 @@ pub(crate) static KIND: Kind =
 /// assert_eq!(map.get(b"answer").unwrap().unwrap(), b"42");
 /// assert_eq!(map.get(b"question").unwrap(), None);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedMap {
-    object: Object,
-}
+pub type SharedMap = Container<Map>;
 
 /// A key: what is compared, and what stands for it when the keys are listed.
 #[derive(Clone, Copy, Debug)]
@@ -48,77 +45,37 @@ impl<'a> From<&'a [u8]> for Key<'a> {
     }
 }
 
+/// The contents of a [`SharedMap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Map {}
+
+impl Sealed for Map {}
+
+impl Contents for Map {
+    type Guard<'a> = MapGuard<'a>;
+
+    fn kind() -> &'static Kind {
+        &KIND
+    }
+
+    fn create(heap: &Arc<Heap>) -> Result<Object, OutOfMemory> {
+        core::create(heap, &KIND, wanted(0, 0))
+    }
+
+    #[inline]
+    fn enter(object: &Object, how: How) -> Result<MapGuard<'_>, Busy> {
+        Inside::enter::<Entries>(object, how).map(MapGuard::new)
+    }
+
+    fn len(guard: &MapGuard<'_>) -> u64 {
+        guard.len()
+    }
+}
+
 impl SharedMap {
-    /// A new, empty map.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`].
-    pub fn create(heap: &Arc<Heap>) -> Result<Self, OutOfMemory> {
-        core::create(heap, &KIND, wanted(0, 0)).map(|object| Self { object })
-    }
-
-    /// The map that `handle` names.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    pub fn open(handle: Handle) -> Result<Self, OpenError> {
-        Object::open(handle, &KIND).map(|object| Self { object })
-    }
-
-    /// What counts as this process's reference, and names the map elsewhere.
-    pub fn object(&self) -> &Object {
-        &self.object
-    }
-
-    /// Keeps others out for longer than one operation.
-    pub fn gate(&self) -> &Gate {
-        &root(&self.object).gate
-    }
-
-    /// Takes the lock for one or several operations, which others see all at once.
-    ///
-    /// # Errors
-    /// [`Busy`]; with [`How::Wait`] not [`Busy::Entered`].
-    pub fn enter(&self, how: How) -> Result<MapGuard<'_>, Busy> {
-        Inside::enter::<Entries>(&self.object, how).map(MapGuard::new)
-    }
-
-    /// As [`SharedMap::enter`]; waits also for the gate, and looks for no deadlock meanwhile.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`] if this process may map no more.
-    pub fn lock(&self) -> Result<MapGuard<'_>, OutOfMemory> {
-        loop {
-            match self.enter(How::Wait) {
-                Ok(guard) => return Ok(guard),
-                Err(Busy::OutOfMemory(error)) => return Err(error),
-                Err(Busy::Entered | Busy::Closed) => {}
-            }
-            self.gate().pass(self.object.heap());
-        }
-    }
-
     /// How often the set of keys has changed.
     pub fn shape(&self) -> u64 {
-        root(&self.object).shape.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    /// How often somebody was killed in the middle of an operation, and it was mended.
-    pub fn n_mended(&self) -> u64 {
-        core::n_mended(&self.object)
-    }
-
-    /// The number of keys.
-    ///
-    /// # Panics
-    /// If this process may map no more, and the contents were moved to where it never looked.
-    pub fn len(&self) -> u64 {
-        self.lock().unwrap_or_else(|error| panic!("{error}")).len()
-    }
-
-    /// Whether there is no key.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        root(self.object()).shape.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// A copy of the value of `key`.
@@ -135,7 +92,7 @@ impl SharedMap {
     /// # Errors
     /// [`OutOfMemory`]: then nothing has changed.
     pub fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), OutOfMemory> {
-        let draft = Draft::new(self.object.heap(), value, Carried::default())?;
+        let draft = Draft::new(self.object().heap(), value, Carried::default())?;
         self.lock()?.insert(key.into(), draft)
     }
 

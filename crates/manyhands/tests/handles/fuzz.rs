@@ -11,6 +11,7 @@ use manyhands::{
     Pipe, Shared, SharedBarrier, SharedCondvar, SharedEvent, SharedMap, SharedMutex, SharedQueue,
     SharedSemaphore, SharedSlice,
 };
+use manyhands_testing::random::Random;
 
 use crate::every_type::{Bytes, LEN, Narrow, Parts, TYPES, Type, bytes_of, opens};
 
@@ -18,25 +19,6 @@ const REGION: u64 = 256 * 1024;
 
 fn variable(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
 }
 
 /// Objects of every type, and the handles that open them.
@@ -111,7 +93,7 @@ impl World {
                 1 << 32 | 0x8000_0001,
                 parts.offset,
                 64,
-                random.next() % 512,
+                random.next_u64() % 512,
                 u64::MAX / 2,
             ]
         };
@@ -130,35 +112,36 @@ impl World {
     fn made_up(&self, random: &mut Random) -> Vec<u8> {
         let mut bytes = random.one_of(&self.handles);
         let other = Parts::of(random.one_of(&self.handles));
-        for _ in 0..=random.below(2) {
+        for _ in 0..=random.index(2) {
             let mut parts = Parts::of(bytes);
-            let anything = random.next();
-            match random.below(14) {
-                0 => bytes[random.below(LEN)] ^= 1 << random.below(8),
-                1 => bytes[random.below(LEN)] = random.next() as u8,
+            let anything = random.next_u64();
+            match random.index(14) {
+                0 => bytes[random.index(LEN)] ^= 1 << random.index(8),
+                1 => bytes[random.index(LEN)] = random.next_u64() as u8,
                 2 => parts.offset = other.offset,
                 3 => parts.serial = other.serial,
                 4 => parts.kind = other.kind,
-                5 => parts.offset = parts.offset.wrapping_add(64 * (random.next() % 256)),
-                6 => parts.offset = parts.offset.wrapping_sub(8 * (random.next() % 256)),
+                5 => parts.offset = parts.offset.wrapping_add(64 * (random.next_u64() % 256)),
+                6 => parts.offset = parts.offset.wrapping_sub(8 * (random.next_u64() % 256)),
                 // Anywhere in a region in which, or near which, something lies.
                 7 => {
-                    parts.offset = other.offset / REGION * REGION + random.next() % REGION / 64 * 64
+                    parts.offset =
+                        other.offset / REGION * REGION + random.next_u64() % REGION / 64 * 64
                 }
-                8 => parts.offset = (random.next() % (64 << 20)) & !(random.next() % 256),
-                9 => parts.kind = random.next() as u32 % 65,
+                8 => parts.offset = (random.next_u64() % (64 << 20)) & !(random.next_u64() % 256),
+                9 => parts.kind = random.next_u64() as u32 % 65,
                 10 => {
-                    parts.serial = parts.serial.wrapping_add(random.below(5) as u32).wrapping_sub(2)
+                    parts.serial = parts.serial.wrapping_add(random.index(5) as u32).wrapping_sub(2)
                 }
                 11 => parts.family = anything,
                 12 => parts = Parts::of(random.one_of(&self.old)),
                 _ => parts.offset = random.one_of(&[0, 64, 4096, 1 << 40, u64::MAX, anything]),
             }
-            if Parts::of(bytes).bytes() == bytes && random.below(14) > 1 {
+            if Parts::of(bytes).bytes() == bytes && random.index(14) > 1 {
                 bytes = parts.bytes();
             }
         }
-        let len = if random.below(20) == 0 { random.below(LEN) } else { LEN };
+        let len = if random.index(20) == 0 { random.index(LEN) } else { LEN };
         bytes[..len].to_vec()
     }
 
@@ -172,7 +155,7 @@ impl World {
 #[test]
 fn a_million_made_up_handles_open_nothing_but_what_they_name() {
     let seed = variable("MANYHANDS_SEED", 0x2545_f491_4f6c_dd1d);
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let world = World::new();
     world.fill_with_headers(&mut random);
     for nth in 0..variable("MANYHANDS_HANDLES", 1_000_000) {
@@ -181,7 +164,7 @@ fn a_million_made_up_handles_open_nothing_but_what_they_name() {
         let its_type = <Bytes>::try_from(made_up.as_slice()).ok();
         let its_type = its_type.and_then(|bytes| world.living.get(&bytes).copied());
         let as_type = match its_type {
-            Some(its_type) if random.below(2) == 0 => its_type,
+            Some(its_type) if random.index(2) == 0 => its_type,
             _ => random.one_of(&TYPES),
         };
         world.check(&made_up, as_type);
@@ -218,16 +201,16 @@ impl Drop for Over<'_> {
 
 /// Makes cells and drops them, and tells the handle of each before.
 fn come_and_go(known: &[Mutex<Option<Bytes>>], seed: u64, is_over: &AtomicBool) {
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let mut mine: Vec<Shared<u64>> = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
         let cell = Shared::new(0).unwrap();
         let handle = bytes_of(&cell);
         cell.set(number_of(handle));
-        *known[random.below(known.len())].lock().unwrap() = Some(handle);
+        *known[random.index(known.len())].lock().unwrap() = Some(handle);
         mine.push(cell);
         if mine.len() > 6 {
-            mine.swap_remove(random.below(mine.len()));
+            mine.swap_remove(random.index(mine.len()));
         }
     }
 }
@@ -248,10 +231,10 @@ fn a_handle_opened_while_its_object_ends_opens_that_or_nothing() {
                 come_and_go(known, seed + nth, is_over);
             });
         }
-        let mut random = Random((seed + 7) | 1);
+        let mut random = Random::new(seed + 7);
         let (mut n_opened, mut n_gone) = (0, 0);
         while (n_opened < n_wanted || n_gone < n_wanted) && !is_over.load(Ordering::Relaxed) {
-            let handle = *known[random.below(known.len())].lock().unwrap();
+            let handle = *known[random.index(known.len())].lock().unwrap();
             let Some(handle) = handle else { continue };
             match postcard::from_bytes::<Shared<u64>>(&handle) {
                 Ok(cell) => {

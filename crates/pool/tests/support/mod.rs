@@ -2,11 +2,10 @@
 //!
 //! A worker understands a few functions, named by their bytes.
 
-#![allow(dead_code, reason = "each test program uses its own part of it")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of it")]
 
 pub mod tallied;
 
-use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,8 @@ use manyhands_pool::process::{
 use manyhands_process::{Launcher, Program};
 use manyhands_sys::socket::MessageSocket;
 use manyhands_sys::thread::exit_now;
+use manyhands_testing::reentry::Reentry;
+pub use manyhands_testing::watchdog::guard;
 
 const MARK: &str = "MANYHANDS_TEST_WORKER";
 
@@ -85,24 +86,6 @@ fn body_of(end: &WorkerEnd) -> &[u8] {
     end.job().expect("room").body
 }
 
-/// Ends the test program with a sentence if it is not dropped within so many seconds.
-pub fn guard(seconds: u64) -> Guard {
-    let (alive, dropped) = std::sync::mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        let patience = Duration::from_secs(seconds);
-        if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = dropped.recv_timeout(patience) {
-            eprintln!("watchdog: a test still runs after {seconds} s: it hangs");
-            std::process::abort();
-        }
-    });
-    Guard { _alive: alive }
-}
-
-/// Keeps the watchdog of [`guard`] quiet when dropped.
-pub struct Guard {
-    _alive: std::sync::mpsc::Sender<()>,
-}
-
 /// A pool of such workers.
 pub fn pool(max_workers: usize) -> ProcessPool {
     pool_with(max_workers, None)
@@ -128,16 +111,8 @@ pub fn pool_of(launcher: Arc<dyn Launcher>, max_workers: usize, quota: Option<u6
 
 /// What starts a worker: this test program, at its `worker_entry`.
 pub fn program() -> Program {
-    let args = ["worker", "worker_entry", "--exact", "--nocapture", "--quiet"];
-    let mut env: Vec<CString> = std::env::vars()
-        .map(|(name, value)| CString::new(format!("{name}={value}")).expect("no NUL in it"))
-        .collect();
-    env.push(CString::new(format!("{MARK}=1")).expect("no NUL in it"));
-    Program {
-        path: std::env::current_exe().expect("the test binary has a path").into(),
-        args: args.iter().map(|arg| CString::new(*arg).expect("no NUL in it")).collect(),
-        env,
-    }
+    let Reentry { path, args, env } = Reentry::at("worker", "worker_entry", MARK);
+    Program { path: path.into(), args, env }
 }
 
 /// Submits one call.

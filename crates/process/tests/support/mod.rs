@@ -2,11 +2,10 @@
 //!
 //! Its children do what the note of their launch says.
 
-#![allow(dead_code, reason = "each test program uses its own part of it")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of it")]
 
-use std::ffi::CString;
 use std::os::fd::BorrowedFd;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +16,8 @@ use manyhands_process::{
 use manyhands_sys::pid::{ExitStatus, PidFd};
 use manyhands_sys::socket::MessageSocket;
 use manyhands_sys::thread::exit_now;
+use manyhands_testing::reentry::Reentry;
+pub use manyhands_testing::watchdog::guard;
 
 const MARK: &str = "MANYHANDS_TEST_TEMPLATE";
 
@@ -124,16 +125,8 @@ pub fn template(key: &str) -> TemplateUse {
 }
 
 pub fn program(entry: &str, mark: &str) -> Program {
-    let args = ["template", entry, "--exact", "--nocapture", "--quiet"];
-    let mut env: Vec<CString> = std::env::vars()
-        .map(|(name, value)| CString::new(format!("{name}={value}")).expect("no NUL in it"))
-        .collect();
-    env.push(CString::new(format!("{mark}=1")).expect("no NUL in it"));
-    Program {
-        path: std::env::current_exe().expect("the test binary has a path").into(),
-        args: args.iter().map(|arg| CString::new(*arg).expect("no NUL in it")).collect(),
-        env,
-    }
+    let Reentry { path, args, env } = Reentry::at("template", entry, mark);
+    Program { path: path.into(), args, env }
 }
 
 /// Launches a child that does what `note` says.
@@ -153,22 +146,4 @@ pub fn try_launch(
     let mut all = vec![root.as_fd()];
     all.extend(fds);
     template.launch(id, note, &all, Arc::clone(log) as _)
-}
-
-/// Ends the test program with a sentence if it is not dropped within so many seconds.
-pub fn guard(seconds: u64) -> Guard {
-    let (alive, dropped) = channel::<()>();
-    std::thread::spawn(move || {
-        let patience = Duration::from_secs(seconds);
-        if let Err(RecvTimeoutError::Timeout) = dropped.recv_timeout(patience) {
-            eprintln!("watchdog: a test still runs after {seconds} s: it hangs");
-            std::process::abort();
-        }
-    });
-    Guard { _alive: alive }
-}
-
-/// Keeps the watchdog of [`guard`] quiet when dropped.
-pub struct Guard {
-    _alive: Sender<()>,
 }

@@ -6,13 +6,14 @@
 //! the fast path asks nothing: only who is refused by the store looks why.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use manyhands_queue::{Nothing, Refused};
 use manyhands_sys::clock::Deadline;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
+use super::coroutines::Coroutines;
 use super::exposure::Exposure;
 use super::heap::Heap;
 use super::items::{Item, ItemQueue, Items};
@@ -35,10 +36,7 @@ pub struct QueueCore {
     /// A subclass overrides `put`, or `get`: the other methods go through it, as in the standard.
     pub(super) is_put_overridden: AtomicBool,
     pub(super) is_get_overridden: AtomicBool,
-    /// The coroutines that wait, and how many of them; a `thread_queue_async.Waiters`.
-    pub(super) waiters: OnceLock<Py<PyAny>>,
-    pub(super) n_async_getters: AtomicU32,
-    pub(super) n_async_putters: AtomicU32,
+    pub(super) coroutines: Coroutines,
 }
 
 impl QueueCore {
@@ -121,32 +119,13 @@ impl QueueCore {
     /// An item is there: calls coroutines that wait for one.
     #[inline]
     pub(super) fn after_put(slf: &Bound<'_, Self>, n_items: usize) -> PyResult<()> {
-        // A coroutine is counted before it looks at the queue, under whose mutex both sides were.
-        match slf.get().n_async_getters.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            _ => slf.get().call_coroutines(slf.py(), "call_getters", n_items),
-        }
+        slf.get().coroutines.after_put(slf.py(), n_items)
     }
 
     /// Room is there: calls coroutines that wait for it.
     #[inline]
     pub(super) fn after_get(slf: &Bound<'_, Self>, n_items: usize) -> PyResult<()> {
-        match slf.get().n_async_putters.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            _ => slf.get().call_coroutines(slf.py(), "call_putters", n_items),
-        }
-    }
-
-    #[cold]
-    pub(super) fn call_coroutines(
-        &self,
-        py: Python<'_>,
-        which: &str,
-        n_items: usize,
-    ) -> PyResult<()> {
-        let Some(waiters) = self.waiters.get() else { return Ok(()) };
-        let method = waiters.bind(py).getattr(which)?;
-        call(&method, &(n_items,).into_pyobject(py)?, None).map(drop)
+        slf.get().coroutines.after_get(slf.py(), n_items)
     }
 
     #[cold]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use manyhands_queue::{Locked, Order, Queue, Refused};
 use pyo3::PyTraverseError;
@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 
 use super::core::{QueueCore, block_and_timeout, raise};
+use super::coroutines::{Coroutines, coroutine_methods};
 use super::exposure::{self, Exposure};
 use super::heap::Heap;
 use super::items::{Item, Items};
@@ -22,6 +23,8 @@ use crate::contract;
 use crate::errors;
 
 type Wanted<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
+
+coroutine_methods!(QueueCore);
 
 #[pymethods]
 impl QueueCore {
@@ -52,9 +55,7 @@ impl QueueCore {
             exposure: Exposure::new(),
             is_put_overridden: AtomicBool::new(false),
             is_get_overridden: AtomicBool::new(false),
-            waiters: OnceLock::new(),
-            n_async_getters: AtomicU32::new(0),
-            n_async_putters: AtomicU32::new(0),
+            coroutines: Coroutines::default(),
         })
     }
 
@@ -271,7 +272,7 @@ impl QueueCore {
                 core.queue.note_done(items.len());
             }
         }
-        core.call_coroutines(py, "call_all", 0)
+        core.coroutines.after_shutdown(py)
     }
 
     /// How many items are in the queue now.
@@ -332,8 +333,8 @@ impl QueueCore {
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
         let (py, core) = (slf.py(), slf.get());
         let seen = core.queue.statistics();
-        let n_getters = seen.n_getters_waiting + core.n_async_getters.load(Ordering::Relaxed);
-        let n_putters = seen.n_putters_waiting + core.n_async_putters.load(Ordering::Relaxed);
+        let n_getters = seen.n_getters_waiting + core.coroutines.n_getters();
+        let n_putters = seen.n_putters_waiting + core.coroutines.n_putters();
         let dict = PyDict::new(py);
         dict.set_item("put", seen.n_put)?;
         dict.set_item("got", seen.n_got)?;
@@ -379,39 +380,6 @@ impl QueueCore {
         exposure::publish(slf, version, namespace, parts)
     }
 
-    /// The coroutines that wait; made by `make(self)` when there is none yet.
-    fn _waiters<'py>(
-        slf: &Bound<'py, Self>,
-        make: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let (py, core) = (slf.py(), slf.get());
-        if core.waiters.get().is_none() {
-            let waiters = call(make, &(slf,).into_pyobject(py)?, None)?.unbind();
-            let _ = core.waiters.set(waiters);
-        }
-        Ok(core
-            .waiters
-            .get()
-            .map_or_else(|| py.None(), |waiters| waiters.clone_ref(py))
-            .into_bound(py))
-    }
-
-    /// So many more coroutines wait for an item.
-    fn _count_getters(&self, n_more: i32) {
-        self.n_async_getters.fetch_add(n_more as u32, Ordering::SeqCst);
-    }
-
-    /// So many more coroutines wait for room.
-    fn _count_putters(&self, n_more: i32) {
-        self.n_async_putters.fetch_add(n_more as u32, Ordering::SeqCst);
-    }
-
-    /// In a forked child: whoever waited is the parent's.
-    fn _forget_coroutines(&self) {
-        self.n_async_getters.store(0, Ordering::SeqCst);
-        self.n_async_putters.store(0, Ordering::SeqCst);
-    }
-
     /// Python code put so many items: coroutines may go on.
     fn _after_put(slf: &Bound<'_, Self>, n_items: usize) -> PyResult<()> {
         Self::after_put(slf, n_items)
@@ -433,9 +401,7 @@ impl QueueCore {
         if let Some(heap) = &self.heap {
             visit.call(heap.list())?;
         }
-        if let Some(waiters) = self.waiters.get() {
-            visit.call(waiters)?;
-        }
+        self.coroutines.traverse(&visit)?;
         // Nobody runs Python under this mutex, so nobody who has it can be waiting for us.
         self.queue.store().with(|state| state.order.traverse(&visit))
     }

@@ -6,6 +6,7 @@
 //! that runs Python, is free at every `fork`.
 
 pub mod core;
+pub mod coroutines;
 mod exposure;
 mod heap;
 mod items;

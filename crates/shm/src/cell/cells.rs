@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{Memory, Number};
-use crate::heap::{Heap, OutOfMemory};
+use crate::heap::Heap;
 use crate::object::Shape;
+use crate::out_of_memory::OutOfMemory;
 use crate::{Handle, OpenError};
 
 /// A number that all processes of the family see.

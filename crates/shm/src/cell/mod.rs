@@ -23,9 +23,10 @@ use std::sync::Arc;
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::Handle;
-use crate::heap::{Heap, OutOfMemory};
+use crate::heap::Heap;
 use crate::layout::{LARGEST_SMALL, SMALLEST};
 use crate::object::{HEADER_LEN as OBJECT_HEADER_LEN, Kind, Object, OpenError, Shape, ids};
+use crate::out_of_memory::OutOfMemory;
 
 pub use cells::{Shared, SharedSlice};
 pub use number::{Integer, Number};

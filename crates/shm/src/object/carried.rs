@@ -11,9 +11,10 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::holds::Slot;
+use super::registry::Slot;
 use super::{CHANGING, Handle, Object, living, reference, unreference};
-use crate::heap::{Heap, OutOfMemory};
+use crate::heap::Heap;
+use crate::out_of_memory::OutOfMemory;
 use crate::party::Party;
 
 /// References of a message that this process is writing or reading; released when dropped.

@@ -21,25 +21,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 
+use super::registry::{FreeSlots, Slot};
 use super::word::Count;
 use super::{MAKING, unreference};
-use crate::block::BlockRef;
 use crate::heap::Heap;
-use crate::heap::OutOfMemory;
+use crate::layout::BlockRef;
+use crate::out_of_memory::OutOfMemory;
 use crate::party::Party;
-
-/// Where one reference of this party is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
-    offset: u64,
-}
 
 const PAGE_LEN: u64 = 4096;
 const N_SLOTS: u64 = PAGE_LEN / 8 - 1;
-
-/// Slots of this party that are free.
-#[derive(Default)]
-pub(crate) struct FreeSlots(Mutex<Vec<Slot>>);
 
 impl FreeSlots {
     /// A free slot, from a new page if need be.

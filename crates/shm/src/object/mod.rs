@@ -21,6 +21,7 @@ mod carried;
 mod handle;
 mod holds;
 mod kind;
+pub(crate) mod registry;
 mod shape;
 mod word;
 
@@ -31,37 +32,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::block::{Block, BlockRef};
+use crate::block::Block;
 use crate::family;
-use crate::heap::{Heap, OutOfMemory};
+use crate::heap::Heap;
+use crate::layout::BlockRef;
 use crate::layout::LARGEST_SMALL;
+use crate::out_of_memory::OutOfMemory;
 use crate::party::Party;
-use holds::{FreeSlots, Slot};
+use registry::{FreeSlots, Inner, Registry, Slot};
 use word::{Count, NO_REFERENCE, ONE_REFERENCE};
 
 pub use carried::{Carried, release_message};
 pub use handle::{Handle, OpenError};
 pub(crate) use holds::release_holds_of;
 pub use kind::{Kind, ids, register};
+pub use registry::Object;
 pub use shape::{Shape, Sort};
-pub(crate) use word::is_object;
-
-/// A reference to a shared object, this process's. Clones are counted within the process only.
-#[derive(Clone)]
-pub struct Object {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    heap: Arc<Heap>,
-    offset: u64,
-    len: u64,
-    serial: u32,
-    kind: &'static Kind,
-    shape: Shape,
-    /// Where the reference is written down, and whose it is; both change in a forked child.
-    slot: Mutex<(Slot, Party)>,
-}
 
 /// In front of every object. Never changes after the block became an object.
 #[repr(C, align(64))]
@@ -85,15 +71,6 @@ const CHANGING: u64 = 2;
 /// A heap has no more users than this once its last object goes: who keeps it, the object, and the
 /// handle around it. Somebody unseen among them (a pool) would lose warm pages, and nothing else.
 const N_IDLE: usize = 3;
-
-/// What this process has of the family's objects.
-#[derive(Default)]
-pub(crate) struct Registry {
-    objects: Mutex<HashMap<u64, Weak<Inner>>>,
-    free: FreeSlots,
-    /// Named in pickles that nobody here knows the whereabouts of: kept as long as the process.
-    pinned: Mutex<HashMap<u64, Object>>,
-}
 
 /// A reference for each object of this process, made before a fork for the child.
 pub(crate) struct Inheritance {

@@ -14,12 +14,10 @@
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 
 use crate::alloc::block_at;
-use crate::heap::{Heap, OutOfMemory};
+use crate::heap::Heap;
 use crate::layout::{REGION, RegionKind, RegionWord, class_size};
-use crate::party::Party;
-
-/// In a holder: no party's, but an object, and how many references it has.
-pub(crate) const OBJECT: u32 = 1 << 31;
+use crate::out_of_memory::OutOfMemory;
+use crate::party::{OBJECT, Party, is_object};
 
 /// The holder of an object with one reference: who makes it hands its block over to this.
 pub(super) const ONE_REFERENCE: Party = Party::from_word(OBJECT | 1);
@@ -39,11 +37,6 @@ pub(super) struct Count<'a> {
     pub(super) capacity: u64,
     /// The region it lies in, and which of that region's lives this is.
     region: (u64, RegionWord, u32),
-}
-
-/// Whether the block is an object of the family, and not one party's.
-pub(crate) const fn is_object(holder: Party) -> bool {
-    holder.number() & OBJECT != 0 && holder.number() != Party::FAMILY.number()
 }
 
 impl<'a> Count<'a> {

@@ -1,21 +1,20 @@
 //! `manyhands._runtime.SharedDict`: what `manyhands.multiprocessing.managers.DictProxy` derives
 //! from.
 
-use std::sync::Arc;
-
-use manyhands_collections::{Busy, Draft, Gate, How, MapGuard, SharedMap, Value};
-use manyhands_shm::{Carried, Heap};
-use pyo3::exceptions::{PyKeyError, PyRuntimeError};
+use manyhands_collections::{Draft, MapGuard, SharedMap, Value};
+use manyhands_shm::Carried;
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
-use super::closing::{Closed, reopen};
+use super::closing::close;
 use super::iterator::SharedKeyIterator;
 use super::key::{self, PackedKey, is_other};
-use super::{Container, Fault, Packed, close, inside, unpack};
+use super::methods::container_methods;
+use super::{Fault, Packed, inside, unpack};
 use crate::process::codec::{Shape, out_of_memory};
 use crate::process::simple;
-use crate::shared::{open_error, reduce};
+use crate::shared::open_error;
 
 /// A dict in the family heap.
 #[pyclass(module = "manyhands._runtime", subclass, frozen, weakref)]
@@ -23,29 +22,9 @@ pub struct SharedDict {
     map: SharedMap,
 }
 
-impl Container for SharedMap {
-    type Guard<'a> = MapGuard<'a>;
-
-    const WHAT: &'static str = "managed dict";
-
-    fn enter(&self, how: How) -> Result<MapGuard<'_>, Busy> {
-        SharedMap::enter(self, how)
-    }
-
-    fn gate(&self) -> &Gate {
-        SharedMap::gate(self)
-    }
-
-    fn heap(&self) -> &Arc<Heap> {
-        self.object().heap()
-    }
-}
+container_methods!(SharedDict, map);
 
 impl SharedDict {
-    fn heap(&self) -> &Arc<Heap> {
-        self.map.object().heap()
-    }
-
     fn do_inside<R: Send>(
         &self,
         py: Python<'_>,
@@ -134,66 +113,8 @@ impl SharedDict {
     }
 }
 
-impl SharedDict {
-    /// As [`close`], until [`Self::open_gate`]; false if time is over.
-    pub(super) fn close_gate(
-        &self,
-        py: Python<'_>,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<bool> {
-        let closed = close(py, &self.map, timeout)?;
-        Ok(closed.map(Closed::keep).is_some())
-    }
-
-    /// Takes back one closing.
-    ///
-    /// # Errors
-    /// RuntimeError: this thread has not closed it.
-    pub(super) fn open_gate(&self) -> PyResult<()> {
-        if reopen(&self.map) {
-            return Ok(());
-        }
-        Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed dict"))
-    }
-}
-
 #[pymethods]
 impl SharedDict {
-    /// A new dict, or the one that the bytes of a pickle name.
-    #[new]
-    #[pyo3(signature = (name=None))]
-    fn new(py: Python<'_>, name: Option<&[u8]>) -> PyResult<Self> {
-        let map = match name {
-            None => {
-                let heap = manyhands_shm::family::kept_heap()?;
-                SharedMap::create(&heap).map_err(|error| out_of_memory(&error))?
-            }
-            Some(name) => manyhands_shm::Handle::from_bytes(name)
-                .and_then(SharedMap::open)
-                .map_err(|error| open_error(py, &error))?,
-        };
-        Ok(Self { map })
-    }
-
-    #[classmethod]
-    fn _open<'py>(class: &Bound<'py, PyType>, name: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        class.call1((PyBytes::new(class.py(), name),))
-    }
-
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        reduce(slf.as_any(), slf.get().map.object())
-    }
-
-    /// Where it lies in the heap: what is the same in every process.
-    #[getter]
-    fn _offset(&self) -> u64 {
-        self.map.object().offset()
-    }
-
-    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.do_inside(py, |guard| guard.len())? as usize)
-    }
-
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         let packed = self.pack_key(key)?;
         self.do_inside(key.py(), |guard| guard.contains(&packed.compared))
@@ -355,16 +276,6 @@ impl SharedDict {
             })?;
             added.map_err(|fault| fault.into_error(py))
         })
-    }
-
-    /// Keeps all other threads and processes out until `_open_gate`. False when time is over.
-    #[pyo3(signature = (timeout=None))]
-    fn _close_gate(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        self.close_gate(py, timeout)
-    }
-
-    fn _open_gate(&self) -> PyResult<()> {
-        self.open_gate()
     }
 
     /// What happened to it so far, in all processes.

@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 
-use manyhands_collections::{Busy, Gate, How, ListGuard, SharedList as CoreList, Value};
-use manyhands_shm::{Handle, Heap};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use manyhands_collections::{ListGuard, SharedList as CoreList, Value};
+use manyhands_shm::Heap;
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PySlice};
 
-use super::closing::{Closed, reopen};
-use super::{Container, Fault, Packed, close, inside, unpack};
-use crate::process::codec::out_of_memory;
-use crate::shared::{open_error, reduce};
+use super::methods::container_methods;
+use super::{Fault, Packed, inside, unpack};
 
 /// A list in the family heap.
 #[pyclass(module = "manyhands._runtime", subclass, frozen, weakref)]
@@ -38,29 +36,9 @@ struct Places {
 
 const OUT_OF_RANGE: &str = "list index out of range";
 
-impl Container for CoreList {
-    type Guard<'a> = ListGuard<'a>;
-
-    const WHAT: &'static str = "managed list";
-
-    fn enter(&self, how: How) -> Result<ListGuard<'_>, Busy> {
-        CoreList::enter(self, how)
-    }
-
-    fn gate(&self) -> &Gate {
-        CoreList::gate(self)
-    }
-
-    fn heap(&self) -> &Arc<Heap> {
-        self.object().heap()
-    }
-}
+container_methods!(SharedList, list);
 
 impl SharedList {
-    fn heap(&self) -> &Arc<Heap> {
-        self.list.object().heap()
-    }
-
     fn do_inside<R: Send>(
         &self,
         py: Python<'_>,
@@ -89,66 +67,8 @@ impl SharedList {
     }
 }
 
-impl SharedList {
-    /// As [`close`], until [`Self::open_gate`]; false if time is over.
-    pub(super) fn close_gate(
-        &self,
-        py: Python<'_>,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<bool> {
-        let closed = close(py, &self.list, timeout)?;
-        Ok(closed.map(Closed::keep).is_some())
-    }
-
-    /// Takes back one closing.
-    ///
-    /// # Errors
-    /// RuntimeError: this thread has not closed it.
-    pub(super) fn open_gate(&self) -> PyResult<()> {
-        if reopen(&self.list) {
-            return Ok(());
-        }
-        Err(PyRuntimeError::new_err("this thread does not hold the lock of the managed list"))
-    }
-}
-
 #[pymethods]
 impl SharedList {
-    /// A new list, or the one that the bytes of a pickle name.
-    #[new]
-    #[pyo3(signature = (name=None))]
-    fn new(py: Python<'_>, name: Option<&[u8]>) -> PyResult<Self> {
-        let list = match name {
-            None => {
-                let heap = manyhands_shm::family::kept_heap()?;
-                CoreList::create(&heap).map_err(|error| out_of_memory(&error))?
-            }
-            Some(name) => Handle::from_bytes(name)
-                .and_then(CoreList::open)
-                .map_err(|error| open_error(py, &error))?,
-        };
-        Ok(Self { list })
-    }
-
-    #[classmethod]
-    fn _open<'py>(class: &Bound<'py, PyType>, name: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        class.call1((PyBytes::new(class.py(), name),))
-    }
-
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        reduce(slf.as_any(), slf.get().list.object())
-    }
-
-    /// Where it lies in the heap: what is the same in every process.
-    #[getter]
-    fn _offset(&self) -> u64 {
-        self.list.object().offset()
-    }
-
-    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.do_inside(py, |guard| Ok(guard.len()))? as usize)
-    }
-
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         if let Ok(slice) = key.cast::<PySlice>() {
@@ -278,16 +198,6 @@ impl SharedList {
     /// Puts the items into the order of these places, each of which comes once.
     fn _reorder(&self, py: Python<'_>, places: Vec<u64>) -> PyResult<()> {
         self.do_inside(py, |guard| Ok(guard.select(&places)?))
-    }
-
-    /// Keeps all other threads and processes out until `_open_gate`. False when time is over.
-    #[pyo3(signature = (timeout=None))]
-    fn _close_gate(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        self.close_gate(py, timeout)
-    }
-
-    fn _open_gate(&self) -> PyResult<()> {
-        self.open_gate()
     }
 
     /// What happened to it so far, in all processes.

@@ -10,17 +10,17 @@ pub mod iterator;
 mod key;
 pub mod list;
 pub mod locked;
+mod methods;
 
 use std::sync::Arc;
 
-use manyhands_collections::{Busy, Draft, Gate, How, Value};
+use manyhands_collections::{Busy, Container, Contents, Draft, How, Value};
 use manyhands_pool::process::Body;
-use manyhands_shm::{Carried, Heap, OpenError, OutOfMemory};
+use manyhands_shm::{Carried, Handle, Heap, OpenError, OutOfMemory};
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
 use super::open_error;
-use crate::interrupt;
 use crate::parcel;
 use crate::process::codec::{self, Shape, out_of_memory};
 use crate::process::simple;
@@ -79,27 +79,15 @@ pub(super) fn unpack<'py>(py: Python<'py>, value: Value) -> PyResult<Bound<'py, 
     Ok(unpickled.object)
 }
 
-/// A map or a list, for what both are entered by.
-pub(super) trait Container: Sync {
-    type Guard<'a>
-    where
-        Self: 'a;
-    /// As reports name it.
-    const WHAT: &'static str;
-    fn enter(&self, how: How) -> Result<Self::Guard<'_>, Busy>;
-    fn gate(&self) -> &Gate;
-    fn heap(&self) -> &Arc<Heap>;
-}
-
 /// Does `op` inside the container.
 ///
 /// # Errors
 /// What a signal handler raises during a wait, or this thread is being stopped with; DeadlockError;
 /// MemoryError if this process may map no more. Then nothing was done.
 #[inline]
-pub(super) fn inside<C, R, F>(py: Python<'_>, container: &C, op: F) -> PyResult<R>
+pub(super) fn inside<C, R, F>(py: Python<'_>, container: &Container<C>, op: F) -> PyResult<R>
 where
-    C: Container,
+    C: Contents,
     R: Send,
     F: FnOnce(&mut C::Guard<'_>) -> R + Send,
 {
@@ -111,9 +99,9 @@ where
 }
 
 #[cold]
-fn inside_after_wait<C, R, F>(py: Python<'_>, container: &C, op: F) -> PyResult<R>
+fn inside_after_wait<C, R, F>(py: Python<'_>, container: &Container<C>, op: F) -> PyResult<R>
 where
-    C: Container,
+    C: Contents,
     R: Send,
     F: FnOnce(&mut C::Guard<'_>) -> R + Send,
 {
@@ -135,22 +123,20 @@ where
     }
 }
 
-/// Closes the container to all others, waiting until `timeout` seconds have passed. `None`: they
-/// have.
+/// A new container, or the one that the bytes of a pickle name.
 ///
 /// # Errors
-/// What a signal handler raises or this thread is being stopped with (then it is not closed), a
-/// timeout that is no number, DeadlockError, OverflowError.
-fn close<'a, C: Container>(
-    py: Python<'_>,
-    container: &'a C,
-    timeout: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Option<Closed<'a, C>>> {
-    let deadline = interrupt::deadline_of(timeout)?;
-    let Some(closed) = Closed::new(py, container, deadline)? else { return Ok(None) };
-    // Whoever was inside already is waited for: from here on nobody else is.
-    inside(py, container, |_| ())?;
-    Ok(Some(closed))
+/// MemoryError, HandleError, OSError if there is no shared memory.
+fn create_or_open<C: Contents>(py: Python<'_>, name: Option<&[u8]>) -> PyResult<Container<C>> {
+    match name {
+        None => {
+            let heap = manyhands_shm::family::kept_heap()?;
+            Container::create(&heap).map_err(|error| out_of_memory(&error))
+        }
+        Some(name) => Handle::from_bytes(name)
+            .and_then(Container::open)
+            .map_err(|error| open_error(py, &error)),
+    }
 }
 
 impl Fault {

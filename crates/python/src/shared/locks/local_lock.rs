@@ -97,11 +97,6 @@ impl LocalLock {
         unsafe { self.state.as_ref() }
     }
 
-    /// Who is alive.
-    pub fn family(&self) -> &FamilyOf {
-        &self.family
-    }
-
     /// The calling thread.
     #[inline]
     pub fn me(&self) -> Owner {

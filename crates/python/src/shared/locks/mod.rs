@@ -5,6 +5,7 @@ pub mod condition;
 pub mod event;
 pub mod local_lock;
 pub mod lock;
+mod methods;
 pub mod owner_died;
 pub mod rlock;
 pub mod semaphore;

@@ -5,7 +5,7 @@
 //! `methods.rs`.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use manyhands_queue::shared::{NotGot, NotPut, SharedQueue};
 use manyhands_shm::message::{Message, Taken};
@@ -15,9 +15,9 @@ use pyo3::prelude::*;
 use super::item::{Item, object_of};
 use super::refusals::{closed, not_made, outsider, raise, refuse};
 use super::wait::until;
-use crate::call::call;
 use crate::errors;
 use crate::process::codec::out_of_memory;
+use crate::queue::coroutines::Coroutines;
 
 /// The compiled part of a queue between processes.
 #[pyclass(module = "manyhands._runtime", subclass, frozen)]
@@ -30,10 +30,8 @@ pub struct SharedQueueCore {
     /// This process has put something: only then `empty` of a closed queue is an error, as with
     /// the standard class.
     pub(super) has_put: AtomicBool,
-    /// The coroutines of this process that wait; a `process_queue_async.Waiters`.
-    pub(super) waiters: OnceLock<Py<PyAny>>,
-    pub(super) n_async_getters: AtomicU32,
-    pub(super) n_async_putters: AtomicU32,
+    /// Those of this process.
+    pub(super) coroutines: Coroutines,
 }
 
 /// What came of a put that is over.
@@ -153,31 +151,13 @@ impl SharedQueueCore {
     #[inline]
     pub(super) fn after_put(slf: &Bound<'_, Self>, n_items: usize) -> PyResult<()> {
         slf.get().has_put.store(true, Ordering::Relaxed);
-        match slf.get().n_async_getters.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            _ => slf.get().call_coroutines(slf.py(), "call_getters", n_items),
-        }
+        slf.get().coroutines.after_put(slf.py(), n_items)
     }
 
     /// Room is there: calls coroutines of this process that wait for it.
     #[inline]
     pub(super) fn after_get(slf: &Bound<'_, Self>, n_items: usize) -> PyResult<()> {
-        match slf.get().n_async_putters.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            _ => slf.get().call_coroutines(slf.py(), "call_putters", n_items),
-        }
-    }
-
-    #[cold]
-    pub(super) fn call_coroutines(
-        &self,
-        py: Python<'_>,
-        which: &str,
-        n_items: usize,
-    ) -> PyResult<()> {
-        let Some(waiters) = self.waiters.get() else { return Ok(()) };
-        let method = waiters.bind(py).getattr(which)?;
-        call(&method, &(n_items,).into_pyobject(py)?, None).map(drop)
+        slf.get().coroutines.after_get(slf.py(), n_items)
     }
 }
 

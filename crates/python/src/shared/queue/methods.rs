@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use manyhands_queue::shared::{NotGot, NotPut, QUEUE, SharedQueue};
 use manyhands_shm::message::Message;
@@ -18,11 +18,13 @@ use super::core::SharedQueueCore;
 use super::item::{Item, object_of};
 use super::refusals::{is_closed_text, is_simple, raise, with_items, with_n_put};
 use super::wait::{deadline_of_call, until};
-use crate::call::call;
 use crate::errors;
 use crate::process::codec::out_of_memory;
+use crate::queue::coroutines::{Coroutines, coroutine_methods};
 
 type Wanted<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
+
+coroutine_methods!(SharedQueueCore);
 
 #[pymethods]
 impl SharedQueueCore {
@@ -34,9 +36,7 @@ impl SharedQueueCore {
             queue: OnceLock::new(),
             is_closed: AtomicBool::new(false),
             has_put: AtomicBool::new(false),
-            waiters: OnceLock::new(),
-            n_async_getters: AtomicU32::new(0),
-            n_async_putters: AtomicU32::new(0),
+            coroutines: Coroutines::default(),
         }
     }
 
@@ -220,7 +220,7 @@ impl SharedQueueCore {
         let (py, queue) = (slf.py(), Self::queue(slf)?);
         let is_immediate = immediate.map_or(Ok(false), PyAnyMethods::is_truthy)?;
         py.detach(|| queue.shutdown(is_immediate));
-        slf.get().call_coroutines(py, "call_all", 0)
+        slf.get().coroutines.after_shutdown(py)
     }
 
     /// How many items are in the queue now.
@@ -312,43 +312,10 @@ impl SharedQueueCore {
         Ok(())
     }
 
-    /// The coroutines that wait; made by `make(self)` when there is none yet.
-    fn _waiters<'py>(
-        slf: &Bound<'py, Self>,
-        make: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let (py, core) = (slf.py(), slf.get());
-        if core.waiters.get().is_none() {
-            let waiters = call(make, &(slf,).into_pyobject(py)?, None)?.unbind();
-            let _ = core.waiters.set(waiters);
-        }
-        Ok(core
-            .waiters
-            .get()
-            .map_or_else(|| py.None(), |waiters| waiters.clone_ref(py))
-            .into_bound(py))
-    }
-
-    /// So many more coroutines wait for an item.
-    fn _count_getters(&self, n_more: i32) {
-        self.n_async_getters.fetch_add(n_more as u32, Ordering::SeqCst);
-    }
-
-    /// So many more coroutines wait for room.
-    fn _count_putters(&self, n_more: i32) {
-        self.n_async_putters.fetch_add(n_more as u32, Ordering::SeqCst);
-    }
-
-    /// In a forked child: whoever waited is the parent's.
-    fn _forget_coroutines(&self) {
-        self.n_async_getters.store(0, Ordering::SeqCst);
-        self.n_async_putters.store(0, Ordering::SeqCst);
-    }
-
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if !self.is_made {
             return Ok(());
         }
-        self.waiters.get().map_or(Ok(()), |waiters| visit.call(waiters))
+        self.coroutines.traverse(&visit)
     }
 }

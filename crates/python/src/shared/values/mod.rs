@@ -5,6 +5,7 @@ pub mod array;
 pub mod guard;
 pub mod lost_update;
 pub mod memory;
+mod methods;
 pub mod place;
 pub mod scalar;
 pub mod value;

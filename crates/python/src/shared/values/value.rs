@@ -5,10 +5,10 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
 
 use crate::shared::values::guard::Guard;
 use crate::shared::values::memory::Memory;
+use crate::shared::values::methods::locked_number_methods;
 use crate::shared::values::place::Place;
 use crate::shared::values::scalar::{Op, Scalar};
 
@@ -26,6 +26,8 @@ impl SharedValue {
         Place { memory: &self.memory, scalar: self.scalar, guard: &self.guard, idx: 0 }
     }
 }
+
+locked_number_methods!(SharedValue);
 
 #[pymethods]
 impl SharedValue {
@@ -105,51 +107,5 @@ impl SharedValue {
     /// called once; what it raises leaves the cell as it is.
     fn update<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.place().update(function)
-    }
-
-    /// The lock.
-    fn get_lock<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.guard.lock(py)
-    }
-
-    /// Acquires the lock; the arguments are those of its `acquire`.
-    #[pyo3(signature = (*args, **kwargs))]
-    fn acquire<'py>(
-        &self,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        self.guard.lock(args.py()).call_method("acquire", args, kwargs)
-    }
-
-    /// Releases the lock.
-    fn release<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.guard.lock(py).call_method0("release")
-    }
-
-    fn __enter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.guard.begin_block(py)
-    }
-
-    #[pyo3(signature = (*exc_info))]
-    fn __exit__<'py>(&self, exc_info: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-        self.guard.end_block(exc_info)
-    }
-
-    /// `lost_updates`: how many were noticed, in all processes; see `set_lost_update_mode`.
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        crate::shared::values::memory::statistics(py, &self.memory)
-    }
-
-    /// What it lies in.
-    #[getter]
-    fn memory(&self) -> Memory {
-        Memory::new(self.memory.clone())
-    }
-
-    /// The format character of its type.
-    #[getter]
-    fn code(&self) -> &'static str {
-        self.scalar.code().to_str().expect("format characters are ASCII")
     }
 }
