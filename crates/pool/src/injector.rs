@@ -13,14 +13,15 @@
 
 use std::collections::VecDeque;
 
-use manyhands_sys::atomic::{Mutex, MutexGuard, Ordering};
-use manyhands_sys::futex::{Futex, Private};
+use manyhands_sync::event_count::{ALL, EventCount};
+use manyhands_sys::atomic::{Mutex, MutexGuard};
+use manyhands_sys::futex::Private;
 
 /// A first-in first-out queue with a crew of workers that sleep when it is empty.
 pub struct Injector<T> {
     state: Mutex<State<T>>,
-    /// Moves with every wake-up; idle workers sleep on it.
-    bell: Futex<Private>,
+    /// Idle workers sleep on it. `n_idle` says whether there are any.
+    calls: EventCount<Private>,
 }
 
 /// What a push found.
@@ -63,7 +64,7 @@ impl<T> Injector<T> {
     /// An empty queue without workers.
     pub fn new() -> Self {
         let state = State { items: VecDeque::new(), n_idle: 0, n_called: 0, is_closed: false };
-        Self { state: Mutex::new(state), bell: Futex::new(0) }
+        Self { state: Mutex::new(state), calls: EventCount::new() }
     }
 
     /// Queues `item` and calls an idle worker for it.
@@ -82,9 +83,8 @@ impl<T> Injector<T> {
         }
         state.n_idle -= 1;
         state.n_called += 1;
-        self.bell.fetch_add(1, Ordering::Relaxed);
         drop(state);
-        self.bell.wake_one();
+        self.calls.notify_in_any_case(1);
         Ok(Pushed::Taken)
     }
 
@@ -127,10 +127,10 @@ impl<T> Injector<T> {
                     None => Next::Closed,
                 };
             }
-            // The bell only moves under the lock: a call after this read ends the wait at once.
-            let seen = self.bell.load(Ordering::Relaxed);
+            // Under the lock: who calls us does so later, and moves the event count after that.
+            let ticket = self.calls.ticket();
             drop(state);
-            self.bell.wait(seen, None);
+            self.calls.park(ticket, None);
             state = self.lock();
         }
     }
@@ -147,9 +147,8 @@ impl<T> Injector<T> {
     pub fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        self.bell.fetch_add(1, Ordering::Relaxed);
         drop(state);
-        self.bell.wake_all();
+        self.calls.notify_in_any_case(ALL);
     }
 
     /// Takes all queued items.
@@ -193,7 +192,7 @@ impl<T> Default for Injector<T> {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn items_leave_in_the_order_in_which_they_came() {
@@ -273,9 +272,15 @@ mod model {
     use super::*;
     use loom::sync::Arc;
 
+    fn check(model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+
     #[test]
     fn an_idle_worker_gets_every_item_and_then_the_end() {
-        loom::model(|| {
+        check(|| {
             let queue = Arc::new(Injector::new());
             let submitter = Arc::clone(&queue);
             let submits = loom::thread::spawn(move || {
@@ -292,7 +297,7 @@ mod model {
 
     #[test]
     fn two_workers_share_one_item_and_both_end() {
-        loom::model(|| {
+        check(|| {
             let queue = Arc::new(Injector::new());
             let other = Arc::clone(&queue);
             let worker = loom::thread::spawn(move || {

@@ -1,19 +1,19 @@
 //! Waiting for many tasks at once: `wait` and `as_completed`.
 //!
 //! A [`Gathering`] is what both are made of, and what the Python front uses too: completions
-//! report their index into one list, and one thread sleeps on one word until a report comes. It
-//! holds no future, so that a finished one can be freed while the others are awaited.
+//! report their index into one list, and one thread sleeps on an event count until a report comes.
+//! It holds no future, so that a finished one can be freed while the others are awaited.
 //!
 //! Guarantees: every watched index is reported exactly once, in the order of ending; a gathering
 //! that is dropped leaves no watcher behind that does more than drop a reference.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use manyhands_sync::event_count::EventCount;
 use manyhands_sys::clock::Deadline;
-use manyhands_sys::futex::{Futex, Private, WaitEnd};
+use manyhands_sys::futex::{Private, WaitEnd};
 
 use crate::completion::{Completion, Wait, WatchId};
 use crate::future::Future;
@@ -46,12 +46,9 @@ pub struct Gathering {
 /// What watchers and the gatherer share.
 struct Board {
     ended: Mutex<VecDeque<usize>>,
-    /// Counts reports; a sleeper waits for it to move. The lowest bit is `ASLEEP`.
-    n_reports: Futex<Private>,
+    /// Notified of each report; the gatherer sleeps on it.
+    reported: EventCount<Private>,
 }
-
-const ASLEEP: u32 = 1;
-const ONE_REPORT: u32 = 2;
 
 /// Waits for `futures` as `return_when` says, at most `timeout`.
 ///
@@ -170,7 +167,10 @@ impl Gathering {
     /// A gathering that watches nothing yet.
     pub fn new() -> Self {
         Self {
-            board: Arc::new(Board { ended: Mutex::new(VecDeque::new()), n_reports: Futex::new(0) }),
+            board: Arc::new(Board {
+                ended: Mutex::new(VecDeque::new()),
+                reported: EventCount::new(),
+            }),
         }
     }
 
@@ -191,7 +191,7 @@ impl Gathering {
 
     /// Has all sleepers ask once more whether there is something to wait for.
     pub fn stir(&self) {
-        self.board.count_report();
+        self.board.reported.notify_all();
     }
 
     /// Sleeps until an index can be polled, `deadline`, or a signal.
@@ -203,11 +203,11 @@ impl Gathering {
     /// [stirs](Self::stir) the sleepers.
     pub fn wait_unless(&self, deadline: Option<Deadline>, is_over: impl Fn() -> bool) -> Wait {
         loop {
-            let seen = self.board.n_reports.fetch_or(ASLEEP, Ordering::AcqRel) | ASLEEP;
+            let ticket = self.board.reported.listen();
             if !self.board.lock().is_empty() || is_over() {
                 return Wait::Done;
             }
-            match self.board.n_reports.wait(seen, deadline) {
+            match self.board.reported.park(ticket, deadline) {
                 WaitEnd::Woken => {}
                 _ if !self.board.lock().is_empty() => return Wait::Done,
                 WaitEnd::TimedOut => return Wait::TimedOut,
@@ -226,17 +226,7 @@ impl Default for Gathering {
 impl Board {
     fn report(&self, index: usize) {
         self.lock().push_back(index);
-        self.count_report();
-    }
-
-    fn count_report(&self) {
-        // AcqRel: a gatherer that sees the count moved sees what was done before; one that set
-        // ASLEEP before is seen here and woken.
-        let before = self.n_reports.fetch_add(ONE_REPORT, Ordering::AcqRel);
-        if before & ASLEEP != 0 {
-            self.n_reports.fetch_and(!ASLEEP, Ordering::AcqRel);
-            self.n_reports.wake_all();
-        }
+        self.reported.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<usize>> {

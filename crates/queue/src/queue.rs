@@ -15,6 +15,7 @@ use manyhands_sync::sleep::Waiting;
 use manyhands_sync::spin::{FOR_AN_ANSWER, soon};
 use manyhands_sys::atomic::{AtomicU64, Ordering};
 use manyhands_sys::clock::Deadline;
+use manyhands_sys::futex::Private;
 
 use crate::fifo::Fifo;
 use crate::line::{Enlisted, Line};
@@ -32,9 +33,9 @@ use crate::store::Store;
 /// ```
 pub struct Queue<T, S = Fifo<T>> {
     store: S,
-    getters: Line,
-    putters: Line,
-    joiners: Line,
+    getters: Line<Private>,
+    putters: Line<Private>,
+    joiners: Line<Private>,
     /// Of the items that were ever put, how many are done.
     n_done: AtomicU64,
     /// For reports.

@@ -8,8 +8,8 @@
 //! Guarantees:
 //! - An uncontended operation is one atomic read-modify-write; nothing else is touched that
 //!   another thread reads.
-//! - Every wait goes through [`sleep::sleep`]: it honours its deadline, ends for a signal or a
-//!   [`nudge`](sleep::nudge), and is known to [`deadlock`] once it has lasted a while.
+//! - Every wait for a primitive goes through [`sleep::sleep`]: it honours its deadline, ends for a
+//!   signal or a [`nudge`](sleep::nudge), and is known to [`deadlock`] once it has lasted a while.
 //! - A wait that is given up (timed out, interrupted, told to be part of a deadlock) takes no
 //!   wake-up with it that another waiter needs.
 //!
@@ -22,6 +22,7 @@ pub mod condition;
 #[cfg(not(loom))]
 pub mod deadlock;
 pub mod event;
+pub mod event_count;
 pub mod lock;
 pub mod overflow;
 pub mod rlock;

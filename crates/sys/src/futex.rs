@@ -24,6 +24,9 @@ pub struct Futex<S: Scope> {
 
 /// Who may wait on a word.
 pub trait Scope: sealed::Sealed + Send + Sync + 'static {
+    /// Whether those who wait may be of several processes, of which each may die alone.
+    const IS_SHARED: bool;
+
     #[doc(hidden)]
     const FLAG: libc::c_int;
 }
@@ -35,10 +38,12 @@ pub enum Private {}
 pub enum Shared {}
 
 impl Scope for Private {
+    const IS_SHARED: bool = false;
     const FLAG: libc::c_int = libc::FUTEX_PRIVATE_FLAG;
 }
 
 impl Scope for Shared {
+    const IS_SHARED: bool = true;
     const FLAG: libc::c_int = 0;
 }
 
@@ -143,6 +148,11 @@ impl<S: Scope> Futex<S> {
         self.wake(i32::MAX);
     }
 
+    /// Wakes up to `n_sleepers` of them.
+    pub fn wake_n(&self, n_sleepers: u32) {
+        self.wake(i32::try_from(n_sleepers).unwrap_or(i32::MAX));
+    }
+
     /// Moves one sleeper, if there is one, to `other`: it sleeps on there, and what wakes a sleeper
     /// of `other` ends its wait for this word.
     pub fn requeue_one(&self, other: &Self) {
@@ -179,7 +189,7 @@ impl<S: Scope> Waker<S> {
 
     /// The same without the scope in its type.
     pub const fn of_any_scope(self) -> AnyWaker {
-        AnyWaker { address: self.address, is_shared: S::FLAG == 0 }
+        AnyWaker { address: self.address, is_shared: S::IS_SHARED }
     }
 }
 
@@ -236,6 +246,15 @@ impl<S: Scope> Futex<S> {
     pub fn wake_all(&self) {
         let _queue = self.sleepers.0.lock().unwrap();
         self.sleepers.1.notify_all();
+    }
+
+    /// Wakes up to `n_sleepers` of them.
+    pub fn wake_n(&self, n_sleepers: u32) {
+        if n_sleepers == u32::MAX {
+            self.wake_all();
+        } else {
+            (0..n_sleepers).for_each(|_| self.wake_one());
+        }
     }
 
     /// Moves one sleeper to `other`; here it wakes it, which every wait allows.

@@ -16,12 +16,12 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use manyhands_sync::event_count::EventCount;
 use manyhands_sys::clock::{Deadline, monotonic_ns};
-use manyhands_sys::futex::{Futex, Private};
+use manyhands_sys::futex::Private;
 use manyhands_sys::thread::spawn_deaf;
 
 use crate::completion::Watcher;
@@ -30,12 +30,10 @@ use crate::future::Callback;
 /// What a pool and its callback threads share.
 pub(crate) struct Callbacks {
     state: Mutex<State>,
-    /// Moves whenever a thread has to look again; those that have nothing to do sleep on it.
-    bell: Futex<Private>,
-    /// Somebody sleeps until all have run.
-    has_flushers: AtomicBool,
-    /// Moves whenever none is left.
-    drained: Futex<Private>,
+    /// Notified whenever a thread has to look again; those that have nothing to do sleep on it.
+    changed: EventCount<Private>,
+    /// Notified whenever none is left.
+    drained: EventCount<Private>,
 }
 
 #[derive(Default)]
@@ -79,9 +77,8 @@ impl Callbacks {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
-            bell: Futex::new(0),
-            has_flushers: AtomicBool::new(false),
-            drained: Futex::new(0),
+            changed: EventCount::new(),
+            drained: EventCount::new(),
         })
     }
 
@@ -104,7 +101,7 @@ impl Callbacks {
         drop(state);
         // Who was told of the first of a row looks after those behind it.
         if is_first {
-            self.ring();
+            self.changed.notify_all();
         }
     }
 
@@ -114,9 +111,8 @@ impl Callbacks {
         if ptr::eq(RUNS_FOR.get(), self) {
             return;
         }
-        self.has_flushers.store(true, Ordering::SeqCst);
         loop {
-            let seen = self.drained.load(Ordering::SeqCst);
+            let ticket = self.drained.listen();
             let mut state = self.lock();
             if state.is_drained() {
                 return;
@@ -126,7 +122,7 @@ impl Callbacks {
             drop(state);
             match left_over {
                 Some(callback) => callback.run(),
-                None => drop(self.drained.wait(seen, None)),
+                None => drop(self.drained.park(ticket, None)),
             }
         }
     }
@@ -134,7 +130,7 @@ impl Callbacks {
     /// Nothing more is posted: the threads end when all has run.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
-        self.ring();
+        self.changed.notify_all();
     }
 
     /// Should the system refuse a thread, the next callback asks again.
@@ -153,8 +149,6 @@ impl Callbacks {
         let mut state = self.lock();
         loop {
             let step = state.next(monotonic_ns());
-            // Read under the lock: what changes afterwards ends the sleep at once.
-            let seen = self.bell.load(Ordering::Acquire);
             match step {
                 Step::Run(callback, begun_ns) => {
                     let n_needed = state.begun_ns.len() + 1;
@@ -167,8 +161,10 @@ impl Callbacks {
                     self.ended(&mut state, begun_ns);
                 }
                 Step::SleepUntil(deadline) => {
+                    // Under the lock: who changes something afterwards finds us listening.
+                    let ticket = self.changed.listen();
                     drop(state);
-                    self.bell.wait(seen, deadline);
+                    self.changed.park(ticket, deadline);
                     state = self.lock();
                 }
                 Step::End => break,
@@ -182,17 +178,8 @@ impl Callbacks {
             state.begun_ns.remove(idx);
         }
         if state.is_drained() {
-            self.drained.fetch_add(1, Ordering::SeqCst);
-            if self.has_flushers.load(Ordering::SeqCst) {
-                self.drained.wake_all();
-            }
+            self.drained.notify_all();
         }
-    }
-
-    fn ring(&self) {
-        // Release meets the Acquire in `work`.
-        self.bell.fetch_add(1, Ordering::Release);
-        self.bell.wake_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

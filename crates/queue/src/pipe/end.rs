@@ -222,8 +222,8 @@ impl End {
         }
         let has_message = skip_rest_of_lost(self, way).is_some();
         words.receiver.leave();
-        give_room(way);
-        words.receiver_left.ring();
+        let changed = give_room(way);
+        words.receiver_left.notify_all_of(changed);
         if has_message || is_closed { Step::Ended } else { Step::Blocked(&words.data) }
     }
 

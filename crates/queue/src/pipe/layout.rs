@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Core        closed sides
-//! Direction   from side 0 to side 1: positions, turns, bells
+//! Direction   from side 0 to side 1: positions, turns, event counts
 //! Direction   from side 1 to side 0
 //! bytes       one ring for each direction that there is
 //! ```
@@ -14,7 +14,9 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::bell::Bell;
+use manyhands_sync::event_count::{ALL, EventCount, changed};
+use manyhands_sys::futex::Shared;
+
 use super::turn::Turn;
 
 /// The start of a pipe's memory.
@@ -50,22 +52,22 @@ pub(crate) struct Direction {
     pub(crate) receiver: Turn,
     _receivers_line: [u64; 6],
 
-    /// Rung when there is more to receive, or the senders' side was closed.
-    pub(crate) data: Bell,
-    /// Rung when there is the room that `room_wanted` says, or the receivers' side was closed.
-    pub(crate) room: Bell,
+    /// Notified when there is more to receive, or the senders' side was closed.
+    pub(crate) data: EventCount<Shared>,
+    /// Notified when there is the room that `room_wanted` says, or the receivers' side was closed.
+    pub(crate) room: EventCount<Shared>,
     pub(crate) room_wanted: AtomicU32,
-    /// Rung when something was received: for those who watch a descriptor.
-    pub(crate) drained: Bell,
-    /// Rung at the end of a sender's turn.
-    pub(crate) sender_left: Bell,
-    /// Rung at the end of a receiver's turn.
-    pub(crate) receiver_left: Bell,
+    /// Notified when something was received: for those who watch a descriptor.
+    pub(crate) drained: EventCount<Shared>,
+    /// Notified at the end of a sender's turn.
+    pub(crate) sender_left: EventCount<Shared>,
+    /// Notified at the end of a receiver's turn.
+    pub(crate) receiver_left: EventCount<Shared>,
     /// Bytes of the ring; 0: this direction does not exist. Never changes.
     pub(crate) capacity: AtomicU64,
     /// Where the ring starts, from the start of the core. Never changes.
     pub(crate) at: AtomicU64,
-    _bells_line: [u64; 3],
+    _events_line: [u64; 3],
 }
 
 const _: () = assert!(size_of::<Direction>() == 192 && size_of::<Core>() == 448);
@@ -157,14 +159,14 @@ impl Core {
             // Nobody is left who could wait.
             return;
         }
-        super::bell::changed();
+        let changed = changed();
         // The other side receives what this one sent, and sends what this one received.
         let (incoming, outgoing) = (&self.directions[side], &self.directions[other]);
-        incoming.data.ring_in_any_case();
-        outgoing.room.ring_in_any_case();
-        outgoing.sender_left.ring();
-        incoming.receiver_left.ring();
-        incoming.drained.ring();
+        incoming.data.notify_in_any_case(ALL);
+        outgoing.room.notify_in_any_case(ALL);
+        outgoing.sender_left.notify_all_of(changed);
+        incoming.receiver_left.notify_all_of(changed);
+        incoming.drained.notify_all_of(changed);
     }
 }
 

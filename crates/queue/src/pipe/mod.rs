@@ -15,7 +15,6 @@
 //!
 //! The protocol, step by step, is in `README.md` beside this file.
 
-mod bell;
 #[cfg(not(loom))]
 mod blocking;
 #[cfg(not(loom))]

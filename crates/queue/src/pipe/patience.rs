@@ -1,19 +1,19 @@
 //! Waiting at a pipe: a moment of looking, then sleep, with a look around now and then.
 //!
 //! The looks are for deaths that nobody has told of: a party that was killed in the middle of
-//! ringing a bell or of closing its side, in a family whose supervisor does not know it. They are
-//! seldom and get more so; where deaths are told no wait depends on them. Who has to take over what
-//! a party left before that is buried has reserved the burial, and is not forestalled.
+//! notifying somebody or of closing its side, in a family whose supervisor does not know it. They
+//! are seldom and get more so; where deaths are told no wait depends on them. Who has to take over
+//! what a party left before that is buried has reserved the burial, and is not forestalled.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use manyhands_shm::Heap;
-use manyhands_sync::sleep::{Slept, Wait, Waiting, sleep};
+use manyhands_sync::event_count::EventCount;
+use manyhands_sync::sleep::{Slept, Wait, Waiting};
 use manyhands_sync::spin::{FOR_AN_ANSWER, soon};
 use manyhands_sys::clock::Deadline;
-
-use super::bell::Bell;
+use manyhands_sys::futex::Shared;
 
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
@@ -30,8 +30,8 @@ pub(crate) struct Patience {
 pub(crate) enum Step<'a> {
     /// Nothing: it has ended.
     Ended,
-    /// The bell that rings when it is worth another attempt.
-    Blocked(&'a Bell),
+    /// What is notified when it is worth another attempt.
+    Blocked(&'a EventCount<Shared>),
 }
 
 impl Patience {
@@ -51,7 +51,7 @@ impl Patience {
         mut look: impl FnMut(),
     ) -> Wait {
         loop {
-            let Step::Blocked(bell) = attempt() else { return Wait::Done };
+            let Step::Blocked(event) = attempt() else { return Wait::Done };
             if deadline.is_some_and(Deadline::is_now) {
                 return Wait::TimedOut;
             }
@@ -63,16 +63,16 @@ impl Patience {
                 }
                 continue;
             }
-            let ticket = bell.listen();
+            let ticket = event.listen();
             match attempt() {
                 Step::Ended => return Wait::Done,
-                // What is waited for now is another bell's business.
-                Step::Blocked(other) if !std::ptr::eq(other, bell) => continue,
+                // What is waited for now something else.
+                Step::Blocked(other) if !std::ptr::eq(other, event) => continue,
                 Step::Blocked(_) => {}
             }
             let look_at = *self.look_at.get_or_insert_with(|| Deadline::after(self.pause));
             let wake_at = deadline.map_or(look_at, |deadline| deadline.min(look_at));
-            match sleep(bell.word(), ticket, Some(wake_at), waiting) {
+            match event.sleep(ticket, Some(wake_at), waiting) {
                 Slept::Woken => {}
                 Slept::TimedOut if deadline.is_some_and(Deadline::has_passed) => {
                     // What came with the deadline counts.

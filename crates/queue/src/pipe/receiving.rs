@@ -4,10 +4,10 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering;
 
 use manyhands_shm::{Carried, Handle};
+use manyhands_sync::event_count::{Changed, changed};
 use manyhands_sync::sleep::{Wait, Waiting};
 use manyhands_sys::clock::Deadline;
 
-use super::bell::changed;
 use super::end::End;
 use super::layout::{Flags, HEADER, Record, Way};
 use super::patience::{Patience, Step};
@@ -119,8 +119,7 @@ impl<'a> Receiving<'a> {
                 // It may have died in the middle of the message that we wait for.
                 call_back_cut_off(&way);
                 way.words.sender.leave();
-                changed();
-                way.words.sender_left.ring();
+                way.words.sender_left.notify_all();
             }
             end.look_for_peer();
         };
@@ -225,8 +224,8 @@ impl<'a> Receiving<'a> {
     /// Ends this receiver's turn.
     fn leave(&self) {
         self.way.words.receiver.leave();
-        give_room(&self.way);
-        self.way.words.receiver_left.ring();
+        let changed = give_room(&self.way);
+        self.way.words.receiver_left.notify_all_of(changed);
     }
 }
 
@@ -270,19 +269,20 @@ pub(super) fn skip_rest_of_lost(end: &End, way: &Way<'_>) -> Option<Record> {
 }
 
 /// Tells those who wait for room, or for the ring to be drained.
-pub(super) fn give_room(way: &Way<'_>) {
+pub(super) fn give_room(way: &Way<'_>) -> Changed {
     let words = way.words;
-    changed();
+    let changed = changed();
     if words.room.is_listened_to() {
         // The turn may be another's by now: then that one tells of what it receives.
         let head = words.head.load(Ordering::Relaxed);
         let used = words.tail.load(Ordering::Relaxed).saturating_sub(head);
         let room = way.capacity().saturating_sub(used);
         if room >= words.room_wanted.load(Ordering::Relaxed).into() {
-            words.room.ring();
+            words.room.notify_all_of(changed);
         }
     }
-    words.drained.ring();
+    words.drained.notify_all_of(changed);
+    changed
 }
 
 /// The bytes of the handles that a record lists. The caller has the turn.

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 
 use manyhands_shm::object::release_message;
 use manyhands_shm::{Carried, Handle, Heap};
+use manyhands_sync::event_count::changed;
 use manyhands_sync::sleep::{Wait, Waiting};
 use manyhands_sys::clock::Deadline;
 
-use super::bell::changed;
 use super::end::End;
 use super::layout::{Flags, HEADER, Record, Way};
 use super::patience::{Patience, Step};
@@ -203,8 +203,7 @@ impl<'a> Sending<'a> {
         words.tail.store(tail + record.size(), Ordering::Release);
         self.progress = Progress::Midway;
         if !record.flags.has(Flags::LAST) {
-            changed();
-            words.data.ring();
+            words.data.notify_all();
         }
     }
 
@@ -219,9 +218,9 @@ impl<'a> Sending<'a> {
                 call_back_cut_off(&self.way);
             }
             words.sender.leave();
-            changed();
-            words.sender_left.ring();
-            words.data.ring();
+            let changed = changed();
+            words.sender_left.notify_all_of(changed);
+            words.data.notify_all_of(changed);
         }
         Step::Ended
     }

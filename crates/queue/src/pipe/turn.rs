@@ -6,7 +6,7 @@
 //! | party, thread | that thread's | its release; if the party is dead, compare-and-swap by whoever finds out |
 //!
 //! A turn may last: a large message is sent in parts, and its sender sleeps while the other side
-//! does not read. So those who wait for it sleep on a [`Bell`](super::bell::Bell) of its own, and
+//! does not read. So those who wait for it sleep on an event count of its own, and
 //! can be interrupted. What a dead owner left behind is mended by its successor from the words of
 //! the ring alone, see `layout.rs`.
 

@@ -1,8 +1,9 @@
 //! A descriptor that can be read while an end has something to receive: for `poll`, `select`, event
 //! loops.
 //!
-//! A thread per watched end sleeps on the bells of the ring and keeps the descriptor true; who
-//! receives in this process keeps it true at once, so that nobody is told of what he has just read.
+//! A thread per watched end sleeps on the event counts of the ring and keeps the descriptor true;
+//! who receives in this process keeps it true at once, so that nobody is told of what he has just
+//! read.
 //! Ends that nobody watches cost nothing.
 //!
 //! The thread borrows the end from its [`Watch`], which outlives it: in a forked child, where there
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use manyhands_sync::event_count::ALL;
 use manyhands_sys::clock::Deadline;
 use manyhands_sys::event::EventFd;
 use manyhands_sys::futex::WaitEnd;
@@ -173,18 +175,18 @@ impl Watched {
         let mut pause = FIRST_LOOK;
         while let Some(way) = self.end.incoming() {
             let is_ready = self.refresh();
-            let bell = match self.end.attempt_to_poll(&way) {
+            let event = match self.end.attempt_to_poll(&way) {
                 Step::Ended => &way.words.drained,
-                Step::Blocked(bell) => bell,
+                Step::Blocked(event) => event,
             };
-            let ticket = bell.listen();
+            let ticket = event.listen();
             if self.is_over.load(Ordering::SeqCst) {
                 return;
             }
             if self.end.is_ready() != is_ready {
                 continue;
             }
-            match bell.word().wait(ticket, Some(Deadline::after(pause))) {
+            match event.park(ticket, Some(Deadline::after(pause))) {
                 WaitEnd::TimedOut => {
                     self.end.look_around();
                     pause = (pause * 2).min(LAST_LOOK);
@@ -221,9 +223,9 @@ impl Watched {
     /// Ends the thread's sleep, also one that is about to begin.
     fn wake(&self) {
         if let Some(way) = self.end.incoming() {
-            way.words.data.ring_in_any_case();
-            way.words.drained.ring_in_any_case();
-            way.words.receiver_left.ring_in_any_case();
+            way.words.data.notify_in_any_case(ALL);
+            way.words.drained.notify_in_any_case(ALL);
+            way.words.receiver_left.notify_in_any_case(ALL);
         }
     }
 }

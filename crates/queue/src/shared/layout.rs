@@ -15,8 +15,9 @@ use std::ptr::NonNull;
 use manyhands_shm::{Heap, OutOfMemory, Ticket};
 use manyhands_sync::robust::RobustLock;
 use manyhands_sys::atomic::{AtomicBool, AtomicU64, Ordering};
+use manyhands_sys::futex::Shared;
 
-use super::line::SharedLine;
+use crate::line::Line;
 
 /// The payload of the object.
 #[repr(C, align(64))]
@@ -28,9 +29,9 @@ pub(super) struct Header {
     pub(super) put_notes: PutNotes,
     pub(super) get: Side,
     pub(super) get_note: GetNote,
-    pub(super) getters: SharedLine,
-    pub(super) putters: SharedLine,
-    pub(super) joiners: SharedLine,
+    pub(super) getters: Line<Shared>,
+    pub(super) putters: Line<Shared>,
+    pub(super) joiners: Line<Shared>,
     pub(super) n_done: Done,
 }
 

@@ -31,10 +31,11 @@
 
 mod get;
 mod layout;
-mod line;
 mod put;
 mod queue;
 mod wait;
 
-pub use line::SharedEnlisted;
 pub use queue::{NotGot, NotPut, QUEUE, SharedQueue, SharedStatistics};
+
+/// A place in a line of threads of any process.
+pub type SharedEnlisted<'line> = crate::Enlisted<'line, manyhands_sys::futex::Shared>;

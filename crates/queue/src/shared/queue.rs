@@ -9,9 +9,9 @@ use manyhands_shm::object::{Shape, ids};
 use manyhands_shm::{Handle, Heap, Kind, Object, OpenError, OutOfMemory, Party};
 use manyhands_sys::atomic::Ordering;
 
+use super::SharedEnlisted;
 use super::get::{self, Getter};
 use super::layout::{Header, RecordHead};
-use super::line::SharedEnlisted;
 use super::put::{self, Putter};
 use crate::outcome::TooManyDone;
 
@@ -369,8 +369,8 @@ impl SharedQueue {
             n_got,
             n_lost: header.get_note.n_lost.load(Ordering::Relaxed),
             n_unfinished: self.n_unfinished(),
-            n_getters_waiting: header.getters.n_waiting().into(),
-            n_putters_waiting: header.putters.n_waiting().into(),
+            n_getters_waiting: header.getters.n_waiting(),
+            n_putters_waiting: header.putters.n_waiting(),
             n_get_waits: header.getters.n_enlisted(),
             n_put_waits: header.putters.n_enlisted(),
         }

@@ -12,7 +12,7 @@ use manyhands_sync::sleep::Waiting;
 use manyhands_sync::spin::{FOR_AN_ANSWER, soon};
 use manyhands_sys::clock::Deadline;
 
-use super::line::SharedEnlisted;
+use super::SharedEnlisted;
 use super::queue::{NotGot, NotPut, SharedQueue};
 
 impl SharedQueue {
