@@ -47,8 +47,7 @@ PYTHON_CRATE = "manyhands-python"
 LARGEST_CIRCLE = 3
 # Circles that are larger still, by their number of files: to be cut, and never to grow.
 KNOWN_CIRCLES: dict[str, list[int]] = {
-    "manyhands-pool": [10],
-    "manyhands-python": [5, 4],
+    "manyhands-python": [4],
     "manyhands-queue": [4],
     "manyhands-sync": [4],
 }
