@@ -5,6 +5,7 @@ alone, as ``kill -INT`` sends it.
 """
 
 import random
+import re
 import signal
 import time
 
@@ -147,11 +148,32 @@ def last_said(err):
     return lines[-1]
 
 
+#: What CPython says of an interrupt that comes in a callback of its import system. Nothing can be
+#: raised from there: the interrupt is lost, whatever the program is.
+LOST = re.compile(
+    r"Exception ignored in: <function _get_module_lock\.<locals>\.cb .*?^KeyboardInterrupt: ?\n",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def interrupt_until_it_is_taken(family):
+    """Interrupts the program, once more for each time that CPython says that it was lost."""
+    family.interrupt()
+    n_lost = 0
+    deadline = time.monotonic() + 60
+    while family.process.poll() is None and time.monotonic() < deadline:
+        if len(LOST.findall(family.err)) > n_lost:
+            n_lost += 1
+            family.interrupt()
+        time.sleep(0.01)
+
+
 def check_ended_by_one_interrupt(family, n_tracebacks=1):
     finished = family.wait(timeout_seconds=60)
+    err = LOST.sub("", finished.err)
     assert finished.status == -signal.SIGINT, finished
-    assert finished.err.count("Traceback (most recent call last)") == n_tracebacks, finished.err
-    assert last_said(finished.err).startswith("KeyboardInterrupt"), finished.err
+    assert err.count("Traceback (most recent call last)") == n_tracebacks, finished.err
+    assert last_said(err).startswith("KeyboardInterrupt"), finished.err
     family.assert_gone()
 
 
@@ -230,7 +252,7 @@ def test_an_interrupt_at_a_random_moment_ends_the_program_with_one_traceback(pro
         family.wait_for_line("ready")
         # The moment is the subject of the test, not a synchronisation.
         time.sleep(random_source.uniform(0, 0.4))
-        family.interrupt()
+        interrupt_until_it_is_taken(family)
         check_ended_by_one_interrupt(family)
 
 
