@@ -17,3 +17,8 @@ pub mod thread_pool;
 pub mod threads;
 #[cfg(not(loom))]
 pub mod wait;
+// The process pool needs a heap, which is not modelled: its wake-ups alone are.
+#[cfg(all(test, loom))]
+#[allow(dead_code, reason = "what does not wait has no model")]
+#[path = "process/wakeup.rs"]
+mod wakeup;

@@ -66,7 +66,7 @@ impl Patience {
             let ticket = event.listen();
             match attempt() {
                 Step::Ended => return Wait::Done,
-                // What is waited for now something else.
+                // What is waited for now is something else.
                 Step::Blocked(other) if !std::ptr::eq(other, event) => continue,
                 Step::Blocked(_) => {}
             }
