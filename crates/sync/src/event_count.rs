@@ -170,7 +170,7 @@ impl<S: Scope> EventCount<S> {
         self.rest(ticket, Slept::Woken, |word| sleep(word, ticket.0, deadline, waiting))
     }
 
-    /// Sleeps until a notification, `deadline`, or a signal. For threads that nobody nudges and
+    /// Sleeps until a notification, `deadline`, or a signal. For threads that nobody interrupts and
     /// that are no part of a deadlock.
     pub fn park(&self, ticket: Ticket, deadline: Option<Deadline>) -> WaitEnd {
         self.rest(ticket, WaitEnd::Woken, |word| word.wait(ticket.0, deadline))

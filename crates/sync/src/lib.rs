@@ -9,7 +9,8 @@
 //! - An uncontended operation is one atomic read-modify-write; nothing else is touched that
 //!   another thread reads.
 //! - Every wait for a primitive goes through [`sleep::sleep`]: it honours its deadline, ends for a
-//!   signal or a [`nudge`](sleep::nudge), and is known to [`deadlock`] once it has lasted a while.
+//!   signal or an [`interrupt`](sleep::interrupt), and is known to [`deadlock`] once it has lasted
+//!   a while.
 //! - A wait that is given up (timed out, interrupted, told to be part of a deadlock) takes no
 //!   wake-up with it that another waiter needs.
 //!

@@ -14,7 +14,7 @@
 //! may take it first (*barging*), which is what keeps a busy lock fast.
 //!
 //! Any thread may release, as `threading.Lock` allows. Whether that ever happened is remembered
-//! ([`RawLock::surety`]): deadlock detection must know whether the owner is the only one to wait
+//! ([`RawLock::certainty`]): deadlock detection must know whether the owner is the only one to wait
 //! for.
 
 use manyhands_sys::atomic::{AtomicBool, Ordering};
@@ -192,14 +192,14 @@ impl<S: Scope> RawLock<S> {
 #[cfg(not(loom))]
 impl<S: Scope> RawLock<S> {
     /// How sure it is that only the owner will release it.
-    pub fn surety(&self) -> crate::deadlock::Surety {
-        use crate::deadlock::Surety;
+    pub fn certainty(&self) -> crate::deadlock::Certainty {
+        use crate::deadlock::Certainty;
         if self.word.load(Ordering::Relaxed) & SCOPED != 0 {
-            return Surety::Sure;
+            return Certainty::Sure;
         }
         match self.by_stranger.load(Ordering::Relaxed) {
-            true => Surety::Unsure,
-            false => Surety::Likely,
+            true => Certainty::Unsure,
+            false => Certainty::Likely,
         }
     }
 }
@@ -287,7 +287,7 @@ mod model {
     }
 
     /// Catches: a woken sleeper that leaves without having looked at the lock again, as it would
-    /// if `sleep` preferred a nudge to a wake-up.
+    /// if `sleep` preferred an interrupt to a wake-up.
     #[test]
     fn who_gives_up_after_a_wake_up_leaves_none_asleep() {
         check(|| {

@@ -5,12 +5,13 @@
 //! it can still end. Waits with a deadline end by themselves and are never entered.
 //!
 //! What ends a wait besides its wake-up: the deadline; a signal handler that ran in this thread;
-//! [`nudge`], which makes a sleeping thread look up; the insight that nobody is left to wake it.
+//! [`interrupt`], which makes a sleeping thread look up; the insight that nobody is left to wake
+//! it.
 
 #[cfg(not(loom))]
 pub(crate) use real::forget_after_fork;
 #[cfg(not(loom))]
-pub use real::{Sleeper, Waiting, nudge, sleep};
+pub use real::{Sleeper, Waiting, interrupt, sleep};
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Slept {
     Woken,
     /// The deadline came.
     TimedOut,
-    /// A signal handler ran here, somebody nudged this thread, or it is time to look at signals.
+    /// A signal handler ran here, [`interrupt`] was called, or it is time to look at signals.
     Interrupted,
     /// Nobody can wake this thread, as far as it looks: ask [`crate::deadlock::explain`].
     Stuck,
@@ -193,17 +194,17 @@ mod real {
             return Slept::TimedOut;
         }
         let _asleep = Asleep::begin(word);
-        if nudged() {
+        if interrupted() {
             return Slept::Interrupted;
         }
         let is_asleep = || word.load(Ordering::Acquire) == expected;
         loop {
             let end = word.wait(expected, waiting.wake_at(deadline));
             match end {
-                // Before the nudge is looked at: a wake-up that this thread took must not be lost.
-                // A nudge stays, and ends the next sleep.
+                // Before the interrupt is looked at: a wake-up that this thread took must not be
+                // lost. An interrupt stays, and ends the next sleep.
                 WaitEnd::Woken => return Slept::Woken,
-                _ if nudged() => return Slept::Interrupted,
+                _ if interrupted() => return Slept::Interrupted,
                 WaitEnd::Interrupted => return Slept::Interrupted,
                 WaitEnd::TimedOut if deadline.is_some_and(Deadline::has_passed) => {
                     return Slept::TimedOut;
@@ -221,33 +222,33 @@ mod real {
         }
     }
 
-    /// A thread that can be nudged, from now until the value is dropped.
+    /// A thread that can be interrupted, from now until the value is dropped.
     pub struct Sleeper {
         thread: u32,
         not_send: PhantomData<*const ()>,
     }
 
     #[derive(Default)]
-    struct Bed {
+    struct SleepSlot {
         /// The word the thread sleeps on, or is about to.
         word: Mutex<Option<AnyWaker>>,
-        nudged: AtomicBool,
+        interrupted: AtomicBool,
     }
 
-    type Beds = Mutex<HashMap<u32, Arc<Bed>>>;
+    type SleepSlots = Mutex<HashMap<u32, Arc<SleepSlot>>>;
 
-    static BEDS: PerProcess<Beds> = PerProcess::new();
+    static SLEEP_SLOTS: PerProcess<SleepSlots> = PerProcess::new();
 
     thread_local! {
-        static BED: RefCell<Option<Arc<Bed>>> = const { RefCell::new(None) };
+        static SLEEP_SLOT: RefCell<Option<Arc<SleepSlot>>> = const { RefCell::new(None) };
     }
 
     impl Sleeper {
-        /// The calling thread can be nudged.
+        /// The calling thread can be interrupted.
         pub fn new() -> Self {
-            let (thread, bed) = (thread_id::me(), Arc::new(Bed::default()));
-            beds().insert(thread, Arc::clone(&bed));
-            BED.set(Some(bed));
+            let (thread, slot) = (thread_id::me(), Arc::new(SleepSlot::default()));
+            sleep_slots().insert(thread, Arc::clone(&slot));
+            SLEEP_SLOT.set(Some(slot));
             Self { thread, not_send: PhantomData }
         }
     }
@@ -260,25 +261,25 @@ mod real {
 
     impl Drop for Sleeper {
         fn drop(&mut self) {
-            beds().remove(&self.thread);
+            sleep_slots().remove(&self.thread);
             // Dropped late in a thread's life it may be gone.
-            let _ = BED.try_with(|bed| bed.replace(None));
+            let _ = SLEEP_SLOT.try_with(|slot| slot.replace(None));
         }
     }
 
     /// Makes the sleep of `thread`, now or its next one, end as interrupted; false if that thread
     /// is no [`Sleeper`].
-    pub fn nudge(thread: u32) -> bool {
-        let Some(bed) = beds().get(&thread).cloned() else { return false };
-        bed.nudged.store(true, Ordering::SeqCst);
+    pub fn interrupt(thread: u32) -> bool {
+        let Some(slot) = sleep_slots().get(&thread).cloned() else { return false };
+        slot.interrupted.store(true, Ordering::SeqCst);
         // The thread may have looked just before and not have reached the kernel yet: a wake
         // finds nobody then. It is on its way there, so a few more wakes reach it.
         for _ in 0..100 {
-            let word = *bed.word.lock().unwrap_or_else(PoisonError::into_inner);
+            let word = *slot.word.lock().unwrap_or_else(PoisonError::into_inner);
             // None: it is awake and looks before its next sleep.
             let Some(waker) = word else { break };
             waker.wake_all();
-            if !bed.nudged.load(Ordering::SeqCst) {
+            if !slot.interrupted.load(Ordering::SeqCst) {
                 break;
             }
             std::thread::sleep(Duration::from_micros(500));
@@ -288,28 +289,29 @@ mod real {
 
     /// In a forked child: nobody sleeps here.
     pub(crate) fn forget_after_fork() {
-        BEDS.forget();
+        SLEEP_SLOTS.forget();
         // A thread that was in the middle of it keeps its own copy.
-        let _ = BED.try_with(|bed| bed.try_borrow_mut().map(|mut bed| *bed = None));
+        let _ = SLEEP_SLOT.try_with(|slot| slot.try_borrow_mut().map(|mut slot| *slot = None));
     }
 
-    fn beds() -> std::sync::MutexGuard<'static, HashMap<u32, Arc<Bed>>> {
-        BEDS.get().lock().unwrap_or_else(PoisonError::into_inner)
+    fn sleep_slots() -> std::sync::MutexGuard<'static, HashMap<u32, Arc<SleepSlot>>> {
+        SLEEP_SLOTS.get().lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn nudged() -> bool {
-        with_bed(|bed| {
-            bed.nudged.load(Ordering::Relaxed) && bed.nudged.swap(false, Ordering::SeqCst)
+    fn interrupted() -> bool {
+        with_sleep_slot(|slot| {
+            slot.interrupted.load(Ordering::Relaxed)
+                && slot.interrupted.swap(false, Ordering::SeqCst)
         })
         .unwrap_or(false)
     }
 
     /// `None`: the calling thread is no sleeper, or destroys its thread-local values.
-    fn with_bed<R>(look: impl FnOnce(&Bed) -> R) -> Option<R> {
-        BED.try_with(|bed| bed.borrow().as_deref().map(look)).ok().flatten()
+    fn with_sleep_slot<R>(look: impl FnOnce(&SleepSlot) -> R) -> Option<R> {
+        SLEEP_SLOT.try_with(|slot| slot.borrow().as_deref().map(look)).ok().flatten()
     }
 
-    /// While it lives, whoever nudges this thread finds the word it sleeps on.
+    /// While it lives, whoever interrupts this thread finds the word it sleeps on.
     struct Asleep;
 
     impl Asleep {
@@ -319,7 +321,9 @@ mod real {
         }
 
         fn set(word: Option<AnyWaker>) {
-            with_bed(|bed| *bed.word.lock().unwrap_or_else(PoisonError::into_inner) = word);
+            with_sleep_slot(|slot| {
+                *slot.word.lock().unwrap_or_else(PoisonError::into_inner) = word
+            });
         }
     }
 
@@ -330,8 +334,8 @@ mod real {
     }
 }
 
-/// Under loom a sleep is the word's own wait. What else may end one (a deadline, a nudge, a report)
-/// takes no wake-up with it, so it is modelled as leaving instead of going to sleep.
+/// Under loom a sleep is the word's own wait. What else may end one (a deadline, an interrupt, a
+/// report) takes no wake-up with it, so it is modelled as leaving instead of going to sleep.
 #[cfg(loom)]
 pub struct Waiting<'a> {
     n_sleeps_left: u32,

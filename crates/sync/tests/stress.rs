@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use manyhands_sync::deadlock::{self, Description, EndedBy, Mode, Resource, Site};
 use manyhands_sync::lock::{Hold, RawLock};
-use manyhands_sync::sleep::{Sleeper, Wait, Waiting, nudge};
+use manyhands_sync::sleep::{Sleeper, Wait, Waiting, interrupt};
 use manyhands_sync::{Barrier, Condvar, Event, Mutex, ReentrantMutex, RwLock, Semaphore};
 use manyhands_sys::futex::Private;
 use manyhands_sys::thread_id;
@@ -208,9 +208,9 @@ impl Resource for Something {
     }
 }
 
-/// A nudge ends a sleep, and must not swallow the wake-up that may have come with it.
+/// An interrupt ends a sleep, and must not swallow the wake-up that may have come with it.
 #[test]
-fn nudged_threads_that_give_up_leave_no_other_asleep() {
+fn interrupted_threads_that_give_up_leave_no_other_asleep() {
     sleep_until_woken();
     let (lock, is_over) = (RawLock::<Private>::new(), AtomicBool::new(false));
     let numbers = Arc::new(Mutex::new(Vec::new()));
@@ -221,7 +221,7 @@ fn nudged_threads_that_give_up_leave_no_other_asleep() {
                 let (lock, numbers, n_interrupted) = (&lock, Arc::clone(&numbers), &n_interrupted);
                 scope.spawn(move || {
                     let _sleeper = Sleeper::new();
-                    // The patient ones are not nudged: nothing but a release wakes them.
+                    // The patient ones are not interrupted: nothing but a release wakes them.
                     if idx % 2 == 1 {
                         numbers.lock().push(thread_id::me());
                     }
@@ -239,7 +239,7 @@ fn nudged_threads_that_give_up_leave_no_other_asleep() {
             while !is_over.load(Ordering::Relaxed) {
                 let numbers = numbers.lock().clone();
                 for number in numbers {
-                    nudge(number);
+                    interrupt(number);
                 }
             }
         });

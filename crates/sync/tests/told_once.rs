@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use manyhands_sync::deadlock::{
-    Description, EndedBy, Kind, Resource, Site, Surety, enter, explain, witness,
+    Certainty, Description, EndedBy, Kind, Resource, Site, enter, explain, witness,
 };
 use manyhands_sys::thread_id;
 
@@ -20,7 +20,7 @@ impl Resource for HeldBy {
 
     fn ended_by(&self) -> EndedBy {
         let thread = self.0.load(Ordering::Relaxed);
-        EndedBy::Owner { thread, surety: Surety::Sure, acquired_at: Site::Unknown }
+        EndedBy::Owner { thread, certainty: Certainty::Sure, acquired_at: Site::Unknown }
     }
 }
 

@@ -115,8 +115,8 @@ impl Resource for Heap {
         match self.lock.owner() {
             0 => EndedBy::Nobody,
             thread => {
-                let surety = self.lock.surety();
-                EndedBy::Owner { thread, surety, acquired_at: Site::Unknown }
+                let certainty = self.lock.certainty();
+                EndedBy::Owner { thread, certainty, acquired_at: Site::Unknown }
             }
         }
     }

@@ -143,7 +143,7 @@ impl Resource for Lock {
             0 => EndedBy::Nobody,
             thread => EndedBy::Owner {
                 thread,
-                surety: self.raw.surety(),
+                certainty: self.raw.certainty(),
                 acquired_at: self.acquired.site(),
             },
         }

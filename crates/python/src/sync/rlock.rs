@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use manyhands_sync::deadlock::{Description, EndedBy, Resource, Surety};
+use manyhands_sync::deadlock::{Certainty, Description, EndedBy, Resource};
 use manyhands_sync::rlock::RawRLock;
 use manyhands_sync::sleep::Waiting;
 use manyhands_sys::clock::Deadline;
@@ -200,9 +200,11 @@ impl Resource for RLock {
     fn ended_by(&self) -> EndedBy {
         match self.raw.lock.owner() {
             0 => EndedBy::Nobody,
-            thread => {
-                EndedBy::Owner { thread, surety: Surety::Sure, acquired_at: self.acquired.site() }
-            }
+            thread => EndedBy::Owner {
+                thread,
+                certainty: Certainty::Sure,
+                acquired_at: self.acquired.site(),
+            },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use manyhands_sync::deadlock::{Description, EndedBy, Resource, Surety};
+use manyhands_sync::deadlock::{Certainty, Description, EndedBy, Resource};
 use manyhands_sync::rwlock::{Access, RawRwLock};
 use manyhands_sys::futex::Private;
 use pyo3::exceptions::PyRuntimeError;
@@ -178,9 +178,11 @@ impl Resource for RwLock {
         match (self.raw.writer(), self.raw.n_readers()) {
             (0, 0) => EndedBy::Nobody,
             (0, _) => EndedBy::Anyone,
-            (thread, _) => {
-                EndedBy::Owner { thread, surety: Surety::Sure, acquired_at: self.acquired.site() }
-            }
+            (thread, _) => EndedBy::Owner {
+                thread,
+                certainty: Certainty::Sure,
+                acquired_at: self.acquired.site(),
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use manyhands_sync::deadlock::{Description, EndedBy, Resource, Surety};
+use manyhands_sync::deadlock::{Certainty, Description, EndedBy, Resource};
 use manyhands_sync::semaphore::{MAX_PERMITS, RawSemaphore};
 use manyhands_sync::sleep::Waiting;
 use manyhands_sys::clock::Deadline;
@@ -232,7 +232,7 @@ impl Resource for Semaphore {
         match self.raw.last_taker() {
             thread if thread != 0 && self.is_lock() => EndedBy::Owner {
                 thread,
-                surety: if self.raw.is_signal() { Surety::Unsure } else { Surety::Likely },
+                certainty: if self.raw.is_signal() { Certainty::Unsure } else { Certainty::Likely },
                 acquired_at: self.acquired.site(),
             },
             _ => EndedBy::Anyone,

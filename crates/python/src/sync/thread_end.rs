@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use manyhands_sync::deadlock::{Description, EndedBy, Resource};
 use manyhands_sync::event::RawEvent;
-use manyhands_sync::sleep::{Sleeper, nudge};
+use manyhands_sync::sleep::{Sleeper, interrupt};
 use manyhands_sys::clock::{cpu_ns_of, thread_cpu_ns};
 use manyhands_sys::futex::Private;
 use manyhands_sys::thread_id;
@@ -64,7 +64,7 @@ enum Body {
 /// What the thread itself keeps from `begin` on.
 struct Living {
     thread: Arc<Thread>,
-    /// Lets others nudge it out of its waits.
+    /// Lets others interrupt it out of its waits.
     sleeper: Option<Sleeper>,
 }
 
@@ -150,7 +150,7 @@ impl ThreadEnd {
             *body = Body::Interrupted(thread);
         }
         let thread = self.0.thread.load(Ordering::Acquire);
-        exception.py().detach(|| nudge(thread));
+        exception.py().detach(|| interrupt(thread));
         true
     }
 

@@ -1,6 +1,6 @@
 //! Who waits for whom: a cycle in it is a deadlock.
 
-use super::{EndedBy, Surety};
+use super::{Certainty, EndedBy};
 
 /// One wait, as far as the graph is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) fn cycle_through(thread: u32, edge_of: impl Fn(u32) -> Option<Edge>) 
         let edge = edge_of(at)?;
         waits.push(edge);
         at = match edge.ended_by {
-            EndedBy::Owner { thread, surety, .. } if surety >= Surety::Likely => thread,
+            EndedBy::Owner { thread, certainty, .. } if certainty >= Certainty::Likely => thread,
             EndedBy::EndOf(thread) => thread,
             _ => return None,
         };
@@ -41,7 +41,10 @@ pub(super) fn cycle_through(thread: u32, edge_of: impl Fn(u32) -> Option<Edge>) 
         }
     }
     let is_sure = |edge: &Edge| {
-        matches!(edge.ended_by, EndedBy::EndOf(_) | EndedBy::Owner { surety: Surety::Sure, .. })
+        matches!(
+            edge.ended_by,
+            EndedBy::EndOf(_) | EndedBy::Owner { certainty: Certainty::Sure, .. }
+        )
     };
     let is_sure = waits.iter().all(is_sure);
     // A fresh lock that one thread takes twice is more likely a signal from another one.
@@ -80,8 +83,8 @@ mod tests {
         super::cycle_through(thread, |at| edges.iter().copied().find(|edge| edge.thread == at))
     }
 
-    fn owned(thread: u32, owner: u32, surety: Surety) -> Edge {
-        let ended_by = EndedBy::Owner { thread: owner, surety, acquired_at: Site::Unknown };
+    fn owned(thread: u32, owner: u32, certainty: Certainty) -> Edge {
+        let ended_by = EndedBy::Owner { thread: owner, certainty, acquired_at: Site::Unknown };
         Edge { serial: thread.into(), thread, ended_by }
     }
 
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn two_locks_in_opposite_order_are_a_cycle() {
-        let edges = [owned(1, 2, Surety::Likely), owned(2, 1, Surety::Likely)];
+        let edges = [owned(1, 2, Certainty::Likely), owned(2, 1, Certainty::Likely)];
         assert_eq!(cycle_through(1, &edges).unwrap().waits.len(), 2);
         assert_eq!(cycle_through(2, &edges).unwrap().waits[0].thread, 2);
         assert!(!cycle_through(2, &edges).unwrap().is_sure);
@@ -99,28 +102,31 @@ mod tests {
 
     #[test]
     fn a_lock_that_others_release_closes_no_cycle() {
-        let edges = [owned(1, 2, Surety::Unsure), owned(2, 1, Surety::Sure)];
+        let edges = [owned(1, 2, Certainty::Unsure), owned(2, 1, Certainty::Sure)];
         assert_eq!(cycle_through(1, &edges), None);
     }
 
     #[test]
     fn a_fresh_lock_taken_twice_by_one_thread_may_be_a_signal() {
-        assert_eq!(cycle_through(1, &[owned(1, 1, Surety::Likely)]), None);
-        assert!(cycle_through(1, &[owned(1, 1, Surety::Sure)]).is_some());
+        assert_eq!(cycle_through(1, &[owned(1, 1, Certainty::Likely)]), None);
+        assert!(cycle_through(1, &[owned(1, 1, Certainty::Sure)]).is_some());
     }
 
     #[test]
     fn a_join_in_the_cycle_asks_for_sure_locks() {
-        let likely = [joins(1, 2), owned(2, 1, Surety::Likely)];
+        let likely = [joins(1, 2), owned(2, 1, Certainty::Likely)];
         assert!(!cycle_through(1, &likely).unwrap().is_sure);
-        let sure = [joins(1, 2), owned(2, 1, Surety::Sure)];
+        let sure = [joins(1, 2), owned(2, 1, Certainty::Sure)];
         assert!(cycle_through(1, &sure).unwrap().is_sure);
     }
 
     #[test]
     fn who_waits_for_a_cycle_is_not_in_it() {
-        let edges =
-            [owned(3, 1, Surety::Sure), owned(1, 2, Surety::Sure), owned(2, 1, Surety::Sure)];
+        let edges = [
+            owned(3, 1, Certainty::Sure),
+            owned(1, 2, Certainty::Sure),
+            owned(2, 1, Certainty::Sure),
+        ];
         assert_eq!(cycle_through(3, &edges), None);
         assert!(cycle_through(1, &edges).is_some());
     }
@@ -128,16 +134,17 @@ mod tests {
     #[test]
     fn who_joins_a_waiting_thread_is_not_the_one_to_be_told() {
         let anyone = Edge { serial: 2, thread: 2, ended_by: EndedBy::Anyone };
-        let edges = [joins(1, 2), anyone, owned(3, 4, Surety::Unsure), owned(4, 3, Surety::Unsure)];
+        let edges =
+            [joins(1, 2), anyone, owned(3, 4, Certainty::Unsure), owned(4, 3, Certainty::Unsure)];
         let told = [1, 2, 3, 4].map(|thread| !waits_for_another(thread, &edges));
         assert_eq!(told, [false, true, true, true]);
-        let joins_a_cycle = [joins(1, 3), edges[2], edges[3], owned(5, 6, Surety::Sure)];
+        let joins_a_cycle = [joins(1, 3), edges[2], edges[3], owned(5, 6, Certainty::Sure)];
         let told = [1, 3, 4, 5].map(|thread| !waits_for_another(thread, &joins_a_cycle));
         assert_eq!(told, [false, true, true, true]);
     }
 
     #[test]
     fn whoever_runs_ends_no_cycle() {
-        assert_eq!(cycle_through(1, &[owned(1, 2, Surety::Sure)]), None);
+        assert_eq!(cycle_through(1, &[owned(1, 2, Certainty::Sure)]), None);
     }
 }

@@ -59,7 +59,7 @@ pub enum EndedBy {
         /// Its number.
         thread: u32,
         /// Whether nobody else would.
-        surety: Surety,
+        certainty: Certainty,
         /// Where it was acquired.
         acquired_at: Site,
     },
@@ -75,7 +75,7 @@ pub enum EndedBy {
 
 /// How sure it is that only the owner ends a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Surety {
+pub enum Certainty {
     /// Others have done it before.
     Unsure,
     /// Nobody has done it yet.

@@ -10,7 +10,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::deadlock::{Mode, Surety};
+use crate::deadlock::{Certainty, Mode};
 use crate::robust::Owner;
 use crate::shared::lock::SharedLock;
 use crate::shared::waits::{Family, Notice, Seen};
@@ -45,7 +45,7 @@ struct Hop {
     waiter: Owner,
     wait: Seen,
     owner: Owner,
-    surety: Surety,
+    certainty: Certainty,
 }
 
 /// The deadlock that the wait of `me` for `lock` is part of, if it is `me` who is to be told; with
@@ -62,7 +62,7 @@ pub(super) fn find(
         family.board_of(owner.party)?.wait_of(owner.thread)?;
     }
     let cycle = walk(family, me)?;
-    let is_sure = cycle.iter().all(|hop| hop.surety == Surety::Sure);
+    let is_sure = cycle.iter().all(|hop| hop.certainty == Certainty::Sure);
     // A lock that one thread takes twice is more likely a signal from another one.
     if !is_sure && (!suspects || cycle.len() == 1) {
         return None;
@@ -90,11 +90,11 @@ fn walk(family: &dyn Family, me: Owner) -> Option<Vec<Hop>> {
     while hops.len() < MAX_HOPS {
         let wait = family.board_of(at.party)?.wait_of(at.thread)?;
         let lock = family.lock_at(wait.lock_at)?;
-        let (owner, surety) = (lock.owner()?, lock.surety());
-        if surety < Surety::Likely {
+        let (owner, certainty) = (lock.owner()?, lock.certainty());
+        if certainty < Certainty::Likely {
             return None;
         }
-        hops.push(Hop { waiter: at, wait, owner, surety });
+        hops.push(Hop { waiter: at, wait, owner, certainty });
         if owner == me {
             return Some(hops);
         }

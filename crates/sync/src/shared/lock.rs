@@ -11,7 +11,7 @@
 use manyhands_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use manyhands_sys::futex::{Futex, Shared, low_half};
 
-use crate::deadlock::Surety;
+use crate::deadlock::Certainty;
 use crate::lock::{Hold, NotHeld};
 use crate::overflow::Overflow;
 use crate::rlock::NotOwner;
@@ -263,13 +263,13 @@ impl SharedLock {
     }
 
     /// How sure it is that only the owner will release it.
-    pub fn surety(&self) -> Surety {
+    pub fn certainty(&self) -> Certainty {
         if self.is_reentrant() || self.word.is_scoped() {
-            return Surety::Sure;
+            return Certainty::Sure;
         }
         match self.by_stranger.load(Ordering::Relaxed) {
-            0 => Surety::Likely,
-            _ => Surety::Unsure,
+            0 => Certainty::Likely,
+            _ => Certainty::Unsure,
         }
     }
 }

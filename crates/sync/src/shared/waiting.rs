@@ -5,7 +5,7 @@
 //! that has lasted that long is entered in its process's table of long waits (`waits.rs`), and
 //! looks for a cycle from then on.
 //!
-//! It sleeps in [`sleep()`], as all waits: signals and nudges end it.
+//! It sleeps in [`sleep()`], as all waits: signals and interrupts end it.
 
 use std::time::Duration;
 

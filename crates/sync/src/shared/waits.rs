@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use manyhands_sys::thread_id;
 
-use crate::deadlock::{self, Surety};
+use crate::deadlock::{self, Certainty};
 use crate::robust::{Owner, Parties};
 use crate::shared::lock::SharedLock;
 
@@ -141,9 +141,9 @@ impl ReadOnly<'_, SharedLock> {
         self.0.is_of(me)
     }
 
-    /// As [`SharedLock::surety`].
-    pub fn surety(self) -> Surety {
-        self.0.surety()
+    /// As [`SharedLock::certainty`].
+    pub fn certainty(self) -> Certainty {
+        self.0.certainty()
     }
 
     /// As [`SharedLock::name`].

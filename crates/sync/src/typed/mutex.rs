@@ -214,7 +214,11 @@ impl Resource for Held<'_> {
         if thread == 0 {
             return EndedBy::Nobody;
         }
-        EndedBy::Owner { thread, surety: self.raw.surety(), acquired_at: self.acquired_at.site() }
+        EndedBy::Owner {
+            thread,
+            certainty: self.raw.certainty(),
+            acquired_at: self.acquired_at.site(),
+        }
     }
 }
 

@@ -149,7 +149,7 @@ impl Resource for Held<'_> {
             0 => EndedBy::Nobody,
             thread => EndedBy::Owner {
                 thread,
-                surety: self.raw.lock.surety(),
+                certainty: self.raw.lock.certainty(),
                 acquired_at: self.acquired_at.site(),
             },
         }

@@ -13,7 +13,7 @@ use manyhands_sys::thread_id;
 
 use super::place::Place;
 use crate::blocking::block;
-use crate::deadlock::{Description, EndedBy, Resource, Site, Surety};
+use crate::deadlock::{Certainty, Description, EndedBy, Resource, Site};
 use crate::rwlock::{Access, RawRwLock};
 use crate::sleep::Waiting;
 use crate::statistics::Statistics;
@@ -211,9 +211,11 @@ impl Resource for Held<'_> {
             // Nobody knows who the readers are.
             0 if self.raw.n_readers() > 0 => EndedBy::Anyone,
             0 => EndedBy::Nobody,
-            thread => {
-                EndedBy::Owner { thread, surety: Surety::Sure, acquired_at: self.written_at.site() }
-            }
+            thread => EndedBy::Owner {
+                thread,
+                certainty: Certainty::Sure,
+                acquired_at: self.written_at.site(),
+            },
         }
     }
 }

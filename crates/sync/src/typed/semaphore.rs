@@ -9,7 +9,7 @@ use manyhands_sys::futex::Private;
 
 use super::place::Place;
 use crate::blocking::block;
-use crate::deadlock::{Description, EndedBy, Resource, Site, Surety};
+use crate::deadlock::{Certainty, Description, EndedBy, Resource, Site};
 use crate::semaphore::{MAX_PERMITS, RawSemaphore};
 use crate::sleep::Waiting;
 use crate::spin;
@@ -159,9 +159,11 @@ impl Resource for Semaphore {
         match self.raw.last_taker() {
             // A lock if it was never seen to be a signal. A permit may go to another thread, so
             // that is not sure.
-            thread if thread != 0 && self.is_single && !self.raw.is_signal() => {
-                EndedBy::Owner { thread, surety: Surety::Likely, acquired_at: self.taken_at.site() }
-            }
+            thread if thread != 0 && self.is_single && !self.raw.is_signal() => EndedBy::Owner {
+                thread,
+                certainty: Certainty::Likely,
+                acquired_at: self.taken_at.site(),
+            },
             _ => EndedBy::Anyone,
         }
     }
