@@ -140,31 +140,31 @@ hooks! {
     /// `() -> bool`: whether the program has signal handlers of its own.
     HANDLES_SIGNALS = "manyhands._threads.deadlock", "handles_signals";
     /// `() -> (name of the process, name of the thread)`.
-    PROCESS_AND_THREAD_NAMES = "manyhands._mp.sharing.synchronize", "_names";
+    PROCESS_AND_THREAD_NAMES = "manyhands._mp.sharing.synchronize", "process_and_thread_names";
     /// `(policy, pid, what)`: warns of, or raises, the death of a lock's owner.
     TELL_OWNER_DIED = "manyhands._mp.sharing.owner_died", "tell";
 
-    // What a queue does once Python code works on its parts, each `(queue, *args)`.
+    // What a queue of `manyhands.queue` does once Python code works on its parts.
 
-    /// See `manyhands.queue`.
+    /// `(queue, item, block, timeout)`.
     QUEUE_PUT = "manyhands._queues.thread_queue_hooks", "put";
-    /// See `manyhands.queue`.
+    /// `(queue, block, timeout) -> item`.
     QUEUE_GET = "manyhands._queues.thread_queue_hooks", "get";
-    /// See `manyhands.queue`.
+    /// `(queue, most, timeout) -> items`.
     QUEUE_GET_MANY = "manyhands._queues.thread_queue_hooks", "get_many";
-    /// See `manyhands.queue`.
+    /// `(queue)`: an item was worked on.
     QUEUE_TASK_DONE = "manyhands._queues.thread_queue_hooks", "task_done";
-    /// See `manyhands.queue`.
+    /// `(queue)`: waits until every item was worked on.
     QUEUE_JOIN = "manyhands._queues.thread_queue_hooks", "join";
-    /// See `manyhands.queue`.
+    /// `(queue, is_immediate)`.
     QUEUE_SHUTDOWN = "manyhands._queues.thread_queue_hooks", "shutdown";
-    /// See `manyhands.queue`.
+    /// `(queue) -> number of items`.
     QUEUE_QSIZE = "manyhands._queues.thread_queue_hooks", "qsize";
-    /// See `manyhands.queue`.
+    /// `(queue) -> bool`.
     QUEUE_EMPTY_NOW = "manyhands._queues.thread_queue_hooks", "empty";
-    /// See `manyhands.queue`.
+    /// `(queue) -> bool`.
     QUEUE_FULL_NOW = "manyhands._queues.thread_queue_hooks", "full";
-    /// See `manyhands.queue`.
+    /// `(queue) -> dict of numbers`.
     QUEUE_STATISTICS = "manyhands._queues.thread_queue_hooks", "statistics";
 
     // The standard library.

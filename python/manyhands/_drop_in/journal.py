@@ -3,10 +3,10 @@
 An entry says what had which value before and after. `Journal.undo` goes through the entries in
 reverse order and leaves alone what somebody else has changed since.
 
-Guarantees: no other code of the package replaces anything of the standard library; an entry keeps
-the object it changed alive only if that is a module, a class, or was not to be kept *weakly*.
+Guarantees: no other code of the package replaces a function, class or stream of the standard
+library; an entry that was made *weakly* does not keep alive what it changed.
 
-What it does not do: it has no lock. Who writes into one journal from several threads has one.
+What it does not do: it has no lock. Callers that use one journal from several threads bring one.
 """
 
 import weakref

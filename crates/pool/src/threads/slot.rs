@@ -18,6 +18,7 @@
 
 use std::cell::Cell;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// Tells a task from all others that are alive: the address of what stands for it.
@@ -29,6 +30,8 @@ pub struct Slot<T> {
     /// The thread.
     pub thread: T,
     stops: Stops,
+    /// Its place was given to another thread: it ends when its task does. Set under the lock.
+    is_retired: AtomicBool,
 }
 
 /// The part of a slot that is the same for every kind of thread.
@@ -43,8 +46,6 @@ struct State {
     running: Vec<Running>,
     /// Something was raised in this thread and has neither arrived nor been absorbed.
     is_interrupted: bool,
-    /// Its place was given to another thread: it ends when its task does.
-    is_retired: bool,
 }
 
 struct Running {
@@ -117,7 +118,8 @@ pub fn forget_after_fork() {
 impl<T> Slot<T> {
     /// The slot of a thread that is in no task.
     pub fn new(thread: T) -> Self {
-        Self { thread, stops: Stops { state: Mutex::default() } }
+        let stops = Stops { state: Mutex::default() };
+        Self { thread, stops, is_retired: AtomicBool::new(false) }
     }
 
     /// The thread enters `task`, which stays alive until it is left.
@@ -169,15 +171,14 @@ impl<T> Slot<T> {
 
     /// Gives up on the thread if it is still in `task`. True if this call did.
     pub fn retire_if_in(&self, task: TaskKey) -> bool {
-        let mut state = self.stops.lock();
-        let is_stuck = state.find(task).is_some() && !state.is_retired;
-        state.is_retired |= is_stuck;
-        is_stuck
+        // Under the lock, which the thread takes to leave the task: it sees this afterwards.
+        let state = self.stops.lock();
+        state.find(task).is_some() && !self.is_retired.swap(true, Ordering::Relaxed)
     }
 
     /// Whether the thread's place was given to another one.
     pub fn is_retired(&self) -> bool {
-        self.stops.lock().is_retired
+        self.is_retired.load(Ordering::Relaxed)
     }
 
     /// Calls `f`, under the lock, with the innermost task: it is alive until `f` returns.

@@ -41,13 +41,13 @@ SEM_VALUE_MAX = 2**31 - 1
 _ = (owner_died, deadlock)
 
 
-def _names() -> tuple[str, str]:
+def process_and_thread_names() -> tuple[str, str]:
     """What the calling process and thread are called."""
     return current_process().name, threading.current_thread().name
 
 
 def _owner_name() -> str:
-    process, thread = _names()
+    process, thread = process_and_thread_names()
     return process if thread == "MainThread" else f"{process}|{thread}"
 
 
